@@ -1,0 +1,44 @@
+#ifndef COMM_BUFFER_H_
+#define COMM_BUFFER_H_
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "comm/device.h"
+
+namespace moe {
+
+// Owns bytes on a device: the only allocation of anything that grows with the
+// model or the batch. 64-byte aligned, zero-filled. Move-only.
+class Buffer {
+ public:
+  Buffer() = default;
+  // ResourceExhausted names the size when the device refuses.
+  static absl::StatusOr<Buffer> Allocate(int64_t num_bytes, Device device = {});
+
+  ~Buffer();
+  Buffer(Buffer&& other) noexcept;
+  Buffer& operator=(Buffer&& other) noexcept;
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  void* data() const { return data_; }
+  int64_t num_bytes() const { return num_bytes_; }
+  Device device() const { return device_; }
+
+  // How many Buffers this process has ever allocated, and the bytes that live
+  // now: tests hold a step to making none.
+  static int64_t num_allocated();
+  static int64_t live_bytes();
+
+ private:
+  void Free();
+
+  void* data_ = nullptr;
+  int64_t num_bytes_ = 0;
+  Device device_;
+};
+
+}  // namespace moe
+
+#endif  // COMM_BUFFER_H_

@@ -1,0 +1,29 @@
+#ifndef COMM_MPI_GROUP_H_
+#define COMM_MPI_GROUP_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "comm/process_group.h"
+
+namespace moe {
+
+struct MpiGroupOptions {
+  // MPI counts are 32-bit; a longer message goes as several of at most this
+  // many elements.
+  int64_t max_message_elements = int64_t{1} << 28;
+};
+
+// A group over the world ranks `members` (this rank among them), by a
+// communicator of its own. Collective over the members only; all members pass
+// the same `tag`, different for groups made at the same time.
+absl::StatusOr<std::unique_ptr<ProcessGroup>> MakeMpiGroup(
+    std::string name, const std::vector<int>& members, int tag,
+    const MpiGroupOptions& options = {});
+
+}  // namespace moe
+
+#endif  // COMM_MPI_GROUP_H_

@@ -1,0 +1,57 @@
+#ifndef COMM_MPI_RUNTIME_H_
+#define COMM_MPI_RUNTIME_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace moe {
+
+// What the launcher's environment says, before and without MPI_Init: Open
+// MPI's mpirun (OMPI_COMM_WORLD_*), srun --mpi=pmix (PMIX_RANK, SLURM_*).
+struct LauncherEnvironment {
+  bool launched = false;  // by mpirun or srun; else this is the only process
+  int rank = 0;
+  int world = 1;
+};
+LauncherEnvironment ReadLauncherEnvironment();
+
+// MPI from initialisation to finalisation: one per process, held by main. Not
+// initialised at all when no launcher started the process.
+class MpiRuntime {
+ public:
+  // Initialises MPI (MPI_THREAD_FUNNELED, errors return) if a launcher started
+  // this process, sets AwaitOptions from the ranks and cores of this node, and
+  // Unavailable or Internal when MPI fails.
+  static absl::StatusOr<std::unique_ptr<MpiRuntime>> Start(
+      absl::Duration collective_timeout);
+  ~MpiRuntime();  // MPI_Finalize, if it was initialised and not aborted
+  MpiRuntime(const MpiRuntime&) = delete;
+  MpiRuntime& operator=(const MpiRuntime&) = delete;
+
+  int rank() const { return rank_; }
+  int world() const { return world_; }
+  // Ranks on this node, and this rank's position among them.
+  int local_rank() const { return local_rank_; }
+  int local_size() const { return local_size_; }
+  // False without a launcher: groups are then MakeSingleGroup.
+  bool initialized() const { return initialized_; }
+
+ private:
+  MpiRuntime() = default;
+
+  int rank_ = 0;
+  int world_ = 1;
+  int local_rank_ = 0;
+  int local_size_ = 1;
+  bool initialized_ = false;
+};
+
+// Cores this process may use: the affinity mask, capped by the cgroup's CPU
+// quota (v2 cpu.max, v1 cfs_quota), at least 1.
+int AvailableCores();
+
+}  // namespace moe
+
+#endif  // COMM_MPI_RUNTIME_H_

@@ -1,0 +1,41 @@
+#ifndef COMM_PROCESS_GROUPS_H_
+#define COMM_PROCESS_GROUPS_H_
+
+#include <array>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "comm/mesh.h"
+#include "comm/mpi_runtime.h"
+#include "comm/process_group.h"
+
+namespace moe {
+
+// This rank's group on every axis of a mesh, made in one fixed order and each
+// exercised once, so that a broken fabric fails in the first second.
+class ProcessGroups {
+ public:
+  // Collective over the world. A group of one rank uses no MPI.
+  static absl::StatusOr<ProcessGroups> Create(const MpiRuntime& runtime,
+                                              const Mesh& mesh);
+  // All groups of the one-rank mesh, without MPI.
+  static ProcessGroups CreateSingle();
+
+  ProcessGroup& operator[](Axis axis) const {
+    return *groups_[static_cast<size_t>(axis)];
+  }
+  ProcessGroup& world() const { return (*this)[Axis::kWorld]; }
+
+ private:
+  ProcessGroups() = default;
+  std::array<std::unique_ptr<ProcessGroup>, 5> groups_;
+};
+
+// OK if every rank passes OK. Else the error of the lowest rank that has one,
+// the same on all ranks (code and message, prefixed "rank R: " when R > 0 and
+// the world is larger than 1).
+absl::Status AgreeOnStatus(const absl::Status& mine, ProcessGroup& group);
+
+}  // namespace moe
+
+#endif  // COMM_PROCESS_GROUPS_H_
