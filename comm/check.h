@@ -12,9 +12,9 @@ namespace moe {
 
 }  // namespace moe
 
-#define CHECK(condition)                                \
-  (static_cast<bool>(condition)                         \
-       ? static_cast<void>(0)                           \
+#define CHECK(condition)        \
+  (static_cast<bool>(condition) \
+       ? static_cast<void>(0)   \
        : ::moe::CheckFailed(__FILE__, __LINE__, #condition))
 
 #endif  // COMM_CHECK_H_

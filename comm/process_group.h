@@ -88,8 +88,8 @@ class ProcessGroup {
   virtual const std::string& name() const = 0;
 
   // data[i] = sum or max over ranks of data[i], in place.
-  virtual absl::StatusOr<std::unique_ptr<Work>> StartAllReduce(
-      MemoryView data, ReduceOp op) = 0;
+  virtual absl::StatusOr<std::unique_ptr<Work>> StartAllReduce(MemoryView data,
+                                                               ReduceOp op) = 0;
 
   // output[i] = sum over ranks of their input[rank() * output.count + i].
   // input.count == size() * output.count. `output` may be exactly

@@ -8,10 +8,10 @@
 #include "absl/strings/str_cat.h"
 
 // RETURN_IF_ERROR(expression): returns the status if it is not OK.
-#define RETURN_IF_ERROR(expression)                            \
-  do {                                                         \
+#define RETURN_IF_ERROR(expression)                                 \
+  do {                                                              \
     if (absl::Status moe_status_ = (expression); !moe_status_.ok()) \
-      return moe_status_;                                      \
+      return moe_status_;                                           \
   } while (false)
 
 // ASSIGN_OR_RETURN(auto x, expression): x from a StatusOr, or its status.
@@ -20,8 +20,8 @@
 
 #define MOE_CONCAT_INNER_(a, b) a##b
 #define MOE_CONCAT_(a, b) MOE_CONCAT_INNER_(a, b)
-#define MOE_ASSIGN_OR_RETURN_(temporary, left, expression) \
-  auto temporary = (expression);                           \
+#define MOE_ASSIGN_OR_RETURN_(temporary, left, expression)   \
+  auto temporary = (expression);                             \
   if (!temporary.ok()) return std::move(temporary).status(); \
   left = std::move(temporary).value()
 

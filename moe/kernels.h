@@ -1,0 +1,233 @@
+#ifndef MOE_KERNELS_H_
+#define MOE_KERNELS_H_
+
+// The mathematics of the network, one interface for every backend: cpu/ and
+// cuda/ hold files of the same names, and CMake chooses.
+//
+// Conventions. Outputs come first, by value (a Tensor is a view); inputs by
+// const reference. "compute" is the run's compute dtype, float32 or bfloat16;
+// everything else is float32 unless said. All sums accumulate in float32 or
+// wider. Outputs are overwritten unless marked +=. Nothing aliases unless a
+// comment allows it. A dim of zero is an ordinary case and does nothing.
+// Results depend on shapes, values and the number of threads, never on time.
+//
+// Errors of a library are kept in the context (KernelStatus), the first one
+// wins; callers look once per pass.
+//
+// Letters: T tokens, B sequences of L tokens (T = B L), D model width, V
+// vocabulary, H heads, G key/value heads, d head width, E experts, K experts
+// per token, N = T K, R rows at the experts, F expert hidden width, I inputs
+// and O outputs of a linear map, e experts of this rank.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "moe/tensor.h"
+
+namespace moe {
+
+// What a backend keeps between calls: threads, streams, primitives made once,
+// scratch memory. One per process.
+class KernelContext;
+
+struct KernelContextDeleter {
+  void operator()(KernelContext* context) const;
+};
+using KernelContextPtr = std::unique_ptr<KernelContext, KernelContextDeleter>;
+
+// `threads` >= 1: OpenMP threads of this rank.
+KernelContextPtr MakeKernelContext(int threads);
+
+// The first error of a library since the context was made.
+absl::Status KernelStatus(const KernelContext& context);
+
+// `progress` is called between the tiles of long products, on the calling
+// thread, so that messages move while the processor computes. Empty: none.
+void SetProgress(KernelContext& context, std::function<void()> progress);
+
+// Names of the implementations behind all matrix products made so far
+// ("brg:avx512_core", "gemm:jit", ...); a test refuses "ref".
+std::vector<std::string> MatMulImplementations(const KernelContext& context);
+
+// --- linear maps: weights are [O, I] as in torch.nn.Linear ----------------
+
+// y (+)= x w^T. x and w compute or both float32; y the same or float32.
+void LinearForward(KernelContext& context, Tensor y_TO, const Tensor& x_TI,
+                   const Tensor& w_OI, bool accumulate = false);
+
+// d_x (+)= d_y w. d_y and w of one dtype; d_x the same or float32.
+void LinearInputGradient(KernelContext& context, Tensor d_x_TI,
+                         const Tensor& d_y_TO, const Tensor& w_OI,
+                         bool accumulate = false);
+
+// d_w += d_y^T x, in float32. d_y and x of one dtype.
+void LinearWeightGradient(KernelContext& context, Tensor d_w_OI,
+                          const Tensor& d_y_TO, const Tensor& x_TI);
+
+// The same for e experts side by side: rows [offsets[i], offsets[i + 1]) of
+// x and y belong to expert i; offsets has e + 1 elements, from 0 to R. Any
+// expert may have none or all of the rows.
+void GroupedLinearForward(KernelContext& context, Tensor y_RO,
+                          const Tensor& x_RI, const Tensor& w_eOI,
+                          absl::Span<const int64_t> offsets);
+void GroupedLinearInputGradient(KernelContext& context, Tensor d_x_RI,
+                                const Tensor& d_y_RO, const Tensor& w_eOI,
+                                absl::Span<const int64_t> offsets);
+void GroupedLinearWeightGradient(KernelContext& context, Tensor d_w_eOI,
+                                 const Tensor& d_y_RO, const Tensor& x_RI,
+                                 absl::Span<const int64_t> offsets);
+
+// --- normalisation (Zhang and Sennrich, "Root mean square layer
+// normalization", 2019) ------------------------------------------------------
+
+// r = 1 / sqrt(mean(x^2) + epsilon), y = x r w. x float32, y compute.
+void RmsNormForward(KernelContext& context, Tensor y_TD, Tensor inverse_rms_T,
+                    const Tensor& x_TD, const Tensor& w_D, float epsilon);
+
+// d_x += r (d_y w) - x r^3 mean(d_y w x), d_w += sum_T d_y x r.
+// d_y compute, d_x and d_w float32.
+void RmsNormBackward(KernelContext& context, Tensor d_x_TD, Tensor d_w_D,
+                     const Tensor& d_y_TD, const Tensor& x_TD,
+                     const Tensor& w_D, const Tensor& inverse_rms_T);
+
+// --- attention --------------------------------------------------------------
+
+// A token's row of qkv holds H query, G key and G value heads of width d, in
+// this order: C = (H + 2 G) d. Query head h reads key/value head h G / H.
+// Attention is causal inside each sequence of L tokens; T is a multiple of L.
+struct AttentionShape {
+  int64_t length = 0;    // L
+  int64_t heads = 0;     // H
+  int64_t kv_heads = 0;  // G
+  int64_t head_dim = 0;  // d, even
+};
+
+// table[p, 0, i] = cos(p theta^(-2 i / d)), table[p, 1, i] = sin of the same,
+// angles in double; rotary embedding of Su et al., 2021, in the half-split
+// form: elements i and i + d/2 are one pair.
+void RotaryTable(Tensor table_L2h, double theta);  // h = d / 2
+
+// Rotates the query and key heads of qkv in place by their position's angle
+// (position = token % L), or back if `inverse`, which is also the gradient.
+void Rotary(KernelContext& context, Tensor qkv_TC, const Tensor& table_L2h,
+            const AttentionShape& shape, bool inverse);
+
+// y = softmax(q k^T / sqrt(d)) v in blocks, never L x L at once (Dao et al.,
+// "FlashAttention", 2022). log_sum_exp[h, t] float32 is for backward; y and
+// qkv compute.
+void AttentionForward(KernelContext& context, Tensor y_TA,
+                      Tensor log_sum_exp_HT, const Tensor& qkv_TC,
+                      const AttentionShape& shape);  // A = H d
+
+// d_qkv from d_y, the forward's inputs and outputs.
+void AttentionBackward(KernelContext& context, Tensor d_qkv_TC,
+                       const Tensor& d_y_TA, const Tensor& qkv_TC,
+                       const Tensor& y_TA, const Tensor& log_sum_exp_HT,
+                       const AttentionShape& shape);
+
+// --- embedding and loss -----------------------------------------------------
+
+// x[t] = w[ids[t]]. ids int32, w compute, x float32.
+void EmbeddingForward(KernelContext& context, Tensor x_TD, const Tensor& ids_T,
+                      const Tensor& w_VD);
+// d_w[ids[t]] += d_x[t], tokens in order. d_x and d_w float32.
+void EmbeddingBackward(KernelContext& context, Tensor d_w_VD,
+                       const Tensor& d_x_TD, const Tensor& ids_T);
+
+// Adds sum_t (log sum_v exp z[t, v] - z[t, target[t]]) to *loss_sum and, unless
+// d_logits is null, d_logits = (softmax(z) - onehot(target)) scale. logits
+// float32, d_logits compute; it may be `logits` itself when float32.
+void CrossEntropy(KernelContext& context, Tensor d_logits_TV, double* loss_sum,
+                  const Tensor& logits_TV, const Tensor& targets_T,
+                  float scale);
+
+// --- routing ----------------------------------------------------------------
+
+struct TopKOptions {
+  int num_experts_per_token = 2;  // K
+  bool renormalize = true;        // weights of a token sum to 1
+  // Benchmarks only: token t's choice k is expert (t K + k) % E.
+  bool force_balance = false;
+};
+
+// p = softmax(logits) over E; the K largest, in falling order, ties to the
+// lower expert; weights p or p / sum of the chosen. log_sum_exp[t] of the
+// logits, for the z-loss. expert_ids int32.
+void RouterTopK(KernelContext& context, Tensor probabilities_TE,
+                Tensor expert_ids_TK, Tensor weights_TK, Tensor log_sum_exp_T,
+                const Tensor& logits_TE, const TopKOptions& options);
+
+// counts[b, e] = choices of expert e in sequence b (as float32, exact), and
+// probability_sums[b, e] = sum of p over the sequence's L tokens.
+void ExpertLoad(KernelContext& context, Tensor counts_BE,
+                Tensor probability_sums_BE, const Tensor& expert_ids_TK,
+                const Tensor& probabilities_TE, int64_t length);
+
+// d_logits of: the routing weights (d_weights), the auxiliary loss
+// (sum_t sum_e balance[b(t), e] p[t, e]) and the z-loss
+// (z_scale sum_t log_sum_exp[t]^2).
+void RouterBackward(KernelContext& context, Tensor d_logits_TE,
+                    const Tensor& d_weights_TK, const Tensor& balance_BE,
+                    const Tensor& probabilities_TE, const Tensor& expert_ids_TK,
+                    const Tensor& weights_TK, const Tensor& log_sum_exp_T,
+                    float z_scale, int64_t length, bool renormalize);
+
+// --- rows on their way to the experts and back ------------------------------
+
+// y[n] = x[index[n]]; any dtype, int32 index.
+void GatherRows(KernelContext& context, Tensor y_ND, const Tensor& x_TD,
+                const Tensor& index_N);
+
+// y[t] (+)= sum_k x[index[t, k]], k in order, in float32. x compute; y compute
+// or float32.
+void SumRows(KernelContext& context, Tensor y_TD, const Tensor& x_ND,
+             const Tensor& index_TK, bool accumulate);
+
+// h = weight silu(g) u with gate_up = [g | u] (Shazeer, "GLU variants improve
+// transformer", 2020). weight_R float32, null: 1.
+void SwiGluForward(KernelContext& context, Tensor h_RF,
+                   const Tensor& gate_up_R2F, const Tensor& weight_R);
+
+// d_gate_up may be gate_up itself. d_weight (null: not wanted) = sum_F d_h
+// silu(g) u.
+void SwiGluBackward(KernelContext& context, Tensor d_gate_up_R2F,
+                    Tensor d_weight_R, const Tensor& d_h_RF,
+                    const Tensor& gate_up_R2F, const Tensor& weight_R);
+
+// --- elementwise ------------------------------------------------------------
+
+// y = x, between float32 and bfloat16, or a copy.
+void Convert(KernelContext& context, Tensor y, const Tensor& x);
+// All bytes zero.
+void SetZero(KernelContext& context, Tensor x);
+// Sum of x^2 of float32 elements, in double, in an order fixed by the size.
+double SumOfSquares(KernelContext& context, const Tensor& x);
+// Index of the first element that is NaN or infinite, or -1.
+int64_t FirstNonFinite(KernelContext& context, const Tensor& x);
+
+struct AdamWOptions {
+  float learning_rate = 0;
+  float beta1 = 0;
+  float beta2 = 0;
+  float epsilon = 0;
+  float weight_decay = 0;
+  float gradient_scale = 1;  // from clipping
+  int64_t update = 1;        // counted from 1, for the bias correction
+};
+
+// Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, in one
+// pass: g = gradient gradient_scale; m, v moving means of g, g^2; w -= lr
+// (m' / (sqrt(v') + epsilon) + weight_decay w) as torch.optim.AdamW orders it
+// (decay first). weights_copy (null: none) = w in its own dtype.
+void AdamW(KernelContext& context, Tensor weights, Tensor m, Tensor v,
+           Tensor weights_copy, const Tensor& gradient,
+           const AdamWOptions& options);
+
+}  // namespace moe
+
+#endif  // MOE_KERNELS_H_
