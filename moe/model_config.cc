@@ -1,0 +1,146 @@
+#include "moe/model_config.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "comm/status_macros.h"
+
+namespace moe {
+namespace {
+
+absl::Status CheckRange(absl::string_view key, int64_t value, int64_t low,
+                        int64_t high) {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(key, " is ", value, ", must be from ", low, " to ", high));
+}
+
+absl::Status CheckPositive(absl::string_view key, double value) {
+  if (std::isfinite(value) && value > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(key, " is ", value, ", must be greater than 0"));
+}
+
+absl::Status CheckNotNegative(absl::string_view key, double value) {
+  if (std::isfinite(value) && value >= 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(key, " is ", value, ", must be at least 0"));
+}
+
+absl::Status CheckSizes(const ModelConfig& c) {
+  constexpr int64_t kMost = 1 << 20;
+  RETURN_IF_ERROR(CheckRange("model.vocab_size", c.vocab_size(), 2, 1 << 24));
+  RETURN_IF_ERROR(CheckRange("model.hidden_size", c.hidden_size(), 1, kMost));
+  RETURN_IF_ERROR(
+      CheckRange("model.intermediate_size", c.intermediate_size(), 1, kMost));
+  RETURN_IF_ERROR(
+      CheckRange("model.num_hidden_layers", c.num_hidden_layers(), 1, 10000));
+  RETURN_IF_ERROR(CheckRange("model.num_attention_heads",
+                             c.num_attention_heads(), 1, 1 << 16));
+  RETURN_IF_ERROR(CheckRange("model.num_key_value_heads",
+                             c.num_key_value_heads(), 1,
+                             c.num_attention_heads()));
+  RETURN_IF_ERROR(CheckRange("model.head_dim", c.head_dim(), 0, 1 << 16));
+  RETURN_IF_ERROR(
+      CheckRange("model.num_local_experts", c.num_local_experts(), 1, 1 << 16));
+  RETURN_IF_ERROR(CheckRange("model.num_experts_per_tok",
+                             c.num_experts_per_tok(), 1,
+                             c.num_local_experts()));
+  return CheckRange("model.max_position_embeddings",
+                    c.max_position_embeddings(), 0, int64_t{1} << 30);
+}
+
+}  // namespace
+
+absl::Status ValidateModel(const ModelConfig& c) {
+  RETURN_IF_ERROR(CheckSizes(c));
+  RETURN_IF_ERROR(CheckPositive("model.rope_theta", c.rope_theta()));
+  RETURN_IF_ERROR(CheckPositive("model.rms_norm_eps", c.rms_norm_eps()));
+  RETURN_IF_ERROR(
+      CheckPositive("model.initializer_range", c.initializer_range()));
+  if (c.num_attention_heads() % c.num_key_value_heads() != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("model.num_attention_heads is ", c.num_attention_heads(),
+                     ", must be divisible by model.num_key_value_heads (",
+                     c.num_key_value_heads(), ")"));
+  }
+  if (c.head_dim() == 0 && c.hidden_size() % c.num_attention_heads() != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "model.hidden_size is ", c.hidden_size(),
+        ", must be divisible by model.num_attention_heads (",
+        c.num_attention_heads(), ") unless model.head_dim is given"));
+  }
+  if (HeadDim(c) % 2 != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the width of a head (model.head_dim, or hidden_size / "
+                     "num_attention_heads) is ",
+                     HeadDim(c), ", must be even for the rotary embedding"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateRouter(const RouterConfig& c) {
+  RETURN_IF_ERROR(CheckNotNegative("router.aux_loss_coefficient",
+                                   c.aux_loss_coefficient()));
+  RETURN_IF_ERROR(
+      CheckNotNegative("router.z_loss_coefficient", c.z_loss_coefficient()));
+  if (c.aux_loss_semantics() == RouterConfig::HF_MIXTRAL &&
+      c.aux_loss_scope() != RouterConfig::MICRO_BATCH) {
+    return absl::InvalidArgumentError(
+        "router.aux_loss_semantics is HF_MIXTRAL, which needs "
+        "router.aux_loss_scope=MICRO_BATCH (it is SEQUENCE)");
+  }
+  if (c.capacity_factor() != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("router.capacity_factor is ", c.capacity_factor(),
+                     ", must be 0: this version is dropless only"));
+  }
+  return absl::OkStatus();
+}
+
+int64_t HeadDim(const ModelConfig& config) {
+  return config.head_dim() > 0
+             ? config.head_dim()
+             : config.hidden_size() / config.num_attention_heads();
+}
+
+AttentionShape MakeAttentionShape(const ModelConfig& config, int64_t length) {
+  return {.length = length,
+          .heads = config.num_attention_heads(),
+          .kv_heads = config.num_key_value_heads(),
+          .head_dim = HeadDim(config)};
+}
+
+double AuxLossAtBalance(const ModelConfig& model, const RouterConfig& router) {
+  return router.aux_loss_semantics() == RouterConfig::HF_MIXTRAL
+             ? model.num_experts_per_tok()
+             : model.num_hidden_layers();
+}
+
+ParameterCounts CountParameters(const ModelConfig& c) {
+  const int64_t width = c.hidden_size();
+  const int64_t vocabulary = int64_t{c.vocab_size()} * width;
+  const int64_t heads = c.num_attention_heads();
+  const int64_t kv_heads = c.num_key_value_heads();
+  const int64_t attention = 2 * (heads + kv_heads) * HeadDim(c) * width;
+  const int64_t expert = 3 * width * c.intermediate_size();
+  const int64_t rest = 2 * width + c.num_local_experts() * width;
+  const int64_t outside =
+      vocabulary * (c.tie_word_embeddings() ? 1 : 2) + width;
+  const int64_t layers = c.num_hidden_layers();
+  return {.total = outside +
+                   layers * (attention + rest + c.num_local_experts() * expert),
+          .active = outside + layers * (attention + rest +
+                                        c.num_experts_per_tok() * expert)};
+}
+
+double ModelFlopsPerToken(const ModelConfig& c, int64_t length) {
+  const int64_t look_up =
+      c.tie_word_embeddings() ? 0 : int64_t{c.vocab_size()} * c.hidden_size();
+  return 6.0 * static_cast<double>(CountParameters(c).active - look_up) +
+         6.0 *
+             static_cast<double>(c.num_hidden_layers() *
+                                 c.num_attention_heads() * HeadDim(c) * length);
+}
+
+}  // namespace moe

@@ -1,0 +1,40 @@
+#ifndef MOE_MODEL_CONFIG_H_
+#define MOE_MODEL_CONFIG_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "moe/kernels.h"
+#include "moe/model_config.pb.h"
+
+namespace moe {
+
+// Ranges and divisibility of every value, and combinations that no test
+// covers. InvalidArgument names the key, the value and the limit.
+absl::Status ValidateModel(const ModelConfig& config);
+absl::Status ValidateRouter(const RouterConfig& config);
+
+// head_dim, or hidden_size / num_attention_heads when it is 0.
+int64_t HeadDim(const ModelConfig& config);
+
+AttentionShape MakeAttentionShape(const ModelConfig& config, int64_t length);
+
+// The auxiliary loss of one layer's (SWITCH) or all layers' (HF_MIXTRAL)
+// perfectly balanced router, as metrics show it.
+double AuxLossAtBalance(const ModelConfig& model, const RouterConfig& router);
+
+// Parameters of the whole model, and those that one token passes through.
+struct ParameterCounts {
+  int64_t total = 0;
+  int64_t active = 0;
+};
+ParameterCounts CountParameters(const ModelConfig& config);
+
+// Floating-point operations of forward and backward for one token: 6 for each
+// active parameter (the head counted, the embedding's look-up not) plus 6
+// layers heads head_dim length for causal attention.
+double ModelFlopsPerToken(const ModelConfig& config, int64_t length);
+
+}  // namespace moe
+
+#endif  // MOE_MODEL_CONFIG_H_

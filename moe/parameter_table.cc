@@ -1,0 +1,125 @@
+#include "moe/parameter_table.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "comm/check.h"
+#include "moe/model_config.h"
+
+namespace moe {
+namespace {
+
+Parameter Matrix(std::string name, int64_t rows, int64_t columns,
+                 ArenaKind arena = ArenaKind::kReplicated) {
+  return {.name = std::move(name), .shape = {rows, columns}, .arena = arena};
+}
+
+Parameter Norm(std::string name, int64_t width) {
+  return {.name = std::move(name),
+          .shape = {width},
+          .arena = ArenaKind::kReplicatedFloat32,
+          .decay = false,
+          .is_norm = true};
+}
+
+int64_t RoundUp(int64_t n, int64_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace
+
+Axis ReductionAxis(ArenaKind kind) {
+  return kind == ArenaKind::kExpert ? Axis::kExpertReplica : Axis::kWorld;
+}
+
+ParameterTable::ParameterTable(const ModelConfig& model, DType compute_dtype,
+                               const Mesh& mesh, int rank)
+    : compute_dtype_(compute_dtype),
+      local_experts_(model.num_local_experts() / mesh.expert()) {
+  first_expert_ = mesh.Index(Axis::kExpert, rank) * local_experts_;
+  const int64_t width = model.hidden_size();
+  Add(Matrix("model.embed_tokens.weight", model.vocab_size(), width));
+  for (int layer = 0; layer < model.num_hidden_layers(); ++layer) {
+    const std::string prefix = absl::StrCat("model.layers.", layer, ".");
+    const int begin = static_cast<int>(parameters_.size());
+    AddAttention(model, prefix);
+    const int middle = static_cast<int>(parameters_.size());
+    AddMoe(model, prefix);
+    const int end = static_cast<int>(parameters_.size());
+    layers_.push_back({{begin, middle}, {middle, end}});
+  }
+  head_.begin = static_cast<int>(parameters_.size());
+  Add(Norm("model.norm.weight", width));
+  if (!model.tie_word_embeddings())
+    Add(Matrix("lm_head.weight", model.vocab_size(), width));
+  head_.end = static_cast<int>(parameters_.size());
+  PlaceInArenas(mesh);
+}
+
+int ParameterTable::Find(absl::string_view name) const {
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    if (parameters_[i].name == name) return static_cast<int>(i);
+  return -1;
+}
+
+void ParameterTable::Add(Parameter parameter) {
+  parameter.size = 1;
+  for (int64_t dim : parameter.shape) parameter.size *= dim;
+  parameter.local = parameter.expert < 0 ||
+                    (parameter.expert >= first_expert_ &&
+                     parameter.expert < first_expert_ + local_experts_);
+  parameters_.push_back(std::move(parameter));
+}
+
+// q, k and v lie side by side, so that one product makes all three.
+void ParameterTable::AddAttention(const ModelConfig& model,
+                                  const std::string& prefix) {
+  const int64_t width = model.hidden_size();
+  const int64_t q_width = model.num_attention_heads() * HeadDim(model);
+  const int64_t kv_width = model.num_key_value_heads() * HeadDim(model);
+  const std::string attention = prefix + "self_attn.";
+  Add(Norm(prefix + "input_layernorm.weight", width));
+  Add(Matrix(attention + "q_proj.weight", q_width, width));
+  Add(Matrix(attention + "k_proj.weight", kv_width, width));
+  Add(Matrix(attention + "v_proj.weight", kv_width, width));
+  Add(Matrix(attention + "o_proj.weight", width, q_width));
+}
+
+// The experts' gate (w1) and up (w3) matrices alternate, so that one product
+// makes both; the down matrices (w2) of all experts follow.
+void ParameterTable::AddMoe(const ModelConfig& model,
+                            const std::string& prefix) {
+  const int64_t width = model.hidden_size();
+  const int64_t hidden = model.intermediate_size();
+  Add(Norm(prefix + "post_attention_layernorm.weight", width));
+  Add(Matrix(prefix + "block_sparse_moe.gate.weight", model.num_local_experts(),
+             width, ArenaKind::kReplicatedFloat32));
+  auto add = [&](int expert, const char* name, int64_t rows, int64_t columns) {
+    Parameter matrix = Matrix(absl::StrCat(prefix, "block_sparse_moe.experts.",
+                                           expert, ".", name, ".weight"),
+                              rows, columns, ArenaKind::kExpert);
+    matrix.expert = expert;
+    Add(std::move(matrix));
+  };
+  for (int expert = 0; expert < model.num_local_experts(); ++expert) {
+    add(expert, "w1", hidden, width);
+    add(expert, "w3", hidden, width);
+  }
+  for (int expert = 0; expert < model.num_local_experts(); ++expert)
+    add(expert, "w2", width, hidden);
+}
+
+void ParameterTable::PlaceInArenas(const Mesh& mesh) {
+  for (Parameter& parameter : parameters_) {
+    if (!parameter.local) continue;
+    int64_t& size = arena_sizes_[static_cast<size_t>(parameter.arena)];
+    parameter.offset = size;
+    size += parameter.size;
+  }
+  for (ArenaKind kind : kAllArenaKinds) {
+    int64_t& size = arena_sizes_[static_cast<size_t>(kind)];
+    size = RoundUp(size, kAlignment * mesh.Size(ReductionAxis(kind)));
+  }
+}
+
+}  // namespace moe
