@@ -1,0 +1,72 @@
+#ifndef MOE_WEIGHTS_H_
+#define MOE_WEIGHTS_H_
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "comm/buffer.h"
+#include "moe/model_config.pb.h"
+#include "moe/parameter_table.h"
+#include "moe/tensor.h"
+
+namespace moe {
+
+// The memory of a rank's parameter arenas: weights in their compute dtypes, or
+// gradients, which are float32 throughout.
+class ParameterStorage {
+ public:
+  static absl::StatusOr<ParameterStorage> AllocateWeights(
+      const ParameterTable& table);
+  static absl::StatusOr<ParameterStorage> AllocateGradients(
+      const ParameterTable& table);
+
+  // All elements of an arena, one dim, padding included.
+  Tensor arena(ArenaKind kind) const {
+    return arenas_[static_cast<size_t>(kind)];
+  }
+  // A local parameter under its own shape (one or two dims).
+  Tensor Get(const Parameter& parameter) const;
+
+ private:
+  std::array<Buffer, 3> buffers_;
+  std::array<Tensor, 3> arenas_;
+};
+
+// Views of one layer's local parameters as the layers use them; e experts.
+struct LayerWeights {
+  Tensor input_norm_D;
+  Tensor qkv_CD;  // C = (H + 2 G) head_dim
+  Tensor o_DA;    // A = H head_dim
+  Tensor post_attention_norm_D;
+  Tensor gate_ED;
+  Tensor gate_up_eGD;  // G = 2 F: an expert's w1 rows, then its w3 rows
+  Tensor down_eDF;
+};
+
+struct ModelWeights {
+  Tensor embedding_VD;
+  std::vector<LayerWeights> layers;
+  Tensor norm_D;
+  Tensor head_VD;  // the embedding itself when tied
+};
+
+ModelWeights BindWeights(const ModelConfig& model, const ParameterTable& table,
+                         const ParameterStorage& storage);
+
+// Elements [begin, begin + out.size()) of a parameter's initial value: norms
+// 1, all else normal with initializer_range, keyed by (seed, name).
+void InitialValues(const ModelConfig& model, const Parameter& parameter,
+                   uint64_t seed, int64_t begin, absl::Span<float> out);
+
+// Elements [begin, begin + out.size()) of a rank's arena at the start; padding
+// is 0.
+void InitialArena(const ModelConfig& model, const ParameterTable& table,
+                  ArenaKind kind, uint64_t seed, int64_t begin,
+                  absl::Span<float> out);
+
+}  // namespace moe
+
+#endif  // MOE_WEIGHTS_H_
