@@ -1,0 +1,110 @@
+#include "moe/balancing.h"
+
+#include <algorithm>
+
+#include "comm/status_macros.h"
+
+namespace moe {
+
+Balancing::Balancing(const ModelConfig& model, const RouterConfig& config,
+                     ProcessGroup& data)
+    : num_experts_(model.num_local_experts()),
+      top_k_(model.num_experts_per_tok()),
+      config_(config),
+      data_(data),
+      totals_(
+          static_cast<size_t>(model.num_hidden_layers() * 2 * num_experts_)) {}
+
+absl::Status Balancing::Finish(LayerContext& context,
+                               std::vector<Tensor>& balance, double* aux_loss,
+                               absl::Span<const Routing> routings,
+                               const BatchScale& scale, int64_t length) {
+  balance.resize(routings.size());
+  for (size_t layer = 0; layer < routings.size(); ++layer) {
+    ASSIGN_OR_RETURN(
+        balance[layer],
+        context.saved.Allocate({routings[layer].counts_BE.dim(0), num_experts_},
+                               DType::kFloat32));
+  }
+  if (config_.aux_loss_scope() == RouterConfig::SEQUENCE) {
+    FinishSequences(balance, aux_loss, routings, scale, length);
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(SumOverRanks(routings));
+  FinishMicroBatch(balance, aux_loss, scale, length);
+  return absl::OkStatus();
+}
+
+void Balancing::FinishSequences(std::vector<Tensor>& balance, double* aux_loss,
+                                absl::Span<const Routing> routings,
+                                const BatchScale& scale, int64_t length) const {
+  const double tokens = static_cast<double>(length);
+  const double weight = static_cast<double>(num_experts_) /
+                        static_cast<double>(scale.global_sequences);
+  for (size_t layer = 0; layer < routings.size(); ++layer) {
+    const float* counts_BE = routings[layer].counts_BE.data<float>();
+    const float* sums_BE = routings[layer].probability_sums_BE.data<float>();
+    float* balance_BE = balance[layer].data<float>();
+    for (int64_t i = 0; i < balance[layer].size(); ++i) {
+      const double f = counts_BE[i] / (tokens * static_cast<double>(top_k_));
+      const double p = sums_BE[i] / tokens;
+      *aux_loss += weight * f * p;
+      balance_BE[i] = static_cast<float>(config_.aux_loss_coefficient() *
+                                         weight * f / tokens);
+    }
+  }
+}
+
+absl::Status Balancing::SumOverRanks(absl::Span<const Routing> routings) {
+  std::fill(totals_.begin(), totals_.end(), 0.0);
+  const size_t E = static_cast<size_t>(num_experts_);
+  for (size_t layer = 0; layer < routings.size(); ++layer) {
+    double* counts_E = &totals_[layer * 2 * E];
+    double* sums_E = counts_E + E;
+    const float* counts_BE = routings[layer].counts_BE.data<float>();
+    const float* sums_BE = routings[layer].probability_sums_BE.data<float>();
+    const int64_t size = routings[layer].counts_BE.size();
+    for (int64_t i = 0; i < size; ++i) {
+      counts_E[i % num_experts_] += counts_BE[i];
+      sums_E[i % num_experts_] += sums_BE[i];
+    }
+  }
+  return Annotate(
+      data_.AllReduce(ViewOf(absl::MakeSpan(totals_)), ReduceOp::kSum),
+      "expert load of a micro-step");
+}
+
+void Balancing::FinishMicroBatch(std::vector<Tensor>& balance, double* aux_loss,
+                                 const BatchScale& scale, int64_t length) {
+  const size_t E = static_cast<size_t>(num_experts_);
+  const bool hf_mixtral =
+      config_.aux_loss_semantics() == RouterConfig::HF_MIXTRAL;
+  double averaged_layers = 1;
+  if (hf_mixtral) {  // Every layer becomes the sum over layers.
+    averaged_layers = static_cast<double>(balance.size());
+    for (size_t i = 2 * E; i < totals_.size(); ++i)
+      totals_[i % (2 * E)] += totals_[i];
+  }
+  const double tokens =
+      static_cast<double>(scale.micro_sequences * length) * averaged_layers;
+  const double choices =
+      tokens * (hf_mixtral ? 1.0 : static_cast<double>(top_k_));
+  const double weight = static_cast<double>(scale.micro_sequences) /
+                        static_cast<double>(scale.global_sequences) *
+                        static_cast<double>(num_experts_);
+  for (size_t layer = 0; layer < balance.size(); ++layer) {
+    const double* counts_E = &totals_[hf_mixtral ? 0 : layer * 2 * E];
+    float* balance_BE = balance[layer].data<float>();
+    for (int64_t i = 0; i < balance[layer].size(); ++i) {
+      balance_BE[i] =
+          static_cast<float>(config_.aux_loss_coefficient() * weight *
+                             counts_E[i % num_experts_] / choices / tokens);
+    }
+    // The loss is the same on all ranks: one of them reports it.
+    if (data_.rank() != 0 || (hf_mixtral && layer > 0)) continue;
+    for (size_t e = 0; e < E; ++e)
+      *aux_loss += weight * counts_E[e] / choices * counts_E[E + e] / tokens;
+  }
+}
+
+}  // namespace moe

@@ -1,0 +1,68 @@
+#ifndef MOE_BALANCING_H_
+#define MOE_BALANCING_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "comm/process_group.h"
+#include "moe/layer_context.h"
+#include "moe/model_config.pb.h"
+#include "moe/router.h"
+
+namespace moe {
+
+// How a micro-batch of this rank relates to the global batch, from which all
+// losses take their one and only divisor.
+struct BatchScale {
+  int64_t global_tokens = 0;     // targets in the global batch
+  int64_t global_sequences = 0;  // g
+  int64_t micro_sequences = 0;   // of all ranks in this micro-step
+};
+
+// The auxiliary loss that keeps experts equally used (Shazeer et al., 2017;
+// Fedus et al., 2021; docs in RouterConfig). f_e is the share of choices that
+// went to expert e, P_e the mean probability of e. f has no gradient, so the
+// loss acts on the router through one number for each sequence and expert:
+// its derivative by any single token's probability.
+//
+//   SWITCH, SEQUENCE       (1/g) sum_b E sum_e f_be P_be        for each layer
+//   SWITCH, MICRO_BATCH    (n/g) E sum_e f_e P_e                for each layer
+//   HF_MIXTRAL             (n/g) E sum_e f_e P_e, f and P first averaged over
+//                          layers, f not divided by K
+//
+// n sequences of all ranks in this micro-step, g in the global batch: over a
+// batch's micro-steps the weights sum to 1.
+class Balancing {
+ public:
+  // `data` joins the ranks whose tokens make a micro-step.
+  Balancing(const ModelConfig& model, const RouterConfig& config,
+            ProcessGroup& data);
+
+  // Fills balance[layer] (one [B, E] tensor each, in context.saved) and adds
+  // this rank's share of the loss, without its coefficient, to *aux_loss. The
+  // shares of all ranks sum to the loss. Collective if the scope is
+  // MICRO_BATCH.
+  absl::Status Finish(LayerContext& context, std::vector<Tensor>& balance,
+                      double* aux_loss, absl::Span<const Routing> routings,
+                      const BatchScale& scale, int64_t length);
+
+ private:
+  void FinishSequences(std::vector<Tensor>& balance, double* aux_loss,
+                       absl::Span<const Routing> routings,
+                       const BatchScale& scale, int64_t length) const;
+  absl::Status SumOverRanks(absl::Span<const Routing> routings);
+  void FinishMicroBatch(std::vector<Tensor>& balance, double* aux_loss,
+                        const BatchScale& scale, int64_t length);
+
+  int64_t num_experts_;
+  int64_t top_k_;
+  RouterConfig config_;
+  ProcessGroup& data_;
+  // [layers, 2, E]: choices, then probability sums, of all ranks.
+  std::vector<double> totals_;
+};
+
+}  // namespace moe
+
+#endif  // MOE_BALANCING_H_

@@ -1,0 +1,75 @@
+#include "moe/router.h"
+
+#include "comm/status_macros.h"
+
+namespace moe {
+namespace {
+
+// x itself when it is float32, else a float32 copy in scratch.
+absl::StatusOr<Tensor> AsFloat32(LayerContext& context, const Tensor& x_TD) {
+  if (x_TD.dtype() == DType::kFloat32) return x_TD;
+  ASSIGN_OR_RETURN(
+      Tensor copy_TD,
+      context.scratch.Allocate({x_TD.dim(0), x_TD.dim(1)}, DType::kFloat32));
+  Convert(context.kernels, copy_TD, x_TD);
+  return copy_TD;
+}
+
+}  // namespace
+
+Router::Router(const ModelConfig& model, const RouterConfig& config)
+    : top_k_{.num_experts_per_token = model.num_experts_per_tok(),
+             .renormalize = config.renormalize(),
+             .force_balance = config.force_balance()} {}
+
+absl::Status Router::Forward(LayerContext& context, Routing& routing,
+                             const Tensor& x_TD, const Tensor& gate_ED,
+                             int64_t length) const {
+  ArenaScope scope(context.scratch);
+  const int64_t T = x_TD.dim(0);
+  const int64_t E = gate_ED.dim(0);
+  const int64_t K = top_k_.num_experts_per_token;
+  const int64_t B = T / length;
+  const DType f32 = DType::kFloat32;
+  Arena& saved = context.saved;
+  ASSIGN_OR_RETURN(routing.probabilities_TE, saved.Allocate({T, E}, f32));
+  ASSIGN_OR_RETURN(routing.expert_ids_TK,
+                   saved.Allocate({T, K}, DType::kInt32));
+  ASSIGN_OR_RETURN(routing.weights_TK, saved.Allocate({T, K}, f32));
+  ASSIGN_OR_RETURN(routing.log_sum_exp_T, saved.Allocate({T}, f32));
+  ASSIGN_OR_RETURN(routing.counts_BE, saved.Allocate({B, E}, f32));
+  ASSIGN_OR_RETURN(routing.probability_sums_BE, saved.Allocate({B, E}, f32));
+
+  ASSIGN_OR_RETURN(Tensor logits_TE, context.scratch.Allocate({T, E}, f32));
+  ASSIGN_OR_RETURN(Tensor x32_TD, AsFloat32(context, x_TD));
+  LinearForward(context.kernels, logits_TE, x32_TD, gate_ED);
+  RouterTopK(context.kernels, routing.probabilities_TE, routing.expert_ids_TK,
+             routing.weights_TK, routing.log_sum_exp_T, logits_TE, top_k_);
+  ExpertLoad(context.kernels, routing.counts_BE, routing.probability_sums_BE,
+             routing.expert_ids_TK, routing.probabilities_TE, length);
+  return absl::OkStatus();
+}
+
+absl::Status Router::Backward(LayerContext& context, Tensor d_x_TD,
+                              Tensor d_gate_ED, const Tensor& d_weights_TK,
+                              const Tensor& balance_BE, float z_scale,
+                              const Tensor& x_TD, const Routing& routing,
+                              const Tensor& gate_ED) const {
+  ArenaScope scope(context.scratch);
+  const int64_t T = x_TD.dim(0);
+  const int64_t B = balance_BE.dim(0);
+  ASSIGN_OR_RETURN(
+      Tensor d_logits_TE,
+      context.scratch.Allocate({T, gate_ED.dim(0)}, DType::kFloat32));
+  RouterBackward(context.kernels, d_logits_TE, d_weights_TK, balance_BE,
+                 routing.probabilities_TE, routing.expert_ids_TK,
+                 routing.weights_TK, routing.log_sum_exp_T, z_scale,
+                 /*length=*/B == 0 ? 1 : T / B, top_k_.renormalize);
+  ASSIGN_OR_RETURN(Tensor x32_TD, AsFloat32(context, x_TD));
+  LinearWeightGradient(context.kernels, d_gate_ED, d_logits_TE, x32_TD);
+  LinearInputGradient(context.kernels, d_x_TD, d_logits_TE, gate_ED,
+                      /*accumulate=*/true);
+  return absl::OkStatus();
+}
+
+}  // namespace moe

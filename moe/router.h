@@ -1,0 +1,46 @@
+#ifndef MOE_ROUTER_H_
+#define MOE_ROUTER_H_
+
+#include "absl/status/status.h"
+#include "moe/layer_context.h"
+#include "moe/model_config.pb.h"
+#include "moe/tensor.h"
+
+namespace moe {
+
+// The gate: which K of E experts each token goes to, and with what weights.
+// All of it in float32, because a rounded logit flips experts.
+
+struct Routing {
+  Tensor probabilities_TE;  // float32
+  Tensor expert_ids_TK;     // int32
+  Tensor weights_TK;        // float32
+  Tensor log_sum_exp_T;     // float32, of the logits
+  // What the balancing terms are made from.
+  Tensor counts_BE;            // float32, choices of e in sequence b
+  Tensor probability_sums_BE;  // float32
+};
+
+class Router {
+ public:
+  Router(const ModelConfig& model, const RouterConfig& config);
+
+  absl::Status Forward(LayerContext& context, Routing& routing,
+                       const Tensor& x_TD, const Tensor& gate_ED,
+                       int64_t length) const;
+
+  // d_x += (float32). balance_BE: the auxiliary loss's derivative by a token's
+  // probability of e in sequence b. z_scale: the z-loss's weight of one
+  // token's squared log-sum-exp.
+  absl::Status Backward(LayerContext& context, Tensor d_x_TD, Tensor d_gate_ED,
+                        const Tensor& d_weights_TK, const Tensor& balance_BE,
+                        float z_scale, const Tensor& x_TD,
+                        const Routing& routing, const Tensor& gate_ED) const;
+
+ private:
+  TopKOptions top_k_;
+};
+
+}  // namespace moe
+
+#endif  // MOE_ROUTER_H_
