@@ -179,6 +179,24 @@ void RouterBackward(KernelContext& context, Tensor d_logits_TE,
 
 // --- rows on their way to the experts and back ------------------------------
 
+// Sorts the N = T K choices by (expert, token): choice n = t K + k stands in
+// row row_of_choice[t, k], and choice_of_row is the inverse. counts[e] =
+// choices of expert e, on the host.
+void SortChoices(KernelContext& context, Tensor choice_of_row_N,
+                 Tensor row_of_choice_TK, absl::Span<int64_t> counts_E,
+                 const Tensor& expert_ids_TK);
+
+// token_of_row[n] = choice_of_row[n] / K.
+void TokensOfChoices(KernelContext& context, Tensor token_of_row_N,
+                     const Tensor& choice_of_row_N, int64_t num_choices);
+
+// Rows arrive by source rank, and from each source by expert; counts[p, e] of
+// them. arrival_of_row[r] = where the r-th row in the order (expert, source)
+// arrived; row_of_arrival is the inverse. int32; e local experts.
+void OrderArrivals(KernelContext& context, Tensor arrival_of_row_R,
+                   Tensor row_of_arrival_R, absl::Span<const int64_t> counts_Pe,
+                   int64_t num_local_experts);
+
 // y[n] = x[index[n]]; any dtype, int32 index.
 void GatherRows(KernelContext& context, Tensor y_ND, const Tensor& x_TD,
                 const Tensor& index_N);

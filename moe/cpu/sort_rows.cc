@@ -1,0 +1,67 @@
+#include <algorithm>
+#include <cstdint>
+
+#include "moe/kernels.h"
+
+// Letters: T tokens, K experts per token, N = T K, E experts, P ranks, e
+// experts of this rank, R rows arrived.
+
+namespace moe {
+
+void SortChoices(KernelContext& /*context*/, Tensor choice_of_row_N,
+                 Tensor row_of_choice_TK, absl::Span<int64_t> counts_E,
+                 const Tensor& expert_ids_TK) {
+  const int32_t* expert_ids = expert_ids_TK.data<int32_t>();
+  int32_t* choice_of_row = choice_of_row_N.data<int32_t>();
+  int32_t* row_of_choice = row_of_choice_TK.data<int32_t>();
+  const int64_t N = expert_ids_TK.size();
+  std::fill(counts_E.begin(), counts_E.end(), 0);
+  for (int64_t n = 0; n < N; ++n)
+    ++counts_E[static_cast<size_t>(expert_ids[n])];
+  // A counting sort: it is stable, so tokens stay in order, and a token chooses
+  // an expert at most once. counts_E holds each expert's next row meanwhile.
+  int64_t begin = 0;
+  for (int64_t& count : counts_E) {
+    const int64_t count_of_expert = count;
+    count = begin;
+    begin += count_of_expert;
+  }
+  for (int64_t n = 0; n < N; ++n) {
+    const int64_t row = counts_E[static_cast<size_t>(expert_ids[n])]++;
+    row_of_choice[n] = static_cast<int32_t>(row);
+    choice_of_row[row] = static_cast<int32_t>(n);
+  }
+  for (size_t expert = counts_E.size(); expert-- > 1;)
+    counts_E[expert] -= counts_E[expert - 1];
+}
+
+void TokensOfChoices(KernelContext& /*context*/, Tensor token_of_row_N,
+                     const Tensor& choice_of_row_N, int64_t num_choices) {
+  const int32_t* choice_of_row = choice_of_row_N.data<int32_t>();
+  int32_t* token_of_row = token_of_row_N.data<int32_t>();
+  const int32_t K = static_cast<int32_t>(num_choices);
+  for (int64_t n = 0; n < choice_of_row_N.size(); ++n)
+    token_of_row[n] = choice_of_row[n] / K;
+}
+
+void OrderArrivals(KernelContext& /*context*/, Tensor arrival_of_row_R,
+                   Tensor row_of_arrival_R, absl::Span<const int64_t> counts_Pe,
+                   int64_t num_local_experts) {
+  int32_t* arrival_of_row = arrival_of_row_R.data<int32_t>();
+  int32_t* row_of_arrival = row_of_arrival_R.data<int32_t>();
+  const size_t e = static_cast<size_t>(num_local_experts);
+  int64_t row = 0;
+  for (size_t expert = 0; expert < e; ++expert) {
+    int64_t segment_begin = 0;  // where segment i of the arrivals begins
+    for (size_t i = 0; i < counts_Pe.size(); ++i) {
+      const int64_t count = counts_Pe[i];
+      for (int64_t j = 0; i % e == expert && j < count; ++j, ++row) {
+        arrival_of_row[row] = static_cast<int32_t>(segment_begin + j);
+        row_of_arrival[segment_begin + j] = static_cast<int32_t>(row);
+      }
+      segment_begin += count;
+    }
+  }
+}
+
+}  // namespace moe

@@ -1,0 +1,55 @@
+#include "moe/experts.h"
+
+#include "comm/status_macros.h"
+
+namespace moe {
+
+absl::Status ExpertsForward(LayerContext& context, Tensor& out_RD,
+                            ExpertsSaved& saved, const LayerWeights& weights,
+                            absl::Span<const int64_t> offsets) {
+  const int64_t R = saved.rows_RD.dim(0);
+  const int64_t D = saved.rows_RD.dim(1);
+  const int64_t F = weights.down_eDF.dim(2);
+  const DType dtype = context.compute_dtype;
+  ASSIGN_OR_RETURN(saved.gate_up_R2F,
+                   context.saved.Allocate({R, 2 * F}, dtype));
+  ASSIGN_OR_RETURN(saved.hidden_RF, context.saved.Allocate({R, F}, dtype));
+  ASSIGN_OR_RETURN(out_RD, context.scratch.Allocate({R, D}, dtype));
+  GroupedLinearForward(context.kernels, saved.gate_up_R2F, saved.rows_RD,
+                       weights.gate_up_eGD, offsets);
+  SwiGluForward(context.kernels, saved.hidden_RF, saved.gate_up_R2F,
+                saved.weight_R);
+  GroupedLinearForward(context.kernels, out_RD, saved.hidden_RF,
+                       weights.down_eDF, offsets);
+  return absl::OkStatus();
+}
+
+absl::Status ExpertsBackward(LayerContext& context, Tensor& d_rows_RD,
+                             Tensor& d_weight_R, LayerWeights& gradients,
+                             const Tensor& d_out_RD, const ExpertsSaved& saved,
+                             const LayerWeights& weights,
+                             absl::Span<const int64_t> offsets) {
+  const int64_t R = saved.rows_RD.dim(0);
+  const int64_t D = saved.rows_RD.dim(1);
+  const int64_t F = weights.down_eDF.dim(2);
+  const DType dtype = context.compute_dtype;
+  ASSIGN_OR_RETURN(d_rows_RD, context.scratch.Allocate({R, D}, dtype));
+  ASSIGN_OR_RETURN(d_weight_R, context.scratch.Allocate({R}, DType::kFloat32));
+  ArenaScope scope(context.scratch);
+  ASSIGN_OR_RETURN(Tensor d_hidden_RF, context.scratch.Allocate({R, F}, dtype));
+
+  GroupedLinearWeightGradient(context.kernels, gradients.down_eDF, d_out_RD,
+                              saved.hidden_RF, offsets);
+  GroupedLinearInputGradient(context.kernels, d_hidden_RF, d_out_RD,
+                             weights.down_eDF, offsets);
+  const Tensor& d_gate_up_R2F = saved.gate_up_R2F;  // in its place
+  SwiGluBackward(context.kernels, d_gate_up_R2F, d_weight_R, d_hidden_RF,
+                 saved.gate_up_R2F, saved.weight_R);
+  GroupedLinearWeightGradient(context.kernels, gradients.gate_up_eGD,
+                              d_gate_up_R2F, saved.rows_RD, offsets);
+  GroupedLinearInputGradient(context.kernels, d_rows_RD, d_gate_up_R2F,
+                             weights.gate_up_eGD, offsets);
+  return absl::OkStatus();
+}
+
+}  // namespace moe

@@ -1,0 +1,42 @@
+#ifndef MOE_EXPERTS_H_
+#define MOE_EXPERTS_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "moe/layer_context.h"
+#include "moe/tensor.h"
+#include "moe/weights.h"
+
+namespace moe {
+
+// This rank's SwiGLU experts over rows sorted by expert (a grouped product):
+// out = w2 (weight silu(w1 x) w3 x). The routing weight is applied before the
+// down projection, so that combining is a plain sum and no expert output need
+// be kept.
+//
+// R rows, D width, F hidden width, e experts; offsets as in kernels.h.
+
+struct ExpertsSaved {
+  Tensor rows_RD;      // inputs, compute
+  Tensor weight_R;     // float32
+  Tensor gate_up_R2F;  // compute; backward overwrites it by its gradient
+  Tensor hidden_RF;    // compute
+};
+
+// out (in context.scratch); saved.rows_RD and weight_R are the inputs.
+absl::Status ExpertsForward(LayerContext& context, Tensor& out_RD,
+                            ExpertsSaved& saved, const LayerWeights& weights,
+                            absl::Span<const int64_t> offsets);
+
+// d_rows and d_weight (in context.scratch); adds to the experts' gradients.
+absl::Status ExpertsBackward(LayerContext& context, Tensor& d_rows_RD,
+                             Tensor& d_weight_R, LayerWeights& gradients,
+                             const Tensor& d_out_RD, const ExpertsSaved& saved,
+                             const LayerWeights& weights,
+                             absl::Span<const int64_t> offsets);
+
+}  // namespace moe
+
+#endif  // MOE_EXPERTS_H_

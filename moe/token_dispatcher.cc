@@ -1,0 +1,198 @@
+#include "moe/token_dispatcher.h"
+
+#include "absl/container/inlined_vector.h"
+#include "comm/check.h"
+#include "comm/status_macros.h"
+
+namespace moe {
+namespace {
+
+constexpr DType kIndex = DType::kInt32;
+// A row's counts fit the stack for groups up to this size.
+using CountsP = absl::InlinedVector<int64_t, 64>;
+
+}  // namespace
+
+TokenDispatcher::TokenDispatcher(ProcessGroup& expert_group,
+                                 int64_t num_experts)
+    : group_(expert_group),
+      num_experts_(num_experts),
+      num_local_experts_(num_experts / expert_group.size()) {
+  CHECK(num_local_experts_ * expert_group.size() == num_experts);
+}
+
+absl::Status TokenDispatcher::MakePlan(LayerContext& context,
+                                       DispatchPlan& plan,
+                                       const Tensor& expert_ids_TK) const {
+  const int64_t T = expert_ids_TK.dim(0);
+  const int64_t K = expert_ids_TK.dim(1);
+  const int64_t N = T * K;
+  Arena& saved = context.saved;
+  ASSIGN_OR_RETURN(plan.choice_of_row_N, saved.Allocate({N}, kIndex));
+  ASSIGN_OR_RETURN(plan.row_of_choice_TK, saved.Allocate({T, K}, kIndex));
+  ASSIGN_OR_RETURN(plan.token_of_row_N, saved.Allocate({N}, kIndex));
+  plan.num_sent_rows = N;
+  plan.counts_E.resize(static_cast<size_t>(num_experts_));
+  SortChoices(context.kernels, plan.choice_of_row_N, plan.row_of_choice_TK,
+              absl::MakeSpan(plan.counts_E), expert_ids_TK);
+  TokensOfChoices(context.kernels, plan.token_of_row_N, plan.choice_of_row_N,
+                  K);
+
+  RETURN_IF_ERROR(ExchangeCounts(plan));
+  plan.arrival_of_row_R = Tensor();
+  plan.row_of_arrival_R = Tensor();
+  if (group_.size() == 1 || num_local_experts_ == 1) return absl::OkStatus();
+  const int64_t R = plan.num_received_rows;
+  ASSIGN_OR_RETURN(plan.arrival_of_row_R, saved.Allocate({R}, kIndex));
+  ASSIGN_OR_RETURN(plan.row_of_arrival_R, saved.Allocate({R}, kIndex));
+  OrderArrivals(context.kernels, plan.arrival_of_row_R, plan.row_of_arrival_R,
+                plan.counts_Pe, num_local_experts_);
+  return absl::OkStatus();
+}
+
+absl::Status TokenDispatcher::ExchangeCounts(DispatchPlan& plan) const {
+  const size_t P = static_cast<size_t>(group_.size());
+  const size_t e = static_cast<size_t>(num_local_experts_);
+  plan.counts_Pe.resize(P * e);
+  const CountsP counts(P, num_local_experts_);
+  RETURN_IF_ERROR(Annotate(
+      group_.AllToAllV(ViewOf(absl::MakeConstSpan(plan.counts_E)), counts,
+                       ViewOf(absl::MakeSpan(plan.counts_Pe)), counts),
+      "exchange of row counts"));
+
+  plan.send_rows_P.assign(P, 0);
+  plan.receive_rows_P.assign(P, 0);
+  plan.expert_offsets.assign(e + 1, 0);
+  for (size_t i = 0; i < P * e; ++i) {
+    plan.send_rows_P[i / e] += plan.counts_E[i];
+    plan.receive_rows_P[i / e] += plan.counts_Pe[i];
+    plan.expert_offsets[i % e + 1] += plan.counts_Pe[i];
+  }
+  for (size_t i = 0; i < e; ++i)
+    plan.expert_offsets[i + 1] += plan.expert_offsets[i];
+  plan.num_received_rows = plan.expert_offsets[e];
+  return absl::OkStatus();
+}
+
+absl::Status TokenDispatcher::Dispatch(LayerContext& context, Tensor& rows_RD,
+                                       Tensor& weight_R,
+                                       const DispatchPlan& plan,
+                                       const Tensor& x_TD,
+                                       const Tensor& weights_TK) const {
+  ArenaScope scope(context.scratch);
+  const int64_t N = plan.num_sent_rows;
+  const int64_t D = x_TD.dim(1);
+  // With one rank the sorted rows are the result and must outlive this call.
+  Arena& arena = group_.size() == 1 ? context.saved : context.scratch;
+  ASSIGN_OR_RETURN(Tensor sorted_ND, arena.Allocate({N, D}, x_TD.dtype()));
+  ASSIGN_OR_RETURN(Tensor sorted_weight_N1,
+                   arena.Allocate({N, 1}, DType::kFloat32));
+  GatherRows(context.kernels, sorted_ND, x_TD, plan.token_of_row_N);
+  GatherRows(context.kernels, sorted_weight_N1, weights_TK.Reshape({N, 1}),
+             plan.choice_of_row_N);
+  ASSIGN_OR_RETURN(rows_RD, ToExperts(context, context.saved, plan, sorted_ND));
+  ASSIGN_OR_RETURN(Tensor weight_R1,
+                   ToExperts(context, context.saved, plan, sorted_weight_N1));
+  weight_R = weight_R1.Reshape({plan.num_received_rows});
+  return absl::OkStatus();
+}
+
+absl::Status TokenDispatcher::Combine(LayerContext& context, Tensor out_TD,
+                                      const DispatchPlan& plan,
+                                      const Tensor& rows_RD) const {
+  ArenaScope scope(context.scratch);
+  ASSIGN_OR_RETURN(Tensor sorted_ND, FromExperts(context, plan, rows_RD));
+  SumRows(context.kernels, out_TD, sorted_ND, plan.row_of_choice_TK,
+          /*accumulate=*/true);
+  return absl::OkStatus();
+}
+
+absl::Status TokenDispatcher::CombineBackward(LayerContext& context,
+                                              Tensor& d_rows_RD,
+                                              const DispatchPlan& plan,
+                                              const Tensor& d_out_TD) const {
+  ASSIGN_OR_RETURN(Tensor sorted_ND, context.scratch.Allocate(
+                                         {plan.num_sent_rows, d_out_TD.dim(1)},
+                                         d_out_TD.dtype()));
+  GatherRows(context.kernels, sorted_ND, d_out_TD, plan.token_of_row_N);
+  ASSIGN_OR_RETURN(d_rows_RD,
+                   ToExperts(context, context.scratch, plan, sorted_ND));
+  return absl::OkStatus();
+}
+
+absl::Status TokenDispatcher::DispatchBackward(LayerContext& context,
+                                               Tensor d_x_TD,
+                                               Tensor d_weights_TK,
+                                               const DispatchPlan& plan,
+                                               const Tensor& d_rows_RD,
+                                               const Tensor& d_weight_R) const {
+  ArenaScope scope(context.scratch);
+  const int64_t N = plan.num_sent_rows;
+  ASSIGN_OR_RETURN(Tensor sorted_ND, FromExperts(context, plan, d_rows_RD));
+  SumRows(context.kernels, d_x_TD, sorted_ND, plan.row_of_choice_TK,
+          /*accumulate=*/false);
+  ASSIGN_OR_RETURN(
+      Tensor sorted_weight_N1,
+      FromExperts(context, plan,
+                  d_weight_R.Reshape({plan.num_received_rows, 1})));
+  GatherRows(context.kernels, d_weights_TK.Reshape({N, 1}), sorted_weight_N1,
+             plan.row_of_choice_TK.Reshape({N}));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Tensor> TokenDispatcher::ToExperts(
+    LayerContext& context, Arena& arena, const DispatchPlan& plan,
+    const Tensor& sorted_ND) const {
+  if (group_.size() == 1) return sorted_ND;
+  const bool reorder = !plan.arrival_of_row_R.is_null();
+  const int64_t R = plan.num_received_rows;
+  const int64_t D = sorted_ND.dim(1);
+  ASSIGN_OR_RETURN(Tensor rows_RD, arena.Allocate({R, D}, sorted_ND.dtype()));
+  Tensor arrivals_RD = rows_RD;
+  ArenaScope scope(context.scratch);
+  if (reorder) {
+    ASSIGN_OR_RETURN(arrivals_RD,
+                     context.scratch.Allocate({R, D}, sorted_ND.dtype()));
+  }
+  RETURN_IF_ERROR(
+      Exchange(arrivals_RD, sorted_ND, plan.receive_rows_P, plan.send_rows_P));
+  if (reorder)
+    GatherRows(context.kernels, rows_RD, arrivals_RD, plan.arrival_of_row_R);
+  return rows_RD;
+}
+
+absl::StatusOr<Tensor> TokenDispatcher::FromExperts(
+    LayerContext& context, const DispatchPlan& plan,
+    const Tensor& rows_RD) const {
+  if (group_.size() == 1) return rows_RD;
+  const int64_t D = rows_RD.dim(1);
+  ASSIGN_OR_RETURN(
+      Tensor sorted_ND,
+      context.scratch.Allocate({plan.num_sent_rows, D}, rows_RD.dtype()));
+  ArenaScope scope(context.scratch);
+  Tensor arrivals_RD = rows_RD;
+  if (!plan.row_of_arrival_R.is_null()) {
+    ASSIGN_OR_RETURN(
+        arrivals_RD,
+        context.scratch.Allocate({plan.num_received_rows, D}, rows_RD.dtype()));
+    GatherRows(context.kernels, arrivals_RD, rows_RD, plan.row_of_arrival_R);
+  }
+  RETURN_IF_ERROR(
+      Exchange(sorted_ND, arrivals_RD, plan.send_rows_P, plan.receive_rows_P));
+  return sorted_ND;
+}
+
+absl::Status TokenDispatcher::Exchange(
+    const Tensor& receive, const Tensor& send,
+    absl::Span<const int64_t> receive_rows_P,
+    absl::Span<const int64_t> send_rows_P) const {
+  CountsP receive_counts(receive_rows_P.begin(), receive_rows_P.end());
+  CountsP send_counts(send_rows_P.begin(), send_rows_P.end());
+  for (int64_t& count : receive_counts) count *= receive.dim(1);
+  for (int64_t& count : send_counts) count *= send.dim(1);
+  return Annotate(group_.AllToAllV(send.View(), send_counts, receive.View(),
+                                   receive_counts),
+                  "exchange of token rows");
+}
+
+}  // namespace moe

@@ -1,0 +1,99 @@
+#ifndef MOE_TOKEN_DISPATCHER_H_
+#define MOE_TOKEN_DISPATCHER_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "comm/process_group.h"
+#include "moe/layer_context.h"
+#include "moe/tensor.h"
+
+namespace moe {
+
+// Takes each token's row to the experts that it chose, wherever they live, and
+// the results back. Dropless: every row arrives, an expert or a rank may get
+// none or all of them.
+//
+//   1. rows are sorted by (expert, token), so that those for one rank are
+//      adjacent: ranks of the group hold consecutive experts
+//   2. counts [P, e] are exchanged, so that each rank knows what it gets
+//   3. rows are exchanged by one all-to-all
+//   4. arrivals, ordered (source, expert), are put in the order (expert,
+//      source): each expert's rows lie together, sorted by (source, token)
+//   and back by the inverse of 4, 3, 1.
+//
+// The way there and the way back are each other's gradient: a plan is made
+// once for a layer and step and used four times.
+//
+// Letters: T tokens, K experts per token, N = T K rows leaving, R rows
+// arriving, D width, P ranks, E experts, e = E / P experts of this rank.
+struct DispatchPlan {
+  Tensor token_of_row_N;    // int32, rows sorted by (expert, token)
+  Tensor choice_of_row_N;   // int32, t K + k
+  Tensor row_of_choice_TK;  // int32, the inverse
+  Tensor arrival_of_row_R;  // int32, step 4; null where it changes nothing
+  Tensor row_of_arrival_R;  // int32, its inverse
+  std::vector<int64_t> counts_E;        // choices of each expert on this rank
+  std::vector<int64_t> counts_Pe;       // rows arriving, by source and expert
+  std::vector<int64_t> send_rows_P;     // rows leaving, by destination
+  std::vector<int64_t> receive_rows_P;  // rows arriving, by source
+  std::vector<int64_t> expert_offsets;  // e + 1: each expert's rows here
+  int64_t num_sent_rows = 0;            // N
+  int64_t num_received_rows = 0;        // R
+};
+
+class TokenDispatcher {
+ public:
+  TokenDispatcher(ProcessGroup& expert_group, int64_t num_experts);
+
+  // Collective (steps 1 and 2). Tensors of the plan lie in context.saved.
+  absl::Status MakePlan(LayerContext& context, DispatchPlan& plan,
+                        const Tensor& expert_ids_TK) const;
+
+  // rows_RD (in context.saved) = the tokens' rows at their experts; weight_R
+  // the routing weight that travels with each.
+  absl::Status Dispatch(LayerContext& context, Tensor& rows_RD,
+                        Tensor& weight_R, const DispatchPlan& plan,
+                        const Tensor& x_TD, const Tensor& weights_TK) const;
+
+  // out_TD += each token's K rows, in order k. out is float32.
+  absl::Status Combine(LayerContext& context, Tensor out_TD,
+                       const DispatchPlan& plan, const Tensor& rows_RD) const;
+
+  // d_rows_RD (in context.scratch) from d_out, compute.
+  absl::Status CombineBackward(LayerContext& context, Tensor& d_rows_RD,
+                               const DispatchPlan& plan,
+                               const Tensor& d_out_TD) const;
+
+  // d_x (float32) and d_weights, overwritten.
+  absl::Status DispatchBackward(LayerContext& context, Tensor d_x_TD,
+                                Tensor d_weights_TK, const DispatchPlan& plan,
+                                const Tensor& d_rows_RD,
+                                const Tensor& d_weight_R) const;
+
+ private:
+  absl::Status ExchangeCounts(DispatchPlan& plan) const;
+  // Steps 3 and 4 for rows of any width: [N, width] -> [R, width], made in
+  // `arena`. A group of one rank returns sorted_N itself.
+  absl::StatusOr<Tensor> ToExperts(LayerContext& context, Arena& arena,
+                                   const DispatchPlan& plan,
+                                   const Tensor& sorted_ND) const;
+  // The inverse, in context.scratch.
+  absl::StatusOr<Tensor> FromExperts(LayerContext& context,
+                                     const DispatchPlan& plan,
+                                     const Tensor& rows_RD) const;
+  absl::Status Exchange(const Tensor& receive, const Tensor& send,
+                        absl::Span<const int64_t> receive_rows_P,
+                        absl::Span<const int64_t> send_rows_P) const;
+
+  ProcessGroup& group_;
+  int64_t num_experts_;
+  int64_t num_local_experts_;
+};
+
+}  // namespace moe
+
+#endif  // MOE_TOKEN_DISPATCHER_H_
