@@ -20,6 +20,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.ticker  # noqa: E402
 
 COLORS = ["#1f5fa8", "#c8511b", "#2e8b57", "#7a4fa3", "#8a6d1d", "#b03060"]
 MAX_POINTS = 2000  # More cannot be seen and would swell an SVG.
@@ -106,6 +107,7 @@ def main():
     draw_run(axes, read_run(path), label, COLORS[index % len(COLORS)],
              "step" if arguments.x == "steps" else "tokens")
   axes.set_xlabel("step" if arguments.x == "steps" else "tokens seen")
+  axes.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=""))
   axes.set_ylabel("loss (nats per token)")
   axes.set_title(arguments.title, loc="left", fontsize=11)
   axes.grid(True, color="#e4e4e4", linewidth=0.7)
