@@ -22,22 +22,25 @@ struct AttentionSaved {
 
 class Attention {
  public:
+  // The table has a row for each position that a sequence may have.
   Attention(const AttentionShape& shape, const Tensor& rotary_table_L2h)
       : shape_(shape), rotary_table_L2h_(rotary_table_L2h) {}
 
   // out += o(heads(qkv(x))). out is the float32 residual stream.
   absl::Status Forward(LayerContext& context, Tensor out_TD,
                        AttentionSaved& saved, const Tensor& x_TD,
-                       const LayerWeights& weights) const;
+                       const LayerWeights& weights, int64_t length) const;
 
   // d_x from d_out (both compute); adds to the gradients of qkv and o.
   absl::Status Backward(LayerContext& context, Tensor d_x_TD,
                         LayerWeights& gradients, const Tensor& d_out_TD,
                         const Tensor& x_TD, const AttentionSaved& saved,
-                        const LayerWeights& weights) const;
+                        const LayerWeights& weights, int64_t length) const;
 
  private:
-  AttentionShape shape_;
+  AttentionShape WithLength(int64_t length) const;
+
+  AttentionShape shape_;  // but for the length
   Tensor rotary_table_L2h_;
 };
 

@@ -1,0 +1,166 @@
+#include "moe/language_model.h"
+
+#include <utility>
+
+#include "comm/status_macros.h"
+#include "moe/loss_head.h"
+
+namespace moe {
+namespace {
+
+Tensor RotaryTableView(const LanguageModel::Options& options,
+                       const Buffer& buffer) {
+  return Tensor(buffer.data(),
+                {options.max_length, 2, HeadDim(options.model) / 2},
+                DType::kFloat32);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LanguageModel>> LanguageModel::Create(
+    const Options& options, const ParameterTable& table,
+    const ProcessGroups& groups, KernelContext& kernels) {
+  const int64_t elements = options.max_length * HeadDim(options.model);
+  ASSIGN_OR_RETURN(Buffer rotary_table,
+                   Buffer::Allocate(elements * SizeOf(DType::kFloat32)));
+  RotaryTable(RotaryTableView(options, rotary_table),
+              options.model.rope_theta());
+  return std::unique_ptr<LanguageModel>(new LanguageModel(
+      options, table, groups, kernels, std::move(rotary_table)));
+}
+
+LanguageModel::LanguageModel(const Options& options,
+                             const ParameterTable& table,
+                             const ProcessGroups& groups,
+                             KernelContext& kernels, Buffer rotary_table)
+    : options_(options),
+      table_(table),
+      kernels_(kernels),
+      rotary_table_(std::move(rotary_table)),
+      context_{kernels_, saved_arena_, scratch_arena_, options.compute_dtype},
+      attention_(MakeAttentionShape(options.model, options.max_length),
+                 RotaryTableView(options, rotary_table_)),
+      router_(options.model, options.router),
+      dispatcher_(groups[Axis::kExpert], options.model.num_local_experts()),
+      block_(options.model, attention_, router_, dispatcher_),
+      balancing_(options.model, options.router, groups[Axis::kData]) {
+  const size_t layers = static_cast<size_t>(options.model.num_hidden_layers());
+  saved_.resize(layers);
+  routings_.resize(layers);
+  balance_.resize(layers);
+}
+
+absl::Status LanguageModel::Forward(LossTerms* losses, const MicroBatch& batch,
+                                    const ModelWeights& weights,
+                                    ModelWeights* gradients) {
+  RETURN_IF_ERROR(RunBlocks(batch.inputs_T, batch.length, weights));
+  RETURN_IF_ERROR(balancing_.Finish(context_, balance_, &losses->aux, routings_,
+                                    batch.scale, batch.length));
+  const double tokens = static_cast<double>(batch.scale.global_tokens);
+  for (const Routing& routing : routings_)
+    losses->z += SumOfSquares(kernels_, routing.log_sum_exp_T) / tokens;
+
+  ASSIGN_OR_RETURN(Tensor normed_TD, FinalNorm(weights));
+  d_normed_TD_ = Tensor();
+  Tensor d_head_VD;
+  if (gradients != nullptr) {
+    d_head_VD = gradients->head_VD;
+    ASSIGN_OR_RETURN(d_normed_TD_,
+                     saved_arena_.Allocate({normed_TD.dim(0), normed_TD.dim(1)},
+                                           options_.compute_dtype));
+  }
+  double loss_sum = 0;
+  RETURN_IF_ERROR(LossHead(context_, &loss_sum, d_normed_TD_, d_head_VD,
+                           normed_TD, weights.head_VD, batch.targets_T,
+                           static_cast<float>(1.0 / tokens)));
+  losses->cross_entropy += loss_sum / tokens;
+  return KernelStatus(kernels_);
+}
+
+absl::Status LanguageModel::Backward(const MicroBatch& batch,
+                                     const ModelWeights& weights,
+                                     ModelWeights& gradients,
+                                     GradientListener* listener) {
+  auto ready = [listener](ParameterRange range) {
+    return listener == nullptr ? absl::OkStatus()
+                               : listener->GradientsReady(range);
+  };
+  ArenaScope scope(scratch_arena_);
+  ASSIGN_OR_RETURN(Tensor d_x_TD,
+                   scratch_arena_.Allocate({out_TD_.dim(0), out_TD_.dim(1)},
+                                           DType::kFloat32));
+  SetZero(kernels_, d_x_TD);
+  RmsNormBackward(kernels_, d_x_TD, gradients.norm_D, d_normed_TD_, out_TD_,
+                  weights.norm_D, inverse_rms_T_);
+  RETURN_IF_ERROR(ready(table_.head()));
+
+  const float z_scale =
+      static_cast<float>(options_.router.z_loss_coefficient() /
+                         static_cast<double>(batch.scale.global_tokens));
+  for (int layer = num_layers() - 1; layer >= 0; --layer) {
+    const size_t i = static_cast<size_t>(layer);
+    RETURN_IF_ERROR(block_.BackwardExperts(
+        context_, d_x_TD, gradients.layers[i], saved_[i], routings_[i],
+        balance_[i], z_scale, weights.layers[i]));
+    RETURN_IF_ERROR(ready(table_.moe(layer)));
+    RETURN_IF_ERROR(block_.BackwardAttention(context_, d_x_TD,
+                                             gradients.layers[i], saved_[i],
+                                             weights.layers[i], batch.length));
+    RETURN_IF_ERROR(ready(table_.attention(layer)));
+  }
+  EmbeddingBackward(kernels_, gradients.embedding_VD, d_x_TD, batch.inputs_T);
+  RETURN_IF_ERROR(ready(table_.embedding()));
+  return KernelStatus(kernels_);
+}
+
+absl::Status LanguageModel::Logits(Tensor logits_RV, const Tensor& inputs_T,
+                                   int64_t length, int64_t first_row,
+                                   const ModelWeights& weights) {
+  RETURN_IF_ERROR(RunBlocks(inputs_T, length, weights));
+  ASSIGN_OR_RETURN(Tensor normed_TD, FinalNorm(weights));
+  LinearForward(kernels_, logits_RV,
+                normed_TD.Rows(first_row, logits_RV.dim(0)), weights.head_VD);
+  return KernelStatus(kernels_);
+}
+
+absl::Status LanguageModel::RunBlocks(const Tensor& inputs_T, int64_t length,
+                                      const ModelWeights& weights) {
+  saved_arena_.Release({});
+  ASSIGN_OR_RETURN(
+      Tensor x_TD,
+      saved_arena_.Allocate({inputs_T.size(), options_.model.hidden_size()},
+                            DType::kFloat32));
+  EmbeddingForward(kernels_, x_TD, inputs_T, weights.embedding_VD);
+  for (size_t layer = 0; layer < saved_.size(); ++layer) {
+    absl::StatusOr<Tensor> out_TD =
+        block_.Forward(context_, saved_[layer], routings_[layer], x_TD,
+                       weights.layers[layer], length);
+    if (!out_TD.ok())
+      return Annotate(out_TD.status(), absl::StrCat("layer ", layer));
+    x_TD = *out_TD;
+  }
+  out_TD_ = x_TD;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Tensor> LanguageModel::FinalNorm(const ModelWeights& weights) {
+  const int64_t T = out_TD_.dim(0);
+  ASSIGN_OR_RETURN(
+      Tensor normed_TD,
+      saved_arena_.Allocate({T, out_TD_.dim(1)}, options_.compute_dtype));
+  ASSIGN_OR_RETURN(inverse_rms_T_, saved_arena_.Allocate({T}, DType::kFloat32));
+  RmsNormForward(kernels_, normed_TD, inverse_rms_T_, out_TD_, weights.norm_D,
+                 static_cast<float>(options_.model.rms_norm_eps()));
+  return normed_TD;
+}
+
+int LanguageModel::FirstNonFiniteLayer() {
+  for (int layer = 0; layer < num_layers(); ++layer) {
+    if (FirstNonFinite(kernels_, saved_[static_cast<size_t>(layer)].x_TD) >= 0)
+      return layer - 1;
+  }
+  return FirstNonFinite(kernels_, out_TD_) >= 0 ? num_layers() - 1
+                                                : num_layers();
+}
+
+}  // namespace moe
