@@ -1,0 +1,41 @@
+#ifndef DATA_BATCH_LOADER_H_
+#define DATA_BATCH_LOADER_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "data/corpus.h"
+
+namespace moe {
+
+// `count` samples, one after another, L tokens each.
+struct TokenBlock {
+  int64_t count = 0;
+  absl::Span<const int32_t> inputs;   // [count, L]
+  absl::Span<const int32_t> targets;  // [count, L]
+};
+
+// Reads samples on a thread of its own while the step runs.
+class BatchLoader {
+ public:
+  BatchLoader(const SampleSequence& samples, int64_t sequence_length);
+  ~BatchLoader();
+  BatchLoader(const BatchLoader&) = delete;
+  BatchLoader& operator=(const BatchLoader&) = delete;
+
+  // Starts reading positions [first, first + count). At most two blocks may be
+  // prepared and not yet taken.
+  void Prepare(int64_t first, int64_t count);
+  // The oldest prepared block, waited for. It stays valid until the next Take.
+  absl::StatusOr<TokenBlock> Take();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace moe
+
+#endif  // DATA_BATCH_LOADER_H_

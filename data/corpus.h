@@ -1,0 +1,71 @@
+#ifndef DATA_CORPUS_H_
+#define DATA_CORPUS_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "data/data_config.pb.h"
+#include "data/tokenizer.h"
+
+namespace moe {
+
+struct CorpusOptions {
+  DataConfig config;
+  int vocab_size = 0;           // model.vocab_size
+  int64_t sequence_length = 0;  // L
+  uint64_t seed = 0;            // of the order of samples
+  std::string cache_directory;  // vocabulary and token caches of raw text
+  std::string share_directory;  // where "share:" paths lie
+  int threads = 1;              // for tokenizing
+};
+
+// What is being done, for a progress bar: "tokenizing kjv.txt", done of total.
+using ProgressFunction =
+    std::function<void(const std::string& what, int64_t done, int64_t total)>;
+
+// Makes what is missing in the cache: a vocabulary, tokens of raw text. One
+// rank calls it, before any calls Corpus::Open. A cache knows the size, time
+// and digest of what it was made from, and is made anew when that changed.
+absl::Status PrepareCorpus(const CorpusOptions& options,
+                           const ProgressFunction& progress);
+
+// An endless sequence of samples in the run's order; position is one number.
+// Every pass over the data (an epoch) is a new keyed permutation.
+class SampleSequence {
+ public:
+  virtual ~SampleSequence() = default;
+  // Samples in one pass; at least 1.
+  virtual int64_t samples_per_epoch() const = 0;
+  // The global sample index that stands at `position` (from 0): what a test of
+  // the order compares.
+  virtual int64_t SampleAt(int64_t position) const = 0;
+  // inputs and targets (L each) of the sample at `position`. Thread-safe.
+  virtual absl::Status Read(int64_t position, absl::Span<int32_t> inputs,
+                            absl::Span<int32_t> targets) const = 0;
+};
+
+// The opened data of a run: train and validation samples and the tokenizer.
+class Corpus {
+ public:
+  static absl::StatusOr<std::unique_ptr<Corpus>> Open(
+      const CorpusOptions& options);
+  virtual ~Corpus() = default;
+
+  // Null when the data was given as tokens and data.tokenizer is empty.
+  virtual const Tokenizer* tokenizer() const = 0;
+  virtual const SampleSequence& train() const = 0;
+  // In file order, never shuffled; null when there is none (valid_fraction 0
+  // and no data.valid).
+  virtual const SampleSequence* valid() const = 0;
+  // Mean bytes of text a token of the validation set; 0 if unknown.
+  virtual double valid_bytes_per_token() const = 0;
+};
+
+}  // namespace moe
+
+#endif  // DATA_CORPUS_H_

@@ -1,0 +1,27 @@
+#ifndef DATA_TOKENIZER_TRAINER_H_
+#define DATA_TOKENIZER_TRAINER_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace moe {
+
+struct TokenizerTrainerOptions {
+  // .txt or .jsonl files that the vocabulary is learned from.
+  std::vector<std::string> inputs;
+  int vocab_size = 0;
+  std::string output;  // path of the tokenizer.model to write, atomically
+  int threads = 1;
+};
+
+// Trains a vocabulary like Mixtral's (byte fallback, split digits) with the
+// program spm_train as a child process. Its own output is kept and shown only
+// in an error. InvalidArgument: vocab_size too large or too small for the
+// text, with the limit. Unimplemented: spm_train is not on this machine.
+absl::Status TrainTokenizer(const TokenizerTrainerOptions& options);
+
+}  // namespace moe
+
+#endif  // DATA_TOKENIZER_TRAINER_H_
