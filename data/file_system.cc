@@ -1,0 +1,45 @@
+#include "data/file_system.h"
+
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "comm/status_macros.h"
+
+namespace moe {
+namespace {
+
+std::string ParentOf(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
+absl::Status WriteDurably(FileSystem& files, const std::string& path,
+                          absl::string_view contents) {
+  ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, files.Create(path));
+  RETURN_IF_ERROR(file->Append(contents));
+  RETURN_IF_ERROR(file->Sync());
+  return file->Close();
+}
+
+}  // namespace
+
+absl::Status WriteFileAtomically(FileSystem& files, const std::string& path,
+                                 absl::string_view contents) {
+  const std::string temporary = absl::StrCat(path, ".tmp");
+  absl::Status status = WriteDurably(files, temporary, contents);
+  if (status.ok()) status = files.Rename(temporary, path);
+  if (!status.ok()) {
+    files.Remove(temporary).IgnoreError();  // the first error is the news
+    return status;
+  }
+  return files.SyncDirectory(ParentOf(path));
+}
+
+std::string JoinPath(absl::string_view directory, absl::string_view name) {
+  if (directory.empty()) return std::string(name);
+  if (directory.back() == '/') return absl::StrCat(directory, name);
+  return absl::StrCat(directory, "/", name);
+}
+
+}  // namespace moe
