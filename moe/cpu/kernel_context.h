@@ -1,0 +1,111 @@
+#ifndef MOE_CPU_KERNEL_CONTEXT_H_
+#define MOE_CPU_KERNEL_CONTEXT_H_
+
+// What the CPU kernels keep between calls, and how they share a loop between
+// threads. Every kernel is called from one thread.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "comm/buffer.h"
+#include "moe/kernels.h"
+
+namespace moe {
+
+// A piece of scratch memory for each thread, 64-byte aligned, holding whatever
+// an earlier kernel left there.
+class ThreadScratch {
+ public:
+  ThreadScratch() = default;
+  ThreadScratch(std::byte* data, int64_t stride_bytes)
+      : data_(data), stride_bytes_(stride_bytes) {}
+
+  // The context could not get the memory and has noted so: the kernel returns.
+  bool is_null() const { return data_ == nullptr; }
+
+  template <typename T>
+  T* Get(int thread) const {
+    return reinterpret_cast<T*>(data_ + thread * stride_bytes_);
+  }
+
+ private:
+  std::byte* data_ = nullptr;
+  int64_t stride_bytes_ = 0;
+};
+
+class KernelContext {
+ public:
+  // Who asks for scratch memory: the pieces of two users live side by side.
+  enum class ScratchUser { kKernel, kMatMulLibrary, kMatMulConversion };
+
+  explicit KernelContext(int threads);
+  ~KernelContext();
+  KernelContext(const KernelContext&) = delete;
+  KernelContext& operator=(const KernelContext&) = delete;
+
+  int threads() const { return threads_; }
+
+  const absl::Status& status() const { return status_; }
+  // The first error wins. Outside of parallel regions only.
+  void SetError(absl::Status error);
+
+  void set_progress(std::function<void()> progress) {
+    progress_ = std::move(progress);
+  }
+  bool has_progress() const { return static_cast<bool>(progress_); }
+  void Progress() const {
+    if (progress_) progress_();
+  }
+
+  // At least `bytes_per_thread` for each thread, valid until the same user's
+  // next call. Grows and is kept. Outside of parallel regions only.
+  ThreadScratch ReserveThreadScratch(int64_t bytes_per_thread);
+
+  // At least `num_bytes` for one user, on the same terms; null after an error.
+  void* ReserveScratch(ScratchUser user, int64_t num_bytes);
+
+ private:
+  int threads_;
+  absl::Status status_;
+  std::function<void()> progress_;
+  std::array<Buffer, 3> scratch_;
+};
+
+// Calls body(begin, end), or body(begin, end, thread) with thread in
+// [0, context.threads()), for consecutive pieces of [0, n), one a thread. Where
+// the cuts fall depends on n and the number of threads only. Fewer than `grain`
+// elements a thread are not worth a thread: then fewer share the work.
+template <typename Body>
+void ParallelFor(const KernelContext& context, int64_t n, int64_t grain,
+                 const Body& body) {
+  const auto call = [&body](int64_t begin, int64_t end, int thread) {
+    if constexpr (std::is_invocable_v<Body, int64_t, int64_t, int>) {
+      body(begin, end, thread);
+    } else {
+      body(begin, end);
+    }
+  };
+  if (n <= 0) return;
+  const int64_t useful = grain > 1 ? (n + grain - 1) / grain : n;
+  const int pieces =
+      useful < context.threads() ? static_cast<int>(useful) : context.threads();
+  if (pieces <= 1) return call(0, n, 0);
+#pragma omp parallel for schedule(static, 1) num_threads(pieces)
+  for (int piece = 0; piece < pieces; ++piece)
+    call(n * piece / pieces, n * (piece + 1) / pieces, piece);
+}
+
+template <typename Body>
+void ParallelFor(const KernelContext& context, int64_t n, const Body& body) {
+  ParallelFor(context, n, 1, body);
+}
+
+}  // namespace moe
+
+#endif  // MOE_CPU_KERNEL_CONTEXT_H_
