@@ -1,0 +1,104 @@
+#include "data/json_document.h"
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace moe {
+namespace {
+
+// Takes "text" of the outermost object and passes over everything else. Each
+// function is one of nlohmann::json's events; false stops the reading.
+class TextHandler final : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  explicit TextHandler(std::string& text) : text_(text) {}
+
+  const std::string& problem() const { return problem_; }
+  bool found() const { return found_; }
+
+  bool null() override { return Value("null"); }
+  bool boolean(bool) override { return Value("a boolean"); }
+  bool number_integer(number_integer_t) override { return Value("a number"); }
+  bool number_unsigned(number_unsigned_t) override { return Value("a number"); }
+  bool number_float(number_float_t, const string_t&) override {
+    return Value("a number");
+  }
+  bool binary(binary_t&) override { return Value("binary"); }
+
+  bool string(string_t& value) override {
+    if (!IsText()) return Value("a string");
+    found_ = true;
+    at_text_ = false;
+    text_ = std::move(value);
+    return true;
+  }
+
+  bool key(string_t& name) override {
+    at_text_ = depth_ == 1 && name == "text";
+    if (at_text_ && found_) return Stop("\"text\" is there twice");
+    return true;
+  }
+
+  bool start_object(size_t) override {
+    if (depth_ > 0 && !Value("an object")) return false;
+    ++depth_;
+    return true;
+  }
+  bool start_array(size_t) override {
+    if (!Value("an array")) return false;
+    ++depth_;
+    return true;
+  }
+  bool end_object() override { return Leave(); }
+  bool end_array() override { return Leave(); }
+
+  bool parse_error(size_t position, const std::string& last_token,
+                   const nlohmann::detail::exception&) override {
+    return Stop(absl::StrCat("broken JSON at byte ", position, " of the line, ",
+                             "after '", last_token, "'"));
+  }
+
+ private:
+  bool IsText() const { return depth_ == 1 && at_text_; }
+
+  // A value of another kind than the one that is looked for.
+  bool Value(absl::string_view kind) {
+    if (depth_ == 0) {
+      return Stop(absl::StrCat("the line is ", kind, ", must be an object"));
+    }
+    if (IsText()) {
+      return Stop(absl::StrCat("\"text\" is ", kind, ", must be a string"));
+    }
+    return true;
+  }
+
+  bool Leave() {
+    --depth_;
+    return true;
+  }
+
+  bool Stop(std::string problem) {
+    problem_ = std::move(problem);
+    return false;
+  }
+
+  std::string& text_;
+  std::string problem_;
+  int64_t depth_ = 0;
+  bool at_text_ = false;  // the key just read was the outermost "text"
+  bool found_ = false;
+};
+
+}  // namespace
+
+absl::Status ReadJsonText(absl::string_view json, std::string& text) {
+  TextHandler handler(text);
+  nlohmann::json::sax_parse(json.data(), json.data() + json.size(), &handler);
+  if (!handler.problem().empty()) return absl::DataLossError(handler.problem());
+  if (!handler.found()) return absl::DataLossError("no \"text\" in the object");
+  return absl::OkStatus();
+}
+
+}  // namespace moe
