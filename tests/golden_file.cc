@@ -1,0 +1,154 @@
+#include "tests/golden_file.h"
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "comm/check.h"
+#include "nlohmann/json.hpp"
+
+namespace moe {
+namespace {
+
+std::string ReadAll(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  CHECK(file.is_open());
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+template <typename T>
+std::vector<double> Widen(const char* data, size_t num_bytes) {
+  std::vector<T> values(num_bytes / sizeof(T));
+  std::memcpy(values.data(), data, num_bytes);
+  return std::vector<double>(values.begin(), values.end());
+}
+
+float GetElement(const Tensor& x, int64_t i) {
+  return x.dtype() == DType::kFloat32 ? x.data<float>()[i]
+                                      : ToFloat(x.data<BFloat16>()[i]);
+}
+
+void SetElement(const Tensor& x, int64_t i, double value) {
+  if (x.dtype() == DType::kFloat32)
+    x.data<float>()[i] = static_cast<float>(value);
+  else
+    x.data<BFloat16>()[i] = ToBFloat16(static_cast<float>(value));
+}
+
+}  // namespace
+
+GoldenFile::GoldenFile(const std::string& name) {
+  const std::string path = std::string(MOE_GOLDEN_DIRECTORY) + "/" + name;
+  ReadTensors(path + ".safetensors");
+  ReadConfig(path + ".json");
+}
+
+void GoldenFile::ReadTensors(const std::string& path) {
+  const std::string file = ReadAll(path);
+  uint64_t header_bytes = 0;  // little-endian, as this processor is
+  CHECK(file.size() > sizeof(header_bytes));
+  std::memcpy(&header_bytes, file.data(), sizeof(header_bytes));
+  const size_t start = sizeof(header_bytes) + header_bytes;
+  const nlohmann::json header =
+      nlohmann::json::parse(file.substr(sizeof(header_bytes), header_bytes));
+  for (const auto& [name, entry] : header.items()) {
+    if (name == "__metadata__") continue;
+    const size_t begin = entry["data_offsets"][0].get<size_t>();
+    const size_t end = entry["data_offsets"][1].get<size_t>();
+    CHECK(start + end <= file.size());
+    const char* data = file.data() + start + begin;
+    tensors_[name] = entry["dtype"] == "I32" ? Widen<int32_t>(data, end - begin)
+                                             : Widen<float>(data, end - begin);
+    shapes_[name] = entry["shape"].get<std::vector<int64_t>>();
+  }
+}
+
+void GoldenFile::ReadConfig(const std::string& path) {
+  const nlohmann::json config = nlohmann::json::parse(ReadAll(path))["config"];
+  model_.set_vocab_size(config["vocab_size"]);
+  model_.set_hidden_size(config["hidden_size"]);
+  model_.set_intermediate_size(config["intermediate_size"]);
+  model_.set_num_hidden_layers(config["num_hidden_layers"]);
+  model_.set_num_attention_heads(config["num_attention_heads"]);
+  model_.set_num_key_value_heads(config["num_key_value_heads"]);
+  model_.set_head_dim(config["head_dim"]);
+  model_.set_num_local_experts(config["num_local_experts"]);
+  model_.set_num_experts_per_tok(config["num_experts_per_tok"]);
+  model_.set_rope_theta(config["rope_theta"]);
+  model_.set_rms_norm_eps(config["rms_norm_eps"]);
+  model_.set_initializer_range(config["initializer_range"]);
+  model_.set_tie_word_embeddings(config["tie_word_embeddings"]);
+  router_.set_aux_loss_semantics(RouterConfig::HF_MIXTRAL);
+  router_.set_aux_loss_scope(RouterConfig::MICRO_BATCH);
+  router_.set_aux_loss_coefficient(config["router_aux_loss_coef"]);
+}
+
+const std::vector<double>& GoldenFile::operator[](
+    const std::string& name) const {
+  const auto found = tensors_.find(name);
+  CHECK(found != tensors_.end());
+  return found->second;
+}
+
+const std::vector<int64_t>& GoldenFile::Shape(const std::string& name) const {
+  const auto found = shapes_.find(name);
+  CHECK(found != shapes_.end());
+  return found->second;
+}
+
+std::vector<int32_t> GoldenFile::Integers(const std::string& name) const {
+  std::vector<int32_t> integers;
+  for (double value : (*this)[name])
+    integers.push_back(static_cast<int32_t>(value));
+  return integers;
+}
+
+NamedTensors GoldenFile::Below(const std::string& prefix) const {
+  NamedTensors found;
+  for (const auto& [name, values] : tensors_)
+    if (absl::StartsWith(name, prefix))
+      found[name.substr(prefix.size())] = values;
+  return found;
+}
+
+void SetParameters(const NamedTensors& tensors, const ParameterTable& table,
+                   const ParameterStorage& storage) {
+  for (const Parameter& parameter : table.parameters()) {
+    if (!parameter.local) continue;
+    const auto found = tensors.find(parameter.name);
+    CHECK(found != tensors.end());
+    CHECK(static_cast<int64_t>(found->second.size()) == parameter.size);
+    const Tensor x = storage.Get(parameter);
+    for (int64_t i = 0; i < parameter.size; ++i)
+      SetElement(x, i, found->second[static_cast<size_t>(i)]);
+  }
+}
+
+NamedTensors GetParameters(const ParameterTable& table,
+                           const ParameterStorage& storage) {
+  NamedTensors tensors;
+  for (const Parameter& parameter : table.parameters()) {
+    if (!parameter.local) continue;
+    const Tensor x = storage.Get(parameter);
+    for (int64_t i = 0; i < parameter.size; ++i)
+      tensors[parameter.name].push_back(GetElement(x, i));
+  }
+  return tensors;
+}
+
+double RelativeDifference(const std::vector<double>& a,
+                          const std::vector<double>& b) {
+  CHECK(a.size() == b.size());
+  double difference = 0;
+  double norm = 0;
+  for (size_t i = 0; i < b.size(); ++i) {
+    difference += (a[i] - b[i]) * (a[i] - b[i]);
+    norm += b[i] * b[i];
+  }
+  return std::sqrt(norm > 0 ? difference / norm : difference);
+}
+
+}  // namespace moe

@@ -1,0 +1,47 @@
+#ifndef TESTS_MOE_NETWORK_CASES_H_
+#define TESTS_MOE_NETWORK_CASES_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "moe/model_config.pb.h"
+#include "tests/moe/reference_model.h"
+
+namespace moe {
+
+// One combination of the settings that change what is computed.
+struct NetworkCase {
+  RouterConfig::AuxLossSemantics semantics = RouterConfig::SWITCH;
+  RouterConfig::AuxLossScope scope = RouterConfig::SEQUENCE;
+  int top_k = 2;
+  bool renormalize = true;
+  bool z_loss = false;
+  bool tied = false;
+};
+
+// All combinations that ValidateRouter lets pass.
+std::vector<NetworkCase> AllNetworkCases();
+
+// "SwitchSequenceTop2RenormalizedZLossTied", a name for GoogleTest.
+std::string NameOf(const NetworkCase& c);
+
+// A small network of odd sizes, none of two equal, with strong losses.
+ModelConfig SmallModel(const NetworkCase& c);
+RouterConfig SmallRouter(const NetworkCase& c);
+
+// Every tensor of a model, random, as float32 holds it: norms near 1, all else
+// normal with deviation 0.3.
+reference::Tensors RandomWeights(const ModelConfig& model, uint32_t seed);
+
+// Random sequences of random tokens.
+reference::Tokens RandomTokens(const ModelConfig& model, size_t sequences,
+                               size_t length, uint32_t seed);
+
+// The least distance, over all layers and tokens, of the last chosen expert's
+// probability to the best unchosen one's: rounding may not bridge it.
+double RoutingMargin(const reference::Result& result);
+
+}  // namespace moe
+
+#endif  // TESTS_MOE_NETWORK_CASES_H_
