@@ -1,0 +1,85 @@
+#include "comm/buffer.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "comm/check.h"
+
+namespace moe {
+namespace {
+
+// A cache line, and the widest vector register.
+constexpr int64_t kAlignment = 64;
+
+// The process's tally. Atomic because the checkpoint's writer thread makes
+// Buffers too.
+struct Tally {
+  std::atomic<int64_t> num_allocated = 0;
+  std::atomic<int64_t> live_bytes = 0;
+};
+
+Tally& GetTally() {
+  static Tally tally;
+  return tally;
+}
+
+absl::Status Refused(int64_t num_bytes) {
+  return absl::ResourceExhaustedError(
+      absl::StrCat("a buffer of ", num_bytes, " bytes was refused; ",
+                   Buffer::live_bytes(), " bytes are allocated already"));
+}
+
+}  // namespace
+
+absl::StatusOr<Buffer> Buffer::Allocate(int64_t num_bytes, Device device) {
+  CHECK(num_bytes >= 0);
+  if (device.kind != DeviceKind::kCpu)
+    return absl::UnimplementedError(
+        "a buffer in CUDA memory: this build has the CPU backend only");
+  Buffer buffer;
+  buffer.device_ = device;
+  if (num_bytes == 0) return buffer;
+  if (num_bytes > std::numeric_limits<int64_t>::max() - kAlignment)
+    return Refused(num_bytes);
+  const int64_t whole_lines =
+      (num_bytes + kAlignment - 1) / kAlignment * kAlignment;
+  buffer.data_ =
+      std::aligned_alloc(kAlignment, static_cast<size_t>(whole_lines));
+  if (buffer.data_ == nullptr) return Refused(num_bytes);
+  std::memset(buffer.data_, 0, static_cast<size_t>(whole_lines));
+  buffer.num_bytes_ = num_bytes;
+  GetTally().num_allocated += 1;
+  GetTally().live_bytes += num_bytes;
+  return buffer;
+}
+
+Buffer::~Buffer() { Free(); }
+
+Buffer::Buffer(Buffer&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)),
+      num_bytes_(std::exchange(other.num_bytes_, 0)),
+      device_(other.device_) {}
+
+Buffer& Buffer::operator=(Buffer&& other) noexcept {
+  if (this == &other) return *this;
+  Free();
+  data_ = std::exchange(other.data_, nullptr);
+  num_bytes_ = std::exchange(other.num_bytes_, 0);
+  device_ = other.device_;
+  return *this;
+}
+
+int64_t Buffer::num_allocated() { return GetTally().num_allocated; }
+int64_t Buffer::live_bytes() { return GetTally().live_bytes; }
+
+void Buffer::Free() {
+  std::free(data_);
+  GetTally().live_bytes -= num_bytes_;
+}
+
+}  // namespace moe

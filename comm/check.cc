@@ -1,0 +1,15 @@
+#include "comm/check.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace moe {
+
+void CheckFailed(const char* file, int line, const char* condition) {
+  std::fprintf(stderr, "%s:%d: check failed: %s\n", file, line, condition);
+  std::fflush(nullptr);
+  // Not exit(): destructors would wait for other ranks.
+  std::_Exit(70);
+}
+
+}  // namespace moe
