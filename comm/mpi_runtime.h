@@ -3,8 +3,10 @@
 
 #include <memory>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "comm/cores.h"  // AvailableCores
 
 namespace moe {
 
@@ -22,8 +24,8 @@ LauncherEnvironment ReadLauncherEnvironment();
 class MpiRuntime {
  public:
   // Initialises MPI (MPI_THREAD_FUNNELED, errors return) if a launcher started
-  // this process, sets AwaitOptions from the ranks and cores of this node, and
-  // Unavailable or Internal when MPI fails.
+  // this process, and sets AwaitOptions from the ranks and cores of this node.
+  // Unavailable when MPI fails.
   static absl::StatusOr<std::unique_ptr<MpiRuntime>> Start(
       absl::Duration collective_timeout);
   ~MpiRuntime();  // MPI_Finalize, if it was initialised and not aborted
@@ -37,20 +39,26 @@ class MpiRuntime {
   int local_size() const { return local_size_; }
   // False without a launcher: groups are then MakeSingleGroup.
   bool initialized() const { return initialized_; }
+  // This rank's share of the node's cores, at least 1: threads to compute
+  // with.
+  int cores_per_rank() const { return cores_per_rank_; }
+
+  // Ends this process and, under a launcher, all others with `exit_code`: for
+  // an error that the other ranks do not know of, since they would wait for
+  // this one for ever.
+  [[noreturn]] void Abort(int exit_code) const;
 
  private:
   MpiRuntime() = default;
+  absl::Status Initialize();
 
   int rank_ = 0;
   int world_ = 1;
   int local_rank_ = 0;
   int local_size_ = 1;
+  int cores_per_rank_ = 1;
   bool initialized_ = false;
 };
-
-// Cores this process may use: the affinity mask, capped by the cgroup's CPU
-// quota (v2 cpu.max, v1 cfs_quota), at least 1.
-int AvailableCores();
 
 }  // namespace moe
 
