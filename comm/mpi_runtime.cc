@@ -71,7 +71,8 @@ LauncherEnvironment ReadLauncherEnvironment() {
 absl::StatusOr<std::unique_ptr<MpiRuntime>> MpiRuntime::Start(
     absl::Duration collective_timeout) {
   std::unique_ptr<MpiRuntime> runtime(new MpiRuntime());
-  runtime->cores_per_rank_ = AvailableCores();
+  runtime->node_cores_ = AvailableCores();
+  runtime->cores_per_rank_ = runtime->node_cores_;
   AwaitOptions await_options;
   await_options.timeout = collective_timeout;
   if (ReadLauncherEnvironment().launched) {
@@ -79,6 +80,7 @@ absl::StatusOr<std::unique_ptr<MpiRuntime>> MpiRuntime::Start(
     ASSIGN_OR_RETURN(const Node node, FindNode());
     runtime->local_rank_ = node.local_rank;
     runtime->local_size_ = node.local_size;
+    runtime->node_cores_ = node.cores;
     runtime->cores_per_rank_ =
         std::clamp(node.cores / node.local_size, 1, runtime->cores_per_rank_);
     await_options.oversubscribed = node.local_size > node.cores;

@@ -42,6 +42,8 @@ class MpiRuntime {
   // This rank's share of the node's cores, at least 1: threads to compute
   // with.
   int cores_per_rank() const { return cores_per_rank_; }
+  // Cores of this node that any of its ranks may use.
+  int node_cores() const { return node_cores_; }
 
   // Ends this process and, under a launcher, all others with `exit_code`: for
   // an error that the other ranks do not know of, since they would wait for
@@ -57,6 +59,7 @@ class MpiRuntime {
   int local_rank_ = 0;
   int local_size_ = 1;
   int cores_per_rank_ = 1;
+  int node_cores_ = 1;
   bool initialized_ = false;
 };
 

@@ -36,6 +36,11 @@ class ProcessGroups {
 // the world is larger than 1).
 absl::Status AgreeOnStatus(const absl::Status& mine, ProcessGroup& group);
 
+// Whether an error came out of AgreeOnStatus, with or without context added:
+// all ranks know of it and can end in good order. Any other error is of this
+// rank alone, and the others may be waiting for it (MpiRuntime::Abort).
+bool IsAgreed(const absl::Status& status);
+
 }  // namespace moe
 
 #endif  // COMM_PROCESS_GROUPS_H_
