@@ -1,0 +1,88 @@
+#include "trainer/gradient_reducer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "comm/status_macros.h"
+
+namespace moe {
+namespace {
+
+size_t Index(ArenaKind kind) { return static_cast<size_t>(kind); }
+
+}  // namespace
+
+GradientReducer::GradientReducer(const ParameterTable& table,
+                                 const ProcessGroups& groups,
+                                 const std::array<ShardMap, 3>& shards,
+                                 const ParameterStorage& gradients)
+    : table_(table), shards_(shards), gradients_(gradients) {
+  size_t num_buckets = 0;
+  for (ArenaKind kind : kAllArenaKinds) {
+    ArenaState& arena = arenas_[Index(kind)];
+    arena.group = &groups[ReductionAxis(kind)];
+    arena.ready_from = table.ArenaSize(kind);
+    arena.next_bucket = shards[Index(kind)].num_buckets() - 1;
+    num_buckets += static_cast<size_t>(shards[Index(kind)].num_buckets());
+  }
+  works_.reserve(num_buckets);
+}
+
+absl::Status GradientReducer::GradientsReady(ParameterRange range) {
+  for (int i = range.begin; i < range.end; ++i) {
+    const Parameter& parameter = table_.parameters()[static_cast<size_t>(i)];
+    if (!parameter.local) continue;
+    int64_t& ready_from = arenas_[Index(parameter.arena)].ready_from;
+    ready_from = std::min(ready_from, parameter.offset);
+  }
+  for (ArenaKind kind : kAllArenaKinds)
+    RETURN_IF_ERROR(StartReadyBuckets(kind));
+  return absl::OkStatus();
+}
+
+absl::Status GradientReducer::StartReadyBuckets(ArenaKind kind) {
+  ArenaState& arena = arenas_[Index(kind)];
+  const ShardMap& map = shards_[Index(kind)];
+  while (arena.next_bucket >= 0 &&
+         map.Bucket(arena.next_bucket).begin >= arena.ready_from) {
+    const int bucket = arena.next_bucket--;
+    if (arena.group->size() == 1) continue;
+    const ShardMap::Range all = map.Bucket(bucket);
+    const ShardMap::Range mine = map.Slice(bucket, arena.group->rank());
+    const MemoryView memory = gradients_.arena(kind).View();
+    absl::StatusOr<std::unique_ptr<Work>> work =
+        arena.group->StartReduceScatter(memory.Slice(all.begin, all.count),
+                                        memory.Slice(mine.begin, mine.count));
+    if (!work.ok()) return Annotate(work.status(), "sum of gradients");
+    works_.push_back(*std::move(work));
+  }
+  return absl::OkStatus();
+}
+
+void GradientReducer::Progress() {
+  for (std::unique_ptr<Work>& work : works_) work->Test();
+}
+
+absl::Status GradientReducer::Finish() {
+  for (ArenaKind kind : kAllArenaKinds) {
+    arenas_[Index(kind)].ready_from = 0;
+    RETURN_IF_ERROR(StartReadyBuckets(kind));
+  }
+  for (std::unique_ptr<Work>& work : works_)
+    RETURN_IF_ERROR(Annotate(work->Wait(), "sum of gradients"));
+  works_.clear();
+  for (ArenaKind kind : kAllArenaKinds) {
+    arenas_[Index(kind)].ready_from = table_.ArenaSize(kind);
+    arenas_[Index(kind)].next_bucket = shards_[Index(kind)].num_buckets() - 1;
+  }
+  return absl::OkStatus();
+}
+
+int64_t GradientReducer::arrived_bytes() const {
+  int64_t bytes = 0;
+  for (const std::unique_ptr<Work>& work : works_)
+    bytes += work->arrived_bytes();
+  return bytes;
+}
+
+}  // namespace moe

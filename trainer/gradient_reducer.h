@@ -1,0 +1,60 @@
+#ifndef TRAINER_GRADIENT_REDUCER_H_
+#define TRAINER_GRADIENT_REDUCER_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "comm/process_groups.h"
+#include "moe/gradient_listener.h"
+#include "moe/weights.h"
+#include "trainer/shard_map.h"
+
+namespace moe {
+
+// Sums gradients over the ranks that share a parameter, while backward runs.
+//
+//   1. Backward of a step's last micro-batch tells, from the last layer to the
+//      first, which gradients are complete (GradientsReady).
+//   2. A bucket whose elements are all complete is reduce-scattered in place:
+//      this rank's slice becomes the sum over the group.
+//   3. Progress, called between the tiles of products, moves the messages.
+//   4. Finish starts what is left and waits for all.
+//
+// All ranks of a group start the same buckets in the same order, because the
+// order comes from the parameter table alone.
+class GradientReducer : public GradientListener {
+ public:
+  GradientReducer(const ParameterTable& table, const ProcessGroups& groups,
+                  const std::array<ShardMap, 3>& shards,
+                  const ParameterStorage& gradients);
+
+  absl::Status GradientsReady(ParameterRange range) override;
+  void Progress();
+  absl::Status Finish();
+
+  // Bytes of other ranks' gradients that have arrived in this step, as far as
+  // Progress has seen.
+  int64_t arrived_bytes() const;
+
+ private:
+  struct ArenaState {
+    ProcessGroup* group = nullptr;
+    int64_t ready_from = 0;  // elements from here on are complete
+    int next_bucket = 0;     // buckets above this have been started
+  };
+
+  absl::Status StartReadyBuckets(ArenaKind kind);
+
+  const ParameterTable& table_;
+  const std::array<ShardMap, 3>& shards_;
+  const ParameterStorage& gradients_;
+  std::array<ArenaState, 3> arenas_;
+  std::vector<std::unique_ptr<Work>> works_;
+};
+
+}  // namespace moe
+
+#endif  // TRAINER_GRADIENT_REDUCER_H_
