@@ -1,0 +1,224 @@
+#include "trainer/optimizer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "comm/status_macros.h"
+
+namespace moe {
+namespace {
+
+size_t Index(ArenaKind kind) { return static_cast<size_t>(kind); }
+
+absl::StatusOr<Buffer> AllocateState(int64_t elements) {
+  absl::StatusOr<Buffer> buffer =
+      Buffer::Allocate(elements * SizeOf(DType::kFloat32));
+  if (!buffer.ok())
+    return Annotate(buffer.status(), "memory for the optimizer's state");
+  return buffer;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ShardedAdamW>> ShardedAdamW::Create(
+    const OptimizerConfig& config, const ParameterTable& table,
+    const ProcessGroups& groups, const std::array<ShardMap, 3>& shards,
+    const ParameterStorage& weights, KernelContext& kernels) {
+  std::unique_ptr<ShardedAdamW> optimizer(
+      new ShardedAdamW(config, table, groups, shards, weights, kernels));
+  for (ArenaKind kind : kAllArenaKinds) {
+    ArenaShard& arena = optimizer->arenas_[Index(kind)];
+    const ShardMap& map = optimizer->Map(kind);
+    const int64_t size = map.shard_size();
+    ASSIGN_OR_RETURN(arena.moments_memory, AllocateState(2 * size));
+    const Tensor moments(arena.moments_memory.data(), {2 * size},
+                         DType::kFloat32);
+    arena.first_moment = moments.Rows(0, size);
+    arena.second_moment = moments.Rows(size, size);
+    if (table.ArenaDType(kind) != DType::kFloat32) {
+      ASSIGN_OR_RETURN(arena.master_memory, AllocateState(size));
+    }
+    arena.segments =
+        SegmentsOfOwner(table, kind, map, optimizer->Group(kind).rank());
+  }
+  return optimizer;
+}
+
+ShardedAdamW::ShardedAdamW(const OptimizerConfig& config,
+                           const ParameterTable& table,
+                           const ProcessGroups& groups,
+                           const std::array<ShardMap, 3>& shards,
+                           const ParameterStorage& weights,
+                           KernelContext& kernels)
+    : config_(config),
+      table_(table),
+      groups_(groups),
+      shards_(shards),
+      weights_(weights),
+      kernels_(kernels) {
+  size_t num_buckets = 0;
+  for (const ShardMap& map : shards)
+    num_buckets += static_cast<size_t>(map.num_buckets());
+  works_.reserve(num_buckets);
+}
+
+ProcessGroup& ShardedAdamW::Group(ArenaKind kind) const {
+  return groups_[ReductionAxis(kind)];
+}
+
+const ShardMap& ShardedAdamW::Map(ArenaKind kind) const {
+  return shards_[Index(kind)];
+}
+
+Tensor ShardedAdamW::Master(ArenaKind kind, int64_t arena_begin,
+                            int64_t shard_begin, int64_t count) const {
+  if (table_.ArenaDType(kind) == DType::kFloat32)
+    return weights_.arena(kind).Rows(arena_begin, count);
+  return Tensor(arenas_[Index(kind)].master_memory.data(),
+                {Map(kind).shard_size()}, DType::kFloat32)
+      .Rows(shard_begin, count);
+}
+
+absl::Status ShardedAdamW::Initialize(
+    absl::FunctionRef<absl::Status(ArenaKind kind, int64_t begin,
+                                   absl::Span<float> out)>
+        fill) {
+  for (ArenaKind kind : kAllArenaKinds) {
+    for (const ShardSegment& segment : arenas_[Index(kind)].segments) {
+      const Tensor master =
+          Master(kind, segment.arena_begin, segment.shard_begin, segment.count);
+      RETURN_IF_ERROR(fill(kind, segment.arena_begin,
+                           absl::MakeSpan(master.data<float>(),
+                                          static_cast<size_t>(segment.count))));
+      const Tensor copy =
+          weights_.arena(kind).Rows(segment.arena_begin, segment.count);
+      if (copy.raw() != master.raw()) Convert(kernels_, copy, master);
+    }
+    RETURN_IF_ERROR(GatherCopies(kind));
+  }
+  for (std::unique_ptr<Work>& work : works_) RETURN_IF_ERROR(work->Wait());
+  works_.clear();
+  return KernelStatus(kernels_);
+}
+
+double ShardedAdamW::SumOfSquares(const ParameterStorage& gradients) const {
+  double sum = 0;
+  for (ArenaKind kind : kAllArenaKinds) {
+    for (const ShardSegment& segment : arenas_[Index(kind)].segments) {
+      sum += moe::SumOfSquares(
+          kernels_,
+          gradients.arena(kind).Rows(segment.arena_begin, segment.count));
+    }
+  }
+  return sum;
+}
+
+std::string ShardedAdamW::FirstNonFinite(
+    const ParameterStorage& gradients) const {
+  for (ArenaKind kind : kAllArenaKinds) {
+    for (const ShardSegment& segment : arenas_[Index(kind)].segments) {
+      const int64_t index = moe::FirstNonFinite(
+          kernels_,
+          gradients.arena(kind).Rows(segment.arena_begin, segment.count));
+      if (index < 0) continue;
+      const int64_t element = segment.arena_begin + index;
+      for (const Parameter& parameter : table_.parameters()) {
+        if (parameter.local && parameter.arena == kind &&
+            parameter.offset <= element &&
+            element < parameter.offset + parameter.size)
+          return parameter.name;
+      }
+    }
+  }
+  return "";
+}
+
+absl::Status ShardedAdamW::Step(const ParameterStorage& gradients,
+                                double learning_rate, double gradient_scale,
+                                int64_t update) {
+  const AdamWOptions options{
+      .learning_rate = static_cast<float>(learning_rate),
+      .beta1 = static_cast<float>(config_.beta1()),
+      .beta2 = static_cast<float>(config_.beta2()),
+      .epsilon = static_cast<float>(config_.epsilon()),
+      .weight_decay = static_cast<float>(config_.weight_decay()),
+      .gradient_scale = static_cast<float>(gradient_scale),
+      .update = update};
+  for (ArenaKind kind : kAllArenaKinds) {
+    for (const ShardSegment& segment : arenas_[Index(kind)].segments)
+      UpdateSegment(kind, segment, gradients, options);
+    RETURN_IF_ERROR(GatherCopies(kind));
+  }
+  for (std::unique_ptr<Work>& work : works_)
+    RETURN_IF_ERROR(Annotate(work->Wait(), "exchange of new weights"));
+  works_.clear();
+  return KernelStatus(kernels_);
+}
+
+void ShardedAdamW::UpdateSegment(ArenaKind kind, const ShardSegment& segment,
+                                 const ParameterStorage& gradients,
+                                 AdamWOptions options) {
+  const ArenaShard& arena = arenas_[Index(kind)];
+  if (!segment.decay) options.weight_decay = 0;
+  const Tensor master =
+      Master(kind, segment.arena_begin, segment.shard_begin, segment.count);
+  const Tensor copy =
+      weights_.arena(kind).Rows(segment.arena_begin, segment.count);
+  AdamW(kernels_, master,
+        arena.first_moment.Rows(segment.shard_begin, segment.count),
+        arena.second_moment.Rows(segment.shard_begin, segment.count),
+        copy.raw() == master.raw() ? Tensor() : copy,
+        gradients.arena(kind).Rows(segment.arena_begin, segment.count),
+        options);
+}
+
+absl::Status ShardedAdamW::GatherCopies(ArenaKind kind) {
+  ProcessGroup& group = Group(kind);
+  if (group.size() == 1) return absl::OkStatus();
+  const MemoryView memory = weights_.arena(kind).View();
+  for (int bucket = 0; bucket < Map(kind).num_buckets(); ++bucket) {
+    const ShardMap::Range all = Map(kind).Bucket(bucket);
+    const ShardMap::Range mine = Map(kind).Slice(bucket, group.rank());
+    ASSIGN_OR_RETURN(std::unique_ptr<Work> work,
+                     group.StartAllGather(memory.Slice(mine.begin, mine.count),
+                                          memory.Slice(all.begin, all.count)));
+    works_.push_back(std::move(work));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ShardedAdamW::Gather(ArenaKind kind, int64_t begin,
+                                  absl::Span<float> out) {
+  if (table_.ArenaDType(kind) == DType::kFloat32) {
+    // The gathered copies are the masters: every rank has them already.
+    std::copy_n(weights_.arena(kind).data<float>() + begin, out.size(),
+                out.begin());
+    return absl::OkStatus();
+  }
+  ProcessGroup& group = Group(kind);
+  const ShardMap& map = Map(kind);
+  const int64_t end = begin + static_cast<int64_t>(out.size());
+  for (int bucket = 0; bucket < map.num_buckets(); ++bucket) {
+    const ShardMap::Range all = map.Bucket(bucket);
+    if (all.begin >= end || all.begin + all.count <= begin) continue;
+    for (int owner = 0; owner < map.num_owners(); ++owner) {
+      const ShardMap::Range slice = map.Slice(bucket, owner);
+      const int64_t from = std::max(begin, slice.begin);
+      const int64_t to = std::min(end, slice.begin + slice.count);
+      if (from >= to) continue;
+      const absl::Span<float> part = out.subspan(
+          static_cast<size_t>(from - begin), static_cast<size_t>(to - from));
+      if (owner == group.rank()) {
+        const Tensor master =
+            Master(kind, from, map.ShardOffset(bucket) + from - slice.begin,
+                   to - from);
+        std::copy_n(master.data<float>(), to - from, part.begin());
+      }
+      RETURN_IF_ERROR(Annotate(group.Broadcast(ViewOf(part), owner),
+                               "gathering master weights"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace moe

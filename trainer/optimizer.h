@@ -1,0 +1,92 @@
+#ifndef TRAINER_OPTIMIZER_H_
+#define TRAINER_OPTIMIZER_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "comm/buffer.h"
+#include "comm/process_groups.h"
+#include "moe/kernels.h"
+#include "moe/weights.h"
+#include "trainer/master_weights.h"
+#include "trainer/shard_map.h"
+#include "trainer/train_config.pb.h"
+
+namespace moe {
+
+// AdamW whose state is spread over the ranks that share a parameter: each rank
+// updates the elements whose gradients it reduced (see ShardMap), in float32,
+// and an all-gather brings the new weights to the others. So every element of
+// the model is updated, and counted in the global norm, once in the world.
+//
+// The float32 master weights of an arena with float32 compute copies are the
+// copies themselves; only bfloat16 arenas have masters of their own.
+class ShardedAdamW : public MasterWeights {
+ public:
+  static absl::StatusOr<std::unique_ptr<ShardedAdamW>> Create(
+      const OptimizerConfig& config, const ParameterTable& table,
+      const ProcessGroups& groups, const std::array<ShardMap, 3>& shards,
+      const ParameterStorage& weights, KernelContext& kernels);
+
+  // Sets the master weights of this rank's elements and every rank's compute
+  // copies: `fill` writes elements [begin, begin + out.size()) of this rank's
+  // arena. Collective.
+  absl::Status Initialize(
+      absl::FunctionRef<absl::Status(ArenaKind kind, int64_t begin,
+                                     absl::Span<float> out)>
+          fill);
+
+  // Sum of squares of the reduced gradients that this rank owns.
+  double SumOfSquares(const ParameterStorage& gradients) const;
+  // Name of the first parameter that this rank owns whose reduced gradient
+  // holds a NaN or an infinity; empty if none.
+  std::string FirstNonFinite(const ParameterStorage& gradients) const;
+
+  // Update number `update` (from 1). Collective.
+  absl::Status Step(const ParameterStorage& gradients, double learning_rate,
+                    double gradient_scale, int64_t update);
+
+  absl::Status Gather(ArenaKind kind, int64_t begin,
+                      absl::Span<float> out) override;
+
+ private:
+  struct ArenaShard {
+    Buffer master_memory;  // empty when the arena itself is float32
+    Buffer moments_memory;
+    Tensor first_moment;  // float32, the shard's elements
+    Tensor second_moment;
+    std::vector<ShardSegment> segments;
+  };
+
+  ShardedAdamW(const OptimizerConfig& config, const ParameterTable& table,
+               const ProcessGroups& groups,
+               const std::array<ShardMap, 3>& shards,
+               const ParameterStorage& weights, KernelContext& kernels);
+
+  ProcessGroup& Group(ArenaKind kind) const;
+  const ShardMap& Map(ArenaKind kind) const;
+  // This rank's master weights of a run of elements.
+  Tensor Master(ArenaKind kind, int64_t arena_begin, int64_t shard_begin,
+                int64_t count) const;
+  void UpdateSegment(ArenaKind kind, const ShardSegment& segment,
+                     const ParameterStorage& gradients, AdamWOptions options);
+  absl::Status GatherCopies(ArenaKind kind);
+
+  OptimizerConfig config_;
+  const ParameterTable& table_;
+  const ProcessGroups& groups_;
+  const std::array<ShardMap, 3>& shards_;
+  const ParameterStorage& weights_;
+  KernelContext& kernels_;
+  std::array<ArenaShard, 3> arenas_;
+  std::vector<std::unique_ptr<Work>> works_;
+};
+
+}  // namespace moe
+
+#endif  // TRAINER_OPTIMIZER_H_
