@@ -1,0 +1,275 @@
+#include "trainer/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "comm/status_macros.h"
+#include "trainer/learning_rate.h"
+
+namespace moe {
+namespace {
+
+constexpr int kNoLayer = -2;
+
+DType ComputeDType(const TrainConfig& config) {
+  return config.run().compute_dtype() == RunConfig::BFLOAT16 ? DType::kBFloat16
+                                                             : DType::kFloat32;
+}
+
+std::array<ShardMap, 3> MakeShards(const TrainConfig& config,
+                                   const ParameterTable& table,
+                                   const Mesh& mesh) {
+  auto map = [&](ArenaKind kind) {
+    return ShardMap(table.ArenaSize(kind), mesh.Size(ReductionAxis(kind)),
+                    config.parallel().bucket_elements());
+  };
+  return {map(kAllArenaKinds[0]), map(kAllArenaKinds[1]),
+          map(kAllArenaKinds[2])};
+}
+
+bool IsFinite(const LossTerms& losses) {
+  return std::isfinite(losses.cross_entropy) && std::isfinite(losses.aux) &&
+         std::isfinite(losses.z);
+}
+
+// As torch.nn.utils.clip_grad_norm_ does it.
+double ClipScale(double grad_norm, double limit) {
+  return limit > 0 ? std::min(1.0, limit / (grad_norm + 1e-6)) : 1.0;
+}
+
+Tensor TokenTensor(absl::Span<const int32_t> tokens) {
+  return Tensor(const_cast<int32_t*>(tokens.data()),
+                {static_cast<int64_t>(tokens.size())}, DType::kInt32);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(
+    const TrainConfig& config, const Environment& environment) {
+  std::unique_ptr<Trainer> trainer(new Trainer(config, environment));
+  RETURN_IF_ERROR(trainer->Allocate());
+  return trainer;
+}
+
+Trainer::Trainer(const TrainConfig& config, const Environment& environment)
+    : config_(config),
+      environment_(environment),
+      table_(config.model(), ComputeDType(config), environment.mesh,
+             environment.groups.world().rank()),
+      plan_(config.batch().global_size(), config.batch().micro_size(),
+            environment.mesh.data()),
+      shards_(MakeShards(config, table_, environment.mesh)),
+      load_(config.model().num_hidden_layers(),
+            config.model().num_local_experts()) {}
+
+Trainer::~Trainer() { SetProgress(environment_.kernels, nullptr); }
+
+absl::Status Trainer::Allocate() {
+  const Environment& env = environment_;
+  const int64_t length = config_.batch().sequence_length();
+  ASSIGN_OR_RETURN(weight_storage_, ParameterStorage::AllocateWeights(table_));
+  ASSIGN_OR_RETURN(gradient_storage_,
+                   ParameterStorage::AllocateGradients(table_));
+  weights_ = BindWeights(config_.model(), table_, weight_storage_);
+  gradients_ = BindWeights(config_.model(), table_, gradient_storage_);
+  const LanguageModel::Options options{.model = config_.model(),
+                                       .router = config_.router(),
+                                       .compute_dtype = ComputeDType(config_),
+                                       .max_length = length};
+  ASSIGN_OR_RETURN(
+      model_, LanguageModel::Create(options, table_, env.groups, env.kernels));
+  reducer_ = std::make_unique<GradientReducer>(table_, env.groups, shards_,
+                                               gradient_storage_);
+  ASSIGN_OR_RETURN(optimizer_,
+                   ShardedAdamW::Create(config_.optimizer(), table_, env.groups,
+                                        shards_, weight_storage_, env.kernels));
+  loader_ = std::make_unique<BatchLoader>(env.train, length);
+  if (env.valid != nullptr)
+    valid_loader_ = std::make_unique<BatchLoader>(*env.valid, length);
+
+  const BatchPlan::Range mine = plan_.OfRank(env.groups[Axis::kData].rank());
+  loader_->Prepare(mine.begin, mine.count);
+  return optimizer_->Initialize(
+      [&](ArenaKind kind, int64_t begin, absl::Span<float> out) {
+        InitialArena(config_.model(), table_, kind, config_.run().seed(), begin,
+                     out);
+        return absl::OkStatus();
+      });
+}
+
+// tokens -> forward -> backward, gradients reduced while the last one runs ->
+// clip -> AdamW.
+absl::StatusOr<StepReport> Trainer::TrainStep() {
+  const TokenBlock tokens = NextTokens();
+  ClearGradients();
+  LossTerms losses;
+  for (int micro = 0; micro < plan_.num_micro_steps(); ++micro) {
+    const MicroBatch batch =
+        MakeMicroBatch(plan_, micro, tokens,
+                       plan_.global_size() * config_.batch().sequence_length());
+    const bool last = micro + 1 == plan_.num_micro_steps();
+    RETURN_IF_ERROR(ForwardBackward(batch, last, losses));
+  }
+  RETURN_IF_ERROR(reducer_->Finish());
+
+  ASSIGN_OR_RETURN(StepReport report, SumOverWorld(losses));
+  RETURN_IF_ERROR(CheckFinite(report));
+  const double scale =
+      ClipScale(report.grad_norm, config_.optimizer().clip_norm());
+  RETURN_IF_ERROR(optimizer_->Step(gradient_storage_, report.learning_rate,
+                                   scale, report.step));
+  step_ = report.step;
+  return report;
+}
+
+// This step's sequences of this rank, and the next step's on their way. When
+// the data fail the rank goes on without tokens until SumOverWorld, where all
+// ranks learn of it together.
+TokenBlock Trainer::NextTokens() {
+  absl::StatusOr<TokenBlock> tokens = loader_->Take();
+  data_status_ = tokens.status();
+  const BatchPlan::Range mine =
+      plan_.OfRank(environment_.groups[Axis::kData].rank());
+  loader_->Prepare((step_ + 1) * plan_.global_size() + mine.begin, mine.count);
+  return tokens.ok() ? *tokens : TokenBlock{};
+}
+
+MicroBatch Trainer::MakeMicroBatch(const BatchPlan& plan, int micro_step,
+                                   const TokenBlock& tokens,
+                                   int64_t global_tokens) {
+  const int64_t length = config_.batch().sequence_length();
+  const int rank = environment_.groups[Axis::kData].rank();
+  BatchPlan::Range range = plan.OfMicroStep(rank, micro_step);
+  range.begin -= plan.OfRank(rank).begin;
+  if (tokens.count == 0) range = {};
+  const size_t begin = static_cast<size_t>(range.begin * length);
+  const size_t count = static_cast<size_t>(range.count * length);
+  return {.inputs_T = TokenTensor(tokens.inputs.subspan(begin, count)),
+          .targets_T = TokenTensor(tokens.targets.subspan(begin, count)),
+          .length = length,
+          .scale = {.global_tokens = global_tokens,
+                    .global_sequences = global_tokens / length,
+                    .micro_sequences = plan.SequencesInMicroStep(micro_step)}};
+}
+
+void Trainer::ClearGradients() {
+  for (ArenaKind kind : kAllArenaKinds)
+    SetZero(environment_.kernels, gradient_storage_.arena(kind));
+  load_.Clear();
+  non_finite_layer_ = kNoLayer;
+}
+
+absl::Status Trainer::ForwardBackward(const MicroBatch& batch, bool last,
+                                      LossTerms& losses) {
+  RETURN_IF_ERROR(model_->Forward(&losses, batch, weights_, &gradients_));
+  load_.Add(model_->routings());
+  NoteNonFinite(losses);
+  if (!last) return model_->Backward(batch, weights_, gradients_, nullptr);
+  const bool alone = environment_.groups.world().size() == 1;
+  if (!alone)
+    SetProgress(environment_.kernels, [this] { reducer_->Progress(); });
+  const absl::Status status =
+      model_->Backward(batch, weights_, gradients_, reducer_.get());
+  SetProgress(environment_.kernels, nullptr);
+  return status;
+}
+
+void Trainer::NoteNonFinite(const LossTerms& losses) {
+  if (non_finite_layer_ == kNoLayer && !IsFinite(losses))
+    non_finite_layer_ = model_->FirstNonFiniteLayer();
+}
+
+absl::StatusOr<StepReport> Trainer::SumOverWorld(const LossTerms& losses) {
+  const absl::Span<double> counts = load_.counts();
+  totals_.assign({losses.cross_entropy, losses.aux, losses.z,
+                  optimizer_->SumOfSquares(gradient_storage_),
+                  data_status_.ok() ? 0.0 : 1.0, stop_requested_ ? 1.0 : 0.0});
+  const size_t num_scalars = totals_.size();
+  totals_.insert(totals_.end(), counts.begin(), counts.end());
+  ProcessGroup& world = environment_.groups.world();
+  RETURN_IF_ERROR(
+      Annotate(world.AllReduce(ViewOf(absl::MakeSpan(totals_)), ReduceOp::kSum),
+               "sum of losses"));
+  if (totals_[4] > 0) {
+    RETURN_IF_ERROR(AgreeOnStatus(data_status_, world));
+  }
+  std::copy(totals_.begin() + static_cast<std::ptrdiff_t>(num_scalars),
+            totals_.end(), counts.begin());
+
+  StepReport report;
+  report.step = step_ + 1;
+  report.tokens =
+      report.step * plan_.global_size() * config_.batch().sequence_length();
+  report.losses = {
+      .cross_entropy = totals_[0], .aux = totals_[1], .z = totals_[2]};
+  report.grad_norm = std::sqrt(totals_[3]);
+  report.learning_rate =
+      LearningRate(config_.schedule(), config_.optimizer(), report.step);
+  report.layers = load_.Statistics();
+  report.stop_requested = totals_[5] > 0;
+  return report;
+}
+
+absl::Status Trainer::CheckFinite(const StepReport& report) {
+  const bool loss_is_finite = IsFinite(report.losses);
+  if (loss_is_finite && std::isfinite(report.grad_norm))
+    return absl::OkStatus();
+  // Every rank looks at its own part; the lowest that found something speaks.
+  std::string found;
+  if (non_finite_layer_ == model_->num_layers()) {
+    found = "the logits";
+  } else if (non_finite_layer_ == -1) {
+    found = "the embedding";
+  } else if (non_finite_layer_ >= 0) {
+    found = absl::StrCat("the output of layer ", non_finite_layer_);
+  } else if (loss_is_finite) {
+    const std::string name = optimizer_->FirstNonFinite(gradient_storage_);
+    if (!name.empty()) found = absl::StrCat("the gradient of ", name);
+  }
+  ProcessGroup& world = environment_.groups.world();
+  const std::string what =
+      absl::StrCat(loss_is_finite ? "the gradient" : "the loss", " of step ",
+                   report.step, " is not finite");
+  RETURN_IF_ERROR(AgreeOnStatus(
+      found.empty() ? absl::OkStatus()
+                    : absl::OutOfRangeError(absl::StrCat(
+                          what, ": the first such value is in ", found,
+                          " on rank ", world.rank())),
+      world));
+  return AgreeOnStatus(absl::OutOfRangeError(absl::StrCat(
+                           what, ": the sum over ranks overflowed")),
+                       world);
+}
+
+absl::StatusOr<double> Trainer::ValidationLoss(int64_t batches) {
+  const int64_t global_size = plan_.global_size();
+  int64_t sequences = environment_.valid->samples_per_epoch();
+  if (batches > 0) sequences = std::min(sequences, batches * global_size);
+  const int64_t tokens_in_all = sequences * config_.batch().sequence_length();
+  const int rank = environment_.groups[Axis::kData].rank();
+  LossTerms losses;
+  absl::Status status;
+  for (int64_t begin = 0; begin < sequences; begin += global_size) {
+    const BatchPlan plan(std::min(global_size, sequences - begin),
+                         config_.batch().micro_size(),
+                         environment_.mesh.data());
+    const BatchPlan::Range mine = plan.OfRank(rank);
+    valid_loader_->Prepare(begin + mine.begin, mine.count);
+    absl::StatusOr<TokenBlock> tokens = valid_loader_->Take();
+    if (status.ok()) status = tokens.status();
+    for (int micro = 0; micro < plan.num_micro_steps(); ++micro) {
+      const MicroBatch batch = MakeMicroBatch(
+          plan, micro, tokens.ok() ? *tokens : TokenBlock{}, tokens_in_all);
+      RETURN_IF_ERROR(model_->Forward(&losses, batch, weights_, nullptr));
+    }
+  }
+  ProcessGroup& world = environment_.groups.world();
+  RETURN_IF_ERROR(AgreeOnStatus(status, world));
+  RETURN_IF_ERROR(world.AllReduce(
+      ViewOf(absl::MakeSpan(&losses.cross_entropy, 1)), ReduceOp::kSum));
+  return losses.cross_entropy;
+}
+
+}  // namespace moe

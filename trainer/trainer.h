@@ -1,0 +1,117 @@
+#ifndef TRAINER_TRAINER_H_
+#define TRAINER_TRAINER_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "comm/mesh.h"
+#include "comm/process_groups.h"
+#include "data/batch_loader.h"
+#include "data/corpus.h"
+#include "moe/kernels.h"
+#include "moe/language_model.h"
+#include "moe/weights.h"
+#include "trainer/batch_plan.h"
+#include "trainer/expert_load.h"
+#include "trainer/gradient_reducer.h"
+#include "trainer/optimizer.h"
+#include "trainer/shard_map.h"
+#include "trainer/train_config.pb.h"
+
+namespace moe {
+
+// One step of the whole world, the same on all ranks.
+struct StepReport {
+  int64_t step = 0;    // the first is 1
+  int64_t tokens = 0;  // consumed since the run began
+  LossTerms losses;    // see LossTerms; cross_entropy is the loss
+  double grad_norm = 0;
+  double learning_rate = 0;
+  std::vector<LayerLoad> layers;
+  bool stop_requested = false;  // by any rank
+};
+
+// The training loop's inside: one rank's part of the model, its gradients, and
+// its share of the optimizer. Knows no files.
+class Trainer {
+ public:
+  struct Environment {
+    const Mesh& mesh;
+    const ProcessGroups& groups;
+    KernelContext& kernels;
+    const SampleSequence& train;
+    const SampleSequence* valid = nullptr;  // null: none
+  };
+  // A resolved configuration that passed ValidateConfig. All that the
+  // environment names outlives the trainer. Weights are InitialArena's.
+  static absl::StatusOr<std::unique_ptr<Trainer>> Create(
+      const TrainConfig& config, const Environment& environment);
+  ~Trainer();
+
+  // Collective. OutOfRange: loss or gradient is not finite, said where, the
+  // same status on all ranks and the weights as before the step. Errors of the
+  // data are agreed on likewise; any other is of this rank alone.
+  absl::StatusOr<StepReport> TrainStep();
+
+  // The next report carries stop_requested on all ranks.
+  void RequestStop() { stop_requested_ = true; }
+
+  // Mean cross-entropy of the first `batches` batches of the validation
+  // samples (0: all of them). Collective.
+  absl::StatusOr<double> ValidationLoss(int64_t batches);
+
+  const ParameterTable& table() const { return table_; }
+  LanguageModel& model() { return *model_; }
+  ShardedAdamW& optimizer() { return *optimizer_; }
+  const GradientReducer& reducer() const { return *reducer_; }
+  const ParameterStorage& weights() const { return weight_storage_; }
+  // Reduced on this rank's slices only, valid between steps.
+  const ParameterStorage& gradients() const { return gradient_storage_; }
+  const std::array<ShardMap, 3>& shards() const { return shards_; }
+  int64_t step() const { return step_; }
+
+ private:
+  Trainer(const TrainConfig& config, const Environment& environment);
+
+  absl::Status Allocate();
+  TokenBlock NextTokens();
+  MicroBatch MakeMicroBatch(const BatchPlan& plan, int micro_step,
+                            const TokenBlock& tokens, int64_t global_tokens);
+  void ClearGradients();
+  absl::Status ForwardBackward(const MicroBatch& batch, bool last,
+                               LossTerms& losses);
+  void NoteNonFinite(const LossTerms& losses);
+  absl::StatusOr<StepReport> SumOverWorld(const LossTerms& losses);
+  absl::Status CheckFinite(const StepReport& report);
+
+  const TrainConfig config_;
+  const Environment environment_;
+  const ParameterTable table_;
+  const BatchPlan plan_;
+  const std::array<ShardMap, 3> shards_;
+  ParameterStorage weight_storage_;
+  ParameterStorage gradient_storage_;
+  ModelWeights weights_;
+  ModelWeights gradients_;
+  std::unique_ptr<LanguageModel> model_;
+  std::unique_ptr<GradientReducer> reducer_;
+  std::unique_ptr<ShardedAdamW> optimizer_;
+  std::unique_ptr<BatchLoader> loader_;
+  std::unique_ptr<BatchLoader> valid_loader_;
+  ExpertLoadCounter load_;
+  std::vector<double> totals_;
+  int64_t step_ = 0;
+  bool stop_requested_ = false;
+  absl::Status data_status_;
+  // The first layer of this step whose output was not finite; -2: none.
+  int non_finite_layer_ = -2;
+};
+
+}  // namespace moe
+
+#endif  // TRAINER_TRAINER_H_
