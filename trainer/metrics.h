@@ -1,0 +1,47 @@
+#ifndef TRAINER_METRICS_H_
+#define TRAINER_METRICS_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "data/file_system.h"
+#include "trainer/trainer.h"
+
+namespace moe {
+
+// What a logged step tells beside the trainer's report.
+struct StepCost {
+  double step_seconds = 0;
+  double tokens_per_second = 0;
+  // Model FLOPs over what the cores in use could do, 0 to 1.
+  double mfu = 0;
+  // Resident memory of the largest rank.
+  int64_t memory_bytes = 0;
+  std::optional<double> valid_loss;
+};
+
+// One line of metrics.jsonl, without its newline: a JSON object with the keys
+// of the README's table, numbers with nine digits. NaN and infinity are null.
+std::string MetricsLine(const StepReport& report, const StepCost& cost);
+
+// metrics.jsonl, a line a logged step, each handed to the system at once.
+class MetricsLog {
+ public:
+  static absl::StatusOr<std::unique_ptr<MetricsLog>> Open(
+      FileSystem& files, const std::string& path);
+  absl::Status Write(const StepReport& report, const StepCost& cost);
+  absl::Status Close();
+
+ private:
+  explicit MetricsLog(std::unique_ptr<WritableFile> file)
+      : file_(std::move(file)) {}
+  std::unique_ptr<WritableFile> file_;
+};
+
+}  // namespace moe
+
+#endif  // TRAINER_METRICS_H_
