@@ -1,0 +1,47 @@
+#ifndef TRAINER_RUN_DIRECTORY_H_
+#define TRAINER_RUN_DIRECTORY_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "comm/process_group.h"
+#include "data/file_system.h"
+#include "trainer/train_config.pb.h"
+
+namespace moe {
+
+// Where a run's files lie:
+//
+//   config.textproto  metrics.jsonl  checkpoints/step_NNNNNNNN/
+//   data/      vocabulary and token caches of raw text
+//   failure/   after a loss that was not finite: report.txt, batch.safetensors
+//              and weights/, see SaveFailure
+class RunDirectory {
+ public:
+  explicit RunDirectory(std::string path) : path_(std::move(path)) {}
+
+  const std::string& path() const { return path_; }
+  std::string config() const { return Join("config.textproto"); }
+  std::string metrics() const { return Join("metrics.jsonl"); }
+  std::string checkpoints() const { return Join("checkpoints"); }
+  std::string data() const { return Join("data"); }
+  std::string failure() const { return Join("failure"); }
+
+ private:
+  std::string Join(absl::string_view name) const {
+    return JoinPath(path_, name);
+  }
+  std::string path_;
+};
+
+// Makes the directory and writes config.textproto. AlreadyExists: a run has
+// been here (metrics or checkpoints). Aborted: the disk refuses. Collective;
+// the same status on all ranks. Every rank must see what rank 0 wrote: a node
+// with another file system is told by the lowest rank on it.
+absl::Status ClaimRunDirectory(FileSystem& files, const RunDirectory& run,
+                               const TrainConfig& config, ProcessGroup& world);
+
+}  // namespace moe
+
+#endif  // TRAINER_RUN_DIRECTORY_H_

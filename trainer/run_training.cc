@@ -1,0 +1,16 @@
+#include "trainer/run_training.h"
+
+#include "comm/status_macros.h"
+#include "data/file_system.h"
+#include "trainer/training_run.h"
+
+namespace moe {
+
+absl::Status RunTraining(const TrainConfig& config, const MpiRuntime& runtime,
+                         const std::string& share_directory) {
+  TrainingRun run(config, runtime, share_directory, PosixFileSystem());
+  RETURN_IF_ERROR(run.Start());
+  return run.Train();
+}
+
+}  // namespace moe

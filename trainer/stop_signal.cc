@@ -1,0 +1,45 @@
+#include "trainer/stop_signal.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <initializer_list>
+
+namespace moe {
+namespace {
+
+// The one mutable global of the program: a signal handler has nothing else to
+// write to.
+volatile std::sig_atomic_t stop_signal_received = 0;
+
+extern "C" void OnStopSignal(int signal) {
+  if (stop_signal_received != 0 && signal == SIGINT) {
+    std::signal(SIGINT, SIG_DFL);
+    std::raise(SIGINT);
+  }
+  stop_signal_received = 1;
+}
+
+}  // namespace
+
+void InstallStopSignals() {
+  struct sigaction action = {};
+  action.sa_handler = OnStopSignal;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  for (int signal : {SIGUSR1, SIGTERM, SIGINT})
+    sigaction(signal, &action, nullptr);
+}
+
+bool StopSignalReceived() { return stop_signal_received != 0; }
+
+void ReportStopSignalsHandled() {
+  const char* path = std::getenv("MOE_READY_FILE");
+  if (path == nullptr) return;
+  const int file = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+  if (file >= 0) close(file);
+}
+
+}  // namespace moe

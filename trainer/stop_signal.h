@@ -1,0 +1,17 @@
+#ifndef TRAINER_STOP_SIGNAL_H_
+#define TRAINER_STOP_SIGNAL_H_
+
+namespace moe {
+
+// USR1, TERM and INT, from now on, ask for an orderly end: StopSignalReceived
+// becomes and stays true. A second INT ends the process as if unhandled.
+void InstallStopSignals();
+bool StopSignalReceived();
+
+// Makes the file that MOE_READY_FILE names, if it is set: launch/run.sh holds
+// signals back until then, because before the handlers stand they would kill.
+void ReportStopSignalsHandled();
+
+}  // namespace moe
+
+#endif  // TRAINER_STOP_SIGNAL_H_

@@ -1,0 +1,242 @@
+#include "trainer/training_run.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "comm/status_macros.h"
+#include "moe/model_config.h"
+#include "trainer/failure_report.h"
+#include "trainer/machine.h"
+#include "trainer/rank_zero_work.h"
+#include "trainer/stop_signal.h"
+#include "trainer/weights_saver.h"
+
+namespace moe {
+
+TrainingRun::TrainingRun(const TrainConfig& config, const MpiRuntime& runtime,
+                         const std::string& share_directory, FileSystem& files)
+    : config_(config),
+      runtime_(runtime),
+      share_directory_(share_directory),
+      files_(files),
+      directory_(config.run().directory()),
+      num_steps_(config.schedule().steps()),
+      started_(absl::Now()),
+      display_(runtime.rank() == 0, ErrorsGoToTerminal()) {}
+
+absl::Status TrainingRun::Start() {
+  ASSIGN_OR_RETURN(mesh_,
+                   Mesh::Create(runtime_.world(), config_.parallel().tensor(),
+                                config_.parallel().expert(),
+                                config_.model().num_local_experts()));
+  ASSIGN_OR_RETURN(groups_, ProcessGroups::Create(runtime_, *mesh_));
+  ProcessGroup& world = groups_->world();
+  InstallStopSignals();
+  RETURN_IF_ERROR(world.Barrier());
+  if (world.rank() == 0) ReportStopSignalsHandled();
+  RETURN_IF_ERROR(ClaimRunDirectory(files_, directory_, config_, world));
+  RETURN_IF_ERROR(OpenData());
+  RETURN_IF_ERROR(AgreeOnStatus(BuildTrainer(), world));
+  RETURN_IF_ERROR(MeasurePeak());
+  SayWhatIsTrained();
+  absl::Status status;
+  if (world.rank() == 0) {
+    absl::StatusOr<std::unique_ptr<MetricsLog>> metrics =
+        MetricsLog::Open(files_, directory_.metrics());
+    status = metrics.status();
+    if (metrics.ok()) metrics_ = *std::move(metrics);
+  }
+  return AgreeOnStatus(status, world);
+}
+
+absl::Status TrainingRun::OpenData() {
+  const CorpusOptions options{
+      .config = config_.data(),
+      .vocab_size = config_.model().vocab_size(),
+      .sequence_length = config_.batch().sequence_length(),
+      .seed = config_.run().seed(),
+      .cache_directory = directory_.data(),
+      .share_directory = share_directory_,
+      .threads = AvailableCores()};
+  ProcessGroup& world = groups_->world();
+  RETURN_IF_ERROR(RunOnRankZero(
+      [&] {
+        return PrepareCorpus(options, [this](const std::string& what,
+                                             int64_t done, int64_t total) {
+          display_.Preparation(what, done, total);
+        });
+      },
+      world));
+  absl::StatusOr<std::unique_ptr<Corpus>> corpus = Corpus::Open(options);
+  RETURN_IF_ERROR(AgreeOnStatus(corpus.status(), world));
+  corpus_ = *std::move(corpus);
+  return CheckEnoughData();
+}
+
+absl::Status TrainingRun::CheckEnoughData() const {
+  const int64_t samples = corpus_->train().samples_per_epoch();
+  const int64_t batch = config_.batch().global_size();
+  if (samples >= batch) return absl::OkStatus();
+  return AgreeOnStatus(
+      absl::FailedPreconditionError(absl::StrCat(
+          "data.train holds ", samples, " sequences of batch.sequence_length (",
+          config_.batch().sequence_length(),
+          ") tokens, must be at least one batch: batch.global_size is ",
+          batch)),
+      groups_->world());
+}
+
+absl::Status TrainingRun::BuildTrainer() {
+  kernels_ = MakeKernelContext(config_.run().threads());
+  ASSIGN_OR_RETURN(trainer_,
+                   Trainer::Create(config_, {.mesh = *mesh_,
+                                             .groups = *groups_,
+                                             .kernels = *kernels_,
+                                             .train = corpus_->train(),
+                                             .valid = corpus_->valid()}));
+  return absl::OkStatus();
+}
+
+// One rank measures one core while the others wait; ranks that share cores
+// cannot use more than there are.
+absl::Status TrainingRun::MeasurePeak() {
+  double peak = runtime_.rank() == 0 ? PeakFlopsPerCore() : 0;
+  double cores = std::min<double>(
+      config_.run().threads(), static_cast<double>(runtime_.node_cores()) /
+                                   static_cast<double>(runtime_.local_size()));
+  ProcessGroup& world = groups_->world();
+  RETURN_IF_ERROR(
+      world.Broadcast(ViewOf(absl::MakeSpan(&peak, 1)), /*root=*/0));
+  RETURN_IF_ERROR(
+      world.AllReduce(ViewOf(absl::MakeSpan(&cores, 1)), ReduceOp::kSum));
+  peak_flops_ = peak * cores;
+  return absl::OkStatus();
+}
+
+void TrainingRun::SayWhatIsTrained() {
+  const ParameterCounts counts = CountParameters(config_.model());
+  display_.Say(absl::StrFormat(
+      "training %d parameters (%d active per token) on %s, %d steps of %d "
+      "tokens; auxiliary loss %s per %s, %.3g at balance",
+      counts.total, counts.active, mesh_->ToString(), num_steps_,
+      int64_t{config_.batch().global_size()} *
+          config_.batch().sequence_length(),
+      RouterConfig::AuxLossSemantics_Name(
+          config_.router().aux_loss_semantics()),
+      RouterConfig::AuxLossScope_Name(config_.router().aux_loss_scope()),
+      AuxLossAtBalance(config_.model(), config_.router())));
+}
+
+absl::Status TrainingRun::Train() {
+  const absl::Status status = Loop();
+  // Not finite: all ranks know, and the weights are those before the step.
+  if (absl::IsOutOfRange(status)) return SaveAfterFailure(status);
+  if (!status.ok() && !absl::IsCancelled(status)) return status;
+  RETURN_IF_ERROR(SaveAtEnd());
+  return status;
+}
+
+absl::Status TrainingRun::Loop() {
+  absl::Time logged_at = absl::Now();
+  int64_t logged_step = 0;
+  for (int64_t step = 1; step <= num_steps_; ++step) {
+    if (StopSignalReceived() || TimeIsOver()) trainer_->RequestStop();
+    ASSIGN_OR_RETURN(const StepReport report, trainer_->TrainStep());
+    const bool last = step == num_steps_ || report.stop_requested;
+    const bool validates =
+        corpus_->valid() != nullptr && config_.eval().interval_steps() > 0 &&
+        (last || IsDue(config_.eval().interval_steps(), step));
+    if (last || validates || IsDue(config_.log().interval_steps(), step)) {
+      ASSIGN_OR_RETURN(StepCost cost, Cost(report, absl::Now() - logged_at,
+                                           step - logged_step));
+      if (validates) {
+        ASSIGN_OR_RETURN(cost.valid_loss,
+                         trainer_->ValidationLoss(config_.eval().batches()));
+      }
+      Log(report, cost);
+      logged_at = absl::Now();
+      logged_step = step;
+    }
+    if (report.stop_requested && step < num_steps_) {
+      return AgreeOnStatus(
+          absl::CancelledError(absl::StrCat("stopped as asked after step ",
+                                            step, " of ", num_steps_)),
+          groups_->world());
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool TrainingRun::TimeIsOver() const {
+  const double limit = config_.schedule().stop_after_seconds();
+  return limit > 0 && absl::Now() - started_ > absl::Seconds(limit);
+}
+
+bool TrainingRun::IsDue(int64_t interval, int64_t step) const {
+  return interval > 0 && step % interval == 0;
+}
+
+// Also where all ranks learn that the last line of metrics was refused.
+absl::StatusOr<StepCost> TrainingRun::Cost(const StepReport& report,
+                                           absl::Duration elapsed,
+                                           int64_t steps) {
+  ProcessGroup& world = groups_->world();
+  std::array<int64_t, 2> most = {ResidentBytes(), metrics_status_.ok() ? 0 : 1};
+  RETURN_IF_ERROR(
+      world.AllReduce(ViewOf(absl::MakeSpan(most)), ReduceOp::kMax));
+  if (most[1] > 0) RETURN_IF_ERROR(AgreeOnStatus(metrics_status_, world));
+  StepCost cost;
+  cost.memory_bytes = most[0];
+  cost.step_seconds =
+      absl::ToDoubleSeconds(elapsed) / static_cast<double>(steps);
+  const double tokens =
+      static_cast<double>(report.tokens) / static_cast<double>(report.step);
+  cost.tokens_per_second = tokens / cost.step_seconds;
+  cost.mfu = cost.tokens_per_second *
+             ModelFlopsPerToken(config_.model(),
+                                config_.batch().sequence_length()) /
+             peak_flops_;
+  return cost;
+}
+
+void TrainingRun::Log(const StepReport& report, const StepCost& cost) {
+  display_.Step(report, cost, num_steps_);
+  if (metrics_ != nullptr && metrics_status_.ok())
+    metrics_status_ = metrics_->Write(report, cost);
+}
+
+absl::Status TrainingRun::SaveAtEnd() {
+  if (metrics_ != nullptr && metrics_status_.ok())
+    metrics_status_ = metrics_->Close();
+  RETURN_IF_ERROR(AgreeOnStatus(metrics_status_, groups_->world()));
+  ASSIGN_OR_RETURN(const std::string saved,
+                   SaveStepWeights(directory_.checkpoints()));
+  display_.Say(absl::StrCat("weights saved in ", saved));
+  return absl::OkStatus();
+}
+
+absl::Status TrainingRun::SaveAfterFailure(const absl::Status& failure) {
+  ProcessGroup& world = groups_->world();
+  absl::Status status;
+  if (world.rank() == 0) {
+    const int64_t batch = config_.batch().global_size();
+    status = SaveFailure(files_, directory_.failure(), failure,
+                         corpus_->train(), trainer_->step() * batch, batch,
+                         config_.batch().sequence_length());
+  }
+  status = AgreeOnStatus(status, world);
+  if (status.ok()) status = SaveStepWeights(directory_.failure()).status();
+  const std::string saved =
+      status.ok()
+          ? absl::StrCat("; its batch and the weights before it are in ",
+                         directory_.failure())
+          : absl::StrCat("; saving its batch and weights failed: ",
+                         status.message());
+  return AgreeOnStatus(
+      absl::OutOfRangeError(absl::StrCat(failure.message(), saved)), world);
+}
+
+}  // namespace moe

@@ -1,0 +1,74 @@
+#ifndef TRAINER_TRAINING_RUN_H_
+#define TRAINER_TRAINING_RUN_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "comm/mesh.h"
+#include "comm/mpi_runtime.h"
+#include "comm/process_groups.h"
+#include "data/corpus.h"
+#include "data/file_system.h"
+#include "moe/kernels.h"
+#include "trainer/metrics.h"
+#include "trainer/progress_display.h"
+#include "trainer/run_directory.h"
+#include "trainer/train_config.pb.h"
+#include "trainer/trainer.h"
+
+namespace moe {
+
+// What lies around the training steps of RunTraining, in this order: claim the
+// run directory, prepare and open the data, build the trainer, train with
+// metrics and validation, save the weights. All methods are collective.
+class TrainingRun {
+ public:
+  TrainingRun(const TrainConfig& config, const MpiRuntime& runtime,
+              const std::string& share_directory, FileSystem& files);
+
+  // Up to the first step. Agreed on by all ranks.
+  absl::Status Start();
+  // All steps, then the weights. Cancelled: stopped as asked.
+  absl::Status Train();
+
+ private:
+  absl::Status OpenData();
+  absl::Status CheckEnoughData() const;
+  absl::Status BuildTrainer();
+  absl::Status MeasurePeak();
+  void SayWhatIsTrained();
+
+  absl::Status Loop();
+  bool TimeIsOver() const;
+  bool IsDue(int64_t interval, int64_t step) const;
+  absl::StatusOr<StepCost> Cost(const StepReport& report,
+                                absl::Duration elapsed, int64_t steps);
+  void Log(const StepReport& report, const StepCost& cost);
+  absl::Status SaveAtEnd();
+  absl::StatusOr<std::string> SaveStepWeights(const std::string& parent);
+  absl::Status SaveAfterFailure(const absl::Status& failure);
+
+  const TrainConfig config_;
+  const MpiRuntime& runtime_;
+  const std::string share_directory_;
+  FileSystem& files_;
+  const RunDirectory directory_;
+  const int64_t num_steps_;
+  const absl::Time started_;
+  ProgressDisplay display_;
+  std::optional<Mesh> mesh_;
+  std::optional<ProcessGroups> groups_;
+  KernelContextPtr kernels_;
+  std::unique_ptr<Corpus> corpus_;
+  std::unique_ptr<Trainer> trainer_;
+  std::unique_ptr<MetricsLog> metrics_;  // rank 0
+  absl::Status metrics_status_;
+  double peak_flops_ = 0;                // of all cores in use
+};
+
+}  // namespace moe
+
+#endif  // TRAINER_TRAINING_RUN_H_
