@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every test: house rules, units,
+# ranks, programs; then the same units under AddressSanitizer and
+# UndefinedBehaviorSanitizer.
+#
+#     launch/test.sh [--peers] [--no-sanitizers] [ctest options ...]
+#
+# --peers also compares with Hugging Face transformers, live, in a virtual
+# environment that it makes under .venv; without it committed golden numbers
+# stand for it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+peers=
+sanitizers=yes
+options=()
+while [[ $# -gt 0 ]]; do
+  case "$1" in
+    --peers) peers=yes ;;
+    --no-sanitizers) sanitizers= ;;
+    -h | --help)
+      sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
+      exit 0
+      ;;
+    *) options+=("$1") ;;
+  esac
+  shift
+done
+
+./launch/setup.sh
+jobs=$(nproc)
+
+build() {
+  cmake --preset "$1" >/dev/null
+  cmake --build --preset "$1" -j "$jobs"
+}
+
+if [[ -n "$peers" ]]; then
+  python=.venv/bin/python
+  if ! cmp -s tests/peers/requirements.txt .venv/requirements.txt; then
+    echo "test.sh: making .venv with torch and transformers" >&2
+    rm -rf .venv
+    python3 -m venv .venv
+    "$python" -m pip install -q -r tests/peers/requirements.txt
+    cp tests/peers/requirements.txt .venv/requirements.txt
+  fi
+  export MOE_PEERS_PYTHON=$PWD/$python
+fi
+
+build release
+if [[ -n "$sanitizers" ]]; then build asan; fi
+
+# Both suites run whatever the first one says; ctest's closing lines end each.
+failed=0
+echo "test.sh: release build" >&2
+ctest --test-dir build --output-on-failure -j "$jobs" \
+  ${options[@]+"${options[@]}"} || failed=1
+if [[ -n "$sanitizers" ]]; then
+  echo "test.sh: build with sanitizers" >&2
+  ctest --test-dir build-asan --output-on-failure -j "$jobs" -LE "slow|peers" \
+    ${options[@]+"${options[@]}"} || failed=1
+fi
+exit "$failed"
