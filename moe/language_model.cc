@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "comm/check.h"
 #include "comm/status_macros.h"
 #include "moe/loss_head.h"
 
@@ -125,6 +126,8 @@ absl::Status LanguageModel::Logits(Tensor logits_RV, const Tensor& inputs_T,
 
 absl::Status LanguageModel::RunBlocks(const Tensor& inputs_T, int64_t length,
                                       const ModelWeights& weights) {
+  CHECK(length > 0 && length <= options_.max_length);
+  CHECK(inputs_T.size() % length == 0);
   saved_arena_.Release({});
   ASSIGN_OR_RETURN(
       Tensor x_TD,

@@ -24,7 +24,7 @@ namespace moe {
 struct MicroBatch {
   Tensor inputs_T;     // int32, sequences one after another
   Tensor targets_T;    // int32, the next token of each
-  int64_t length = 0;  // of a sequence
+  int64_t length = 0;  // of a sequence, also where T is 0
   BatchScale scale;
 };
 
@@ -78,10 +78,9 @@ class LanguageModel {
   absl::Span<const Routing> routings() const { return routings_; }
 
   // After a Forward that went wrong: the first layer whose output holds a NaN
-  // or an infinity (-1: the embedding), or num_layers if none does.
+  // or an infinity (-1: the embedding). num_layers() if none does: what went
+  // wrong then is the head.
   int FirstNonFiniteLayer();
-  // What every token became after all layers was finite and yet the logits'
-  // loss was not, if FirstNonFiniteLayer() == num_layers().
   int num_layers() const { return static_cast<int>(saved_.size()); }
 
   // Memory of activations and of the calls' scratch.

@@ -19,8 +19,8 @@ int64_t HeadDim(const ModelConfig& config);
 
 AttentionShape MakeAttentionShape(const ModelConfig& config, int64_t length);
 
-// The auxiliary loss of one layer's (SWITCH) or all layers' (HF_MIXTRAL)
-// perfectly balanced router, as metrics show it.
+// The auxiliary loss, without its coefficient, of perfectly balanced routers:
+// 1 for each layer, summed (SWITCH), or top-k (HF_MIXTRAL).
 double AuxLossAtBalance(const ModelConfig& model, const RouterConfig& router);
 
 // Parameters of the whole model, and those that one token passes through.
