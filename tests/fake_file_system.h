@@ -1,0 +1,73 @@
+#ifndef TESTS_FAKE_FILE_SYSTEM_H_
+#define TESTS_FAKE_FILE_SYSTEM_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/file_system.h"
+
+namespace moe {
+
+// A real file system whose writing can be watched and made to fail. Writes are
+// counted from 1: Create, OpenForAppend, Append, Sync, Close, MakeDirectories,
+// Rename and SyncDirectory. Removing is logged but never fails: a full disk
+// does not refuse it.
+class FakeFileSystem : public FileSystem {
+ public:
+  explicit FakeFileSystem(FileSystem& base = PosixFileSystem()) : base_(base) {}
+
+  // From here on, write number `first`, counted from now, fails with Aborted
+  // and "no space left (injected)"; so do all after it if `and_all_after`.
+  void FailWrite(int64_t first, bool and_all_after = false);
+  void Heal() { fail_at_ = 0; }
+
+  // Writes since the last FailWrite or the beginning.
+  int64_t num_writes() const { return num_writes_; }
+  // What was asked for, in order: "append DIRECTORY/NAME".
+  const std::vector<std::string>& log() const { return log_; }
+
+  absl::StatusOr<std::unique_ptr<WritableFile>> Create(
+      const std::string& path) override;
+  absl::StatusOr<std::unique_ptr<WritableFile>> OpenForAppend(
+      const std::string& path) override;
+  absl::Status MakeDirectories(const std::string& path) override;
+  absl::Status Rename(const std::string& from, const std::string& to) override;
+  absl::Status Remove(const std::string& path) override;
+  absl::Status SyncDirectory(const std::string& path) override;
+
+  bool Exists(const std::string& path) override { return base_.Exists(path); }
+  bool IsDirectory(const std::string& path) override {
+    return base_.IsDirectory(path);
+  }
+  absl::StatusOr<int64_t> FileSize(const std::string& path) override {
+    return base_.FileSize(path);
+  }
+  absl::StatusOr<std::vector<std::string>> List(
+      const std::string& path) override {
+    return base_.List(path);
+  }
+  absl::StatusOr<std::string> ReadFile(const std::string& path,
+                                       int64_t max_bytes) override {
+    return base_.ReadFile(path, max_bytes);
+  }
+  absl::StatusOr<std::unique_ptr<MappedFile>> Map(
+      const std::string& path) override {
+    return base_.Map(path);
+  }
+
+  // One write to `path`: OK, or the failure that was asked for.
+  absl::Status Count(const std::string& operation, const std::string& path);
+
+ private:
+  FileSystem& base_;
+  std::vector<std::string> log_;
+  int64_t num_writes_ = 0;
+  int64_t fail_at_ = 0;  // 0: never
+  bool and_all_after_ = false;
+};
+
+}  // namespace moe
+
+#endif  // TESTS_FAKE_FILE_SYSTEM_H_
