@@ -1,12 +1,12 @@
 #ifndef TRAINER_FAILURE_REPORT_H_
 #define TRAINER_FAILURE_REPORT_H_
 
-#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
 #include "data/corpus.h"
 #include "data/file_system.h"
+#include "trainer/batch_file.h"
 
 namespace moe {
 
@@ -14,14 +14,13 @@ namespace moe {
 // besides the weights (as they were before the step):
 //
 //   report.txt         the error
-//   batch.safetensors  "tokens", I32 [g, L + 1]: the step's sequences, each
-//                      with its last target
+//   batch.safetensors  the step's sequences, see WriteBatches
 //
 // One rank calls it.
 absl::Status SaveFailure(FileSystem& files, const std::string& directory,
                          const absl::Status& failure,
-                         const SampleSequence& samples, int64_t first_sample,
-                         int64_t num_samples, int64_t sequence_length);
+                         const SampleSequence& samples,
+                         const BatchRange& step);
 
 }  // namespace moe
 

@@ -21,7 +21,7 @@ struct StepCost {
   double mfu = 0;
   // Resident memory of the largest rank.
   int64_t memory_bytes = 0;
-  std::optional<double> valid_loss;
+  std::optional<double> valid_loss = std::nullopt;
 };
 
 // One line of metrics.jsonl, without its newline: a JSON object with the keys

@@ -218,14 +218,30 @@ absl::Status TrainingRun::SaveAtEnd() {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::string> TrainingRun::SaveStepWeights(
+    const std::string& parent) {
+  WeightsSaver saver({.files = files_,
+                      .table = trainer_->table(),
+                      .mesh = *mesh_,
+                      .world = groups_->world()});
+  return saver.Save(
+      parent, trainer_->step(),
+      ModelFiles(config_.model(), config_.router(),
+                 config_.batch().sequence_length(), corpus_->tokenizer(),
+                 config_.data().add_bos()),
+      trainer_->optimizer());
+}
+
 absl::Status TrainingRun::SaveAfterFailure(const absl::Status& failure) {
   ProcessGroup& world = groups_->world();
   absl::Status status;
   if (world.rank() == 0) {
-    const int64_t batch = config_.batch().global_size();
     status = SaveFailure(files_, directory_.failure(), failure,
-                         corpus_->train(), trainer_->step() * batch, batch,
-                         config_.batch().sequence_length());
+                         corpus_->train(),
+                         {.first_step = trainer_->step(),
+                          .num_steps = 1,
+                          .global_size = config_.batch().global_size(),
+                          .length = config_.batch().sequence_length()});
   }
   status = AgreeOnStatus(status, world);
   if (status.ok()) status = SaveStepWeights(directory_.failure()).status();
