@@ -25,6 +25,7 @@ class ExpertLoadCounter {
   void Add(absl::Span<const Routing> routings);
   // [layers, E] counts; ranks' counts may be summed in place.
   absl::Span<double> counts() { return absl::MakeSpan(counts_LE_); }
+  absl::Span<const double> counts() const { return counts_LE_; }
 
   // Of the counts as they are now. An untouched layer has load 0.
   std::vector<LayerLoad> Statistics() const;

@@ -29,6 +29,10 @@ GradientReducer::GradientReducer(const ParameterTable& table,
 }
 
 absl::Status GradientReducer::GradientsReady(ParameterRange range) {
+  // The last call comes after the last product, and nothing has looked since.
+  early_bytes_ = 0;
+  for (const std::unique_ptr<Work>& work : works_)
+    early_bytes_ += work->arrived_bytes();
   for (int i = range.begin; i < range.end; ++i) {
     const Parameter& parameter = table_.parameters()[static_cast<size_t>(i)];
     if (!parameter.local) continue;
@@ -76,13 +80,6 @@ absl::Status GradientReducer::Finish() {
     arenas_[Index(kind)].next_bucket = shards_[Index(kind)].num_buckets() - 1;
   }
   return absl::OkStatus();
-}
-
-int64_t GradientReducer::arrived_bytes() const {
-  int64_t bytes = 0;
-  for (const std::unique_ptr<Work>& work : works_)
-    bytes += work->arrived_bytes();
-  return bytes;
 }
 
 }  // namespace moe

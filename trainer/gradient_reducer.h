@@ -35,9 +35,9 @@ class GradientReducer : public GradientListener {
   void Progress();
   absl::Status Finish();
 
-  // Bytes of other ranks' gradients that have arrived in this step, as far as
-  // Progress has seen.
-  int64_t arrived_bytes() const;
+  // Bytes of other ranks' gradients that Progress saw arrive in the last step
+  // before its last backward product had ended.
+  int64_t bytes_arrived_during_backward() const { return early_bytes_; }
 
  private:
   struct ArenaState {
@@ -53,6 +53,7 @@ class GradientReducer : public GradientListener {
   const ParameterStorage& gradients_;
   std::array<ArenaState, 3> arenas_;
   std::vector<std::unique_ptr<Work>> works_;
+  int64_t early_bytes_ = 0;
 };
 
 }  // namespace moe

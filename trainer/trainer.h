@@ -73,6 +73,8 @@ class Trainer {
   // Reduced on this rank's slices only, valid between steps.
   const ParameterStorage& gradients() const { return gradient_storage_; }
   const std::array<ShardMap, 3>& shards() const { return shards_; }
+  // [layers, E]: the world's choices of each expert in the last step.
+  absl::Span<const double> expert_counts() const { return load_.counts(); }
   int64_t step() const { return step_; }
 
  private:

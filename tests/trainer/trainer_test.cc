@@ -1,0 +1,193 @@
+#include "trainer/trainer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <malloc.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "comm/buffer.h"
+#include "tests/mpi_test.h"
+#include "tests/trainer/trainer_fixture.h"
+
+namespace moe {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(Trainer, LossFallsOnRepeatedSequences) {
+  TrainConfig config = SmallConfig();
+  config.mutable_optimizer()->set_learning_rate(3e-3);
+  RandomSamples samples(config.model().vocab_size(),
+                        config.batch().sequence_length(),
+                        config.batch().global_size());
+  TestTrainer trainer(config, /*alone=*/false, &samples);
+  double first = 0;
+  double last = 0;
+  for (int step = 1; step <= 40; ++step) {
+    const absl::StatusOr<StepReport> report = trainer->TrainStep();
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_EQ(report->step, step);
+    EXPECT_EQ(report->tokens, step * 90);
+    if (step == 1) first = report->losses.cross_entropy;
+    last = report->losses.cross_entropy;
+  }
+  EXPECT_LT(last, 0.8 * first);
+}
+
+// glibc's count of bytes that are handed out.
+size_t HeapInUse() { return mallinfo2().uordblks; }
+
+TEST(Trainer, AStepTakesNoNewMemory) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "AddressSanitizer's allocator keeps no such count";
+#endif
+  TestTrainer trainer(SmallConfig(), /*alone=*/false);
+  auto steps = [&](int count) {
+    for (int i = 0; i < count; ++i) ASSERT_TRUE(trainer->TrainStep().ok());
+  };
+  steps(3);
+  const int64_t buffers = Buffer::num_allocated();
+  const size_t heap = HeapInUse();
+  steps(47);
+  // A new largest number of received rows may grow a buffer, not the heap.
+  EXPECT_LE(Buffer::num_allocated() - buffers,
+            TestRuntime().world() == 1 ? 0 : 4);
+  const int64_t grown =
+      static_cast<int64_t>(HeapInUse()) - static_cast<int64_t>(heap);
+  EXPECT_LE(grown, 0) << "bytes";
+}
+
+// On every rank together, or a rank that is last would find nothing early.
+TEST(Trainer, GradientsArriveWhileBackwardRuns) {
+  if (TestRuntime().world() == 1) GTEST_SKIP() << "needs two ranks";
+  TrainConfig config = SmallConfig();
+  config.mutable_model()->set_hidden_size(64);
+  config.mutable_model()->set_intermediate_size(128);
+  config.mutable_model()->set_num_hidden_layers(6);
+  config.mutable_batch()->set_global_size(32);
+  config.mutable_batch()->set_sequence_length(64);
+  config.mutable_parallel()->set_expert(1);
+  config.mutable_parallel()->set_bucket_elements(1 << 15);
+  TestTrainer trainer(config, /*alone=*/false);
+  int64_t early = 0;
+  for (int step = 0; step < 3; ++step) {
+    ASSERT_TRUE(trainer->TrainStep().ok());
+    early += trainer->reducer().bytes_arrived_during_backward();
+  }
+  ASSERT_TRUE(trainer.world()
+                  .AllReduce(ViewOf(absl::MakeSpan(&early, 1)), ReduceOp::kSum)
+                  .ok());
+  EXPECT_GT(early, 0);
+}
+
+// Weights as a function of the name, so that a gate can be made to prefer one
+// expert.
+void MakeEveryTokenPreferExpertZero(Trainer& trainer) {
+  const ParameterTable& table = trainer.table();
+  const absl::Status status = trainer.optimizer().Initialize(
+      [&](ArenaKind kind, int64_t begin, absl::Span<float> out) {
+        std::fill(out.begin(), out.end(), 0.05f);
+        for (const Parameter& parameter : table.parameters()) {
+          if (parameter.arena != kind || !parameter.local) continue;
+          const int64_t width = parameter.shape.back();
+          const bool gate = parameter.name.find(".gate.") != std::string::npos;
+          if (!gate) continue;
+          for (size_t i = 0; i < out.size(); ++i) {
+            const int64_t element =
+                begin + static_cast<int64_t>(i) - parameter.offset;
+            if (element < 0 || element >= parameter.size) continue;
+            out[i] = element < 2 * width ? 1.0f : -1.0f;
+          }
+        }
+        return absl::OkStatus();
+      });
+  ASSERT_TRUE(status.ok()) << status;
+}
+
+TEST(Trainer, ASkewedRouterAndRanksWithoutTokensDoNotHang) {
+  TrainConfig config = SmallConfig();
+  config.mutable_batch()->set_global_size(3);
+  TestTrainer trainer(config, /*alone=*/false);
+  MakeEveryTokenPreferExpertZero(*trainer);
+  for (int step = 0; step < 3; ++step) {
+    const absl::StatusOr<StepReport> report = trainer->TrainStep();
+    ASSERT_TRUE(report.ok()) << report.status();
+    if (step > 0) continue;
+    // Experts 0 and 1 took everything.
+    EXPECT_EQ(report->layers[0].max_over_mean, 4);
+    EXPECT_EQ(report->layers[0].experts_without_tokens, 6);
+  }
+}
+
+TEST(Trainer, ANonFiniteWeightStopsAllRanksWithItsPlace) {
+  TestTrainer trainer(SmallConfig(), /*alone=*/false);
+  const int index =
+      trainer->table().Find("model.layers.1.self_attn.o_proj.weight");
+  const Parameter& parameter =
+      trainer->table().parameters()[static_cast<size_t>(index)];
+  trainer->weights().Get(parameter).data<float>()[3] =
+      std::numeric_limits<float>::quiet_NaN();
+  const absl::StatusOr<StepReport> report = trainer->TrainStep();
+  EXPECT_EQ(report.status().code(), absl::StatusCode::kOutOfRange);
+  EXPECT_THAT(std::string(report.status().message()),
+              HasSubstr("the loss of step 1 is not finite: the first such "
+                        "value is in the output of layer 1 on rank 0"));
+  EXPECT_TRUE(IsAgreed(report.status()));
+  EXPECT_EQ(trainer->step(), 0);
+}
+
+TEST(Trainer, AStopThatOneRankAsksForReachesAll) {
+  TestTrainer trainer(SmallConfig(), /*alone=*/false);
+  ASSERT_FALSE(trainer->TrainStep()->stop_requested);
+  if (trainer.world().rank() == trainer.world().size() - 1)
+    trainer->RequestStop();
+  EXPECT_TRUE(trainer->TrainStep()->stop_requested);
+}
+
+// The samples of this epoch end in the middle of a batch, and of a rank's.
+TEST(Trainer, ValidationLossIsTheMeanOverAllTargets) {
+  TrainConfig config = SmallConfig();
+  config.mutable_router()->set_aux_loss_scope(RouterConfig::MICRO_BATCH);
+  TestTrainer ours(config, /*alone=*/false);
+  TestTrainer alone(config, /*alone=*/true);
+  const absl::StatusOr<double> all = ours->ValidationLoss(0);
+  const absl::StatusOr<double> expected = alone->ValidationLoss(0);
+  ASSERT_TRUE(all.ok() && expected.ok());
+  EXPECT_NEAR(*all / *expected, 1, 1e-6);
+  // One batch is what a training step over the same sequences starts with.
+  const absl::StatusOr<double> one = ours->ValidationLoss(1);
+  const absl::StatusOr<StepReport> step = ours->TrainStep();
+  ASSERT_TRUE(one.ok() && step.ok());
+  EXPECT_NEAR(*one / step->losses.cross_entropy, 1, 1e-6);
+  EXPECT_GT(std::abs(*one - *all), 1e-6) << "one batch is not all of them";
+}
+
+// Fails from one position on, as a damaged file would.
+class FailingSamples : public RandomSamples {
+ public:
+  using RandomSamples::RandomSamples;
+  absl::Status Read(int64_t position, absl::Span<int32_t> inputs,
+                    absl::Span<int32_t> targets) const override {
+    if (position >= 19) return absl::DataLossError("sample 19 is damaged");
+    return RandomSamples::Read(position, inputs, targets);
+  }
+};
+
+TEST(Trainer, DataThatFailOnOneRankStopAllRanks) {
+  const TrainConfig config = SmallConfig();
+  const FailingSamples samples(config.model().vocab_size(),
+                               config.batch().sequence_length());
+  TestTrainer trainer(config, /*alone=*/false, &samples);
+  ASSERT_TRUE(trainer->TrainStep().ok());
+  const absl::Status status = trainer->TrainStep().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("sample 19 is damaged"));
+  EXPECT_TRUE(IsAgreed(status));
+}
+
+}  // namespace
+}  // namespace moe
