@@ -99,11 +99,22 @@ const std::vector<int64_t>& GoldenFile::Shape(const std::string& name) const {
   return found->second;
 }
 
-std::vector<int32_t> GoldenFile::Integers(const std::string& name) const {
-  std::vector<int32_t> integers;
-  for (double value : (*this)[name])
-    integers.push_back(static_cast<int32_t>(value));
-  return integers;
+std::vector<int32_t> GoldenFile::Inputs(const std::string& name) const {
+  return WithoutColumn(name, static_cast<size_t>(Shape(name).back()) - 1);
+}
+
+std::vector<int32_t> GoldenFile::Targets(const std::string& name) const {
+  return WithoutColumn(name, 0);
+}
+
+std::vector<int32_t> GoldenFile::WithoutColumn(const std::string& name,
+                                               size_t column) const {
+  const std::vector<double>& ids = (*this)[name];
+  const size_t columns = static_cast<size_t>(Shape(name).back());
+  std::vector<int32_t> kept;
+  for (size_t i = 0; i < ids.size(); ++i)
+    if (i % columns != column) kept.push_back(static_cast<int32_t>(ids[i]));
+  return kept;
 }
 
 NamedTensors GoldenFile::Below(const std::string& prefix) const {

@@ -26,7 +26,10 @@ class GoldenFile {
   // A whole tensor; the name must exist.
   const std::vector<double>& operator[](const std::string& name) const;
   const std::vector<int64_t>& Shape(const std::string& name) const;
-  std::vector<int32_t> Integers(const std::string& name) const;
+  // Token ids [..., L + 1] as a network takes them: all but the last column,
+  // and all but the first.
+  std::vector<int32_t> Inputs(const std::string& name) const;
+  std::vector<int32_t> Targets(const std::string& name) const;
   // All tensors below "weight/", "grad/" or "after/", without that prefix.
   NamedTensors Below(const std::string& prefix) const;
 
@@ -35,6 +38,8 @@ class GoldenFile {
   const RouterConfig& router() const { return router_; }
 
  private:
+  std::vector<int32_t> WithoutColumn(const std::string& name,
+                                     size_t column) const;
   void ReadTensors(const std::string& path);
   void ReadConfig(const std::string& path);
 

@@ -37,6 +37,8 @@ std::string NameOf(const NetworkCase& c) {
   return name;
 }
 
+void PrintTo(const NetworkCase& c, std::ostream* out) { *out << NameOf(c); }
+
 ModelConfig SmallModel(const NetworkCase& c) {
   ModelConfig model;
   model.set_vocab_size(23);
@@ -90,6 +92,12 @@ reference::Tokens RandomTokens(const ModelConfig& model, size_t sequences,
     tokens.targets.push_back(token(generator));
   }
   return tokens;
+}
+
+reference::Tokens GoldenTokens(const GoldenFile& golden) {
+  return {.inputs = golden.Inputs("tokens"),
+          .targets = golden.Targets("tokens"),
+          .length = static_cast<size_t>(golden.Shape("tokens").back()) - 1};
 }
 
 double RoutingMargin(const reference::Result& result) {

@@ -2,10 +2,12 @@
 #define TESTS_MOE_NETWORK_CASES_H_
 
 #include <cstdint>
+#include <ostream>
 #include <string>
 #include <vector>
 
 #include "moe/model_config.pb.h"
+#include "tests/golden_file.h"
 #include "tests/moe/reference_model.h"
 
 namespace moe {
@@ -25,6 +27,8 @@ std::vector<NetworkCase> AllNetworkCases();
 
 // "SwitchSequenceTop2RenormalizedZLossTied", a name for GoogleTest.
 std::string NameOf(const NetworkCase& c);
+// The same, as GoogleTest prints a parameter.
+void PrintTo(const NetworkCase& c, std::ostream* out);
 
 // A small network of odd sizes, none of two equal, with strong losses.
 ModelConfig SmallModel(const NetworkCase& c);
@@ -37,6 +41,9 @@ reference::Tensors RandomWeights(const ModelConfig& model, uint32_t seed);
 // Random sequences of random tokens.
 reference::Tokens RandomTokens(const ModelConfig& model, size_t sequences,
                                size_t length, uint32_t seed);
+
+// The one micro-step of a golden file's gradients.
+reference::Tokens GoldenTokens(const GoldenFile& golden);
 
 // The least distance, over all layers and tokens, of the last chosen expert's
 // probability to the best unchosen one's: rounding may not bridge it.

@@ -82,17 +82,10 @@ class ReferenceGoldenTest : public testing::TestWithParam<std::string> {};
 
 TEST_P(ReferenceGoldenTest, EqualsTransformersInDoublePrecision) {
   const GoldenFile golden(GetParam());
-  const std::vector<int32_t> tokens = golden.Integers("tokens");
-  const size_t row = static_cast<size_t>(golden.Shape("tokens")[1]);
-  Tokens step;
-  step.length = row - 1;
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    if (i % row != row - 1) step.inputs.push_back(tokens[i]);
-    if (i % row != 0) step.targets.push_back(tokens[i]);
-  }
-  const Result result = reference::Compute(golden.model(), golden.router(),
-                                           golden.Below("weight/"), {step},
-                                           /*backward=*/true);
+  const Result result =
+      reference::Compute(golden.model(), golden.router(),
+                         golden.Below("weight/"), {GoldenTokens(golden)},
+                         /*backward=*/true);
   // The file's rounding to float32 is all that is left.
   EXPECT_NEAR(result.losses.cross_entropy, golden["loss"][0], 1e-6);
   EXPECT_NEAR(result.losses.aux, golden["aux_loss"][0], 1e-6);

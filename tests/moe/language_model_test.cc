@@ -1,0 +1,209 @@
+#include "moe/language_model.h"
+
+#include <malloc.h>
+
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "comm/buffer.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/golden_file.h"
+#include "tests/moe/network_cases.h"
+#include "tests/moe/reference_model.h"
+#include "tests/moe/test_network.h"
+
+namespace moe {
+namespace {
+
+using reference::Tokens;
+
+constexpr NetworkCase kCase = {.z_loss = true};
+
+class LanguageModelTest : public testing::Test {
+ protected:
+  LanguageModelTest()
+      : model_(SmallModel(kCase)),
+        network_(model_, SmallRouter(kCase), DType::kFloat32),
+        weights_(RandomWeights(model_, 1)),
+        tokens_(RandomTokens(model_, 3, 7, 2)),
+        scale_(ScaleOf({tokens_}, 0)) {
+    network_.SetWeights(weights_);
+  }
+
+  // Makes one value of a parameter not a number.
+  void Poison(const std::string& name) {
+    NamedTensors weights = weights_;
+    weights.at(name)[3] = std::numeric_limits<double>::quiet_NaN();
+    network_.SetWeights(weights);
+  }
+
+  ModelConfig model_;
+  TestNetwork network_;
+  reference::Tensors weights_;
+  Tokens tokens_;
+  BatchScale scale_;
+};
+
+TEST_F(LanguageModelTest, EvaluationGivesTheLossesOfTraining) {
+  ASSERT_TRUE(network_.Step(tokens_, scale_).ok());
+  const LossTerms training = network_.losses();
+  network_.Clear();
+  ASSERT_TRUE(network_.Evaluate(tokens_, scale_).ok());
+  EXPECT_EQ(network_.losses().cross_entropy, training.cross_entropy);
+  EXPECT_EQ(network_.losses().aux, training.aux);
+  EXPECT_EQ(network_.losses().z, training.z);
+  for (const auto& [name, gradient] : network_.Gradients())
+    EXPECT_THAT(gradient, testing::Each(0)) << name;
+}
+
+TEST_F(LanguageModelTest, LogitsAreWhatTrainingTakesItsLossFrom) {
+  const size_t rows = tokens_.inputs.size();
+  const size_t columns = static_cast<size_t>(model_.vocab_size());
+  const std::vector<double> logits =
+      network_.Logits(tokens_, 0, static_cast<int64_t>(rows));
+  double loss = 0;
+  for (size_t t = 0; t < rows; ++t) {
+    const auto row = logits.begin() + static_cast<ptrdiff_t>(t * columns);
+    const reference::Vector z(row, row + static_cast<ptrdiff_t>(columns));
+    loss +=
+        reference::LogSumExp(z) - z[static_cast<size_t>(tokens_.targets[t])];
+  }
+  ASSERT_TRUE(network_.Evaluate(tokens_, scale_).ok());
+  EXPECT_NEAR(network_.losses().cross_entropy, loss / static_cast<double>(rows),
+              1e-6);
+}
+
+TEST_F(LanguageModelTest, LogitsOfSomeRowsAreThoseOfAll) {
+  const std::vector<double> all = network_.Logits(tokens_, 0, 21);
+  const std::vector<double> some = network_.Logits(tokens_, 6, 2);
+  const ptrdiff_t columns = model_.vocab_size();
+  const std::vector<double> expected(all.begin() + 6 * columns,
+                                     all.begin() + 8 * columns);
+  EXPECT_LT(RelativeDifference(some, expected), 1e-6);
+}
+
+TEST_F(LanguageModelTest, SequencesDoNotSeeEachOther) {
+  const std::vector<double> together = network_.Logits(tokens_, 7, 7);
+  const Tokens alone = {
+      .inputs = {tokens_.inputs.begin() + 7, tokens_.inputs.begin() + 14},
+      .targets = {},
+      .length = 7};
+  EXPECT_LT(RelativeDifference(network_.Logits(alone, 0, 7), together), 1e-6);
+}
+
+TEST_F(LanguageModelTest, LaterTokensDoNotChangeEarlierLogits) {
+  const std::vector<double> before = network_.Logits(tokens_, 0, 6);
+  tokens_.inputs[6] = (tokens_.inputs[6] + 1) % model_.vocab_size();
+  EXPECT_LT(RelativeDifference(network_.Logits(tokens_, 0, 6), before), 1e-6);
+}
+
+TEST_F(LanguageModelTest, GradientsOfMicroStepsAddUp) {
+  ASSERT_TRUE(network_.Step(tokens_, scale_).ok());
+  const NamedTensors once = network_.Gradients();
+  ASSERT_TRUE(network_.Step(tokens_, scale_).ok());
+  for (auto [name, gradient] : network_.Gradients()) {
+    for (double& value : gradient) value /= 2;
+    EXPECT_LT(RelativeDifference(gradient, once.at(name)), 1e-6) << name;
+  }
+}
+
+TEST_F(LanguageModelTest, NoTokensGiveNoLossAndNoGradient) {
+  const Tokens none = {.inputs = {}, .targets = {}, .length = 7};
+  ASSERT_TRUE(network_.Step(none, scale_).ok());
+  EXPECT_EQ(network_.losses().cross_entropy, 0);
+  EXPECT_EQ(network_.losses().aux, 0);
+  EXPECT_EQ(network_.losses().z, 0);
+  for (const auto& [name, gradient] : network_.Gradients())
+    EXPECT_THAT(gradient, testing::Each(0)) << name;
+}
+
+TEST_F(LanguageModelTest, FirstNonFiniteLayerIsWhereItBegan) {
+  const std::pair<std::string, int> kPoisons[] = {
+      {"model.embed_tokens.weight", -1},
+      {"model.layers.0.self_attn.o_proj.weight", 0},
+      {"model.layers.1.self_attn.v_proj.weight", 1},
+      {"model.norm.weight", 2},
+      {"lm_head.weight", 2}};
+  tokens_.inputs[0] = 0;  // the embedding's row with the NaN
+  for (const auto& [name, layer] : kPoisons) {
+    Poison(name);
+    ASSERT_TRUE(network_.Evaluate(tokens_, scale_).ok());
+    EXPECT_EQ(network_.model().FirstNonFiniteLayer(), layer) << name;
+  }
+  network_.SetWeights(weights_);
+  ASSERT_TRUE(network_.Evaluate(tokens_, scale_).ok());
+  EXPECT_EQ(network_.model().FirstNonFiniteLayer(), 2);
+}
+
+// Keeps the gradients as they were when they were said to be complete.
+class Recorder : public GradientListener {
+ public:
+  explicit Recorder(const TestNetwork& network) : network_(network) {}
+
+  absl::Status GradientsReady(ParameterRange range) override {
+    NamedTensors gradients = network_.Gradients();
+    for (int i = range.begin; i < range.end; ++i) {
+      const Parameter& parameter =
+          network_.table().parameters()[static_cast<size_t>(i)];
+      order.push_back(i);
+      said[parameter.name] = gradients.at(parameter.name);
+    }
+    return absl::OkStatus();
+  }
+
+  std::vector<int> order;
+  NamedTensors said;
+
+ private:
+  const TestNetwork& network_;
+};
+
+TEST_F(LanguageModelTest, TheListenerHearsOfEveryGradientOnceItIsComplete) {
+  for (bool tied : {false, true}) {
+    const NetworkCase c = {.z_loss = true, .tied = tied};
+    TestNetwork network(SmallModel(c), SmallRouter(c), DType::kFloat32);
+    network.SetWeights(RandomWeights(SmallModel(c), 3));
+    Recorder recorder(network);
+    ASSERT_TRUE(network.Step(tokens_, scale_, &recorder).ok());
+    EXPECT_EQ(recorder.order.size(), network.table().parameters().size());
+    EXPECT_EQ(recorder.said, network.Gradients());
+    // From the last layer to the first.
+    EXPECT_EQ(recorder.order.front(), network.table().head().begin);
+    EXPECT_EQ(recorder.order.back(), network.table().embedding().begin);
+  }
+}
+
+TEST_F(LanguageModelTest, AListenersErrorEndsTheBackward) {
+  class Failing : public GradientListener {
+    absl::Status GradientsReady(ParameterRange) override {
+      return absl::UnavailableError("no network");
+    }
+  } failing;
+  EXPECT_EQ(network_.Step(tokens_, scale_, &failing).code(),
+            absl::StatusCode::kUnavailable);
+}
+
+// Steps and evaluations of two lengths by turns.
+TEST_F(LanguageModelTest, AfterTheFirstStepsNoMemoryIsTaken) {
+  const Tokens shorter = RandomTokens(model_, 2, 5, 4);
+  const BatchScale shorter_scale = ScaleOf({shorter}, 0);
+  auto steps = [&](int num) {
+    for (int i = 0; i < num; ++i) {
+      ASSERT_TRUE(network_.Step(tokens_, scale_).ok());
+      ASSERT_TRUE(network_.Step(shorter, shorter_scale).ok());
+      ASSERT_TRUE(network_.Evaluate(tokens_, scale_).ok());
+    }
+  };
+  steps(3);
+  const int64_t buffers = Buffer::num_allocated();
+  const size_t heap = mallinfo2().uordblks;
+  steps(7);
+  EXPECT_EQ(Buffer::num_allocated(), buffers);
+  EXPECT_EQ(mallinfo2().uordblks, heap);
+}
+
+}  // namespace
+}  // namespace moe

@@ -1,0 +1,225 @@
+#include "moe/token_dispatcher.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "comm/process_groups.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/moe/layer_test.h"
+#include "tests/mpi_test.h"
+
+namespace moe {
+namespace {
+
+// Who has how many tokens and where they go: a pure function, so that each
+// rank knows what every rank has.
+struct Scenario {
+  std::string name;
+  int64_t num_experts = 8;
+  int64_t top_k = 2;
+  int64_t (*tokens)(int rank) = nullptr;
+  // First choice of a token; choice k goes k experts further.
+  int64_t (*first_expert)(int rank, int64_t token) = nullptr;
+  DType dtype = DType::kFloat32;
+};
+
+int64_t UnlikeTokens(int rank) { return 5 + 3 * rank; }
+int64_t Scattered(int rank, int64_t token) {
+  return rank * 3 + token * token * 5 + token;
+}
+int64_t ToOne(int /*rank*/, int64_t /*token*/) { return 3; }
+
+const Scenario kScenarios[] = {
+    {"Scattered", 8, 2, UnlikeTokens, Scattered},
+    {"ScatteredBFloat16", 8, 2, UnlikeTokens, Scattered, DType::kBFloat16},
+    {"TopOne", 8, 1, UnlikeTokens, Scattered},
+    {"AsManyExpertsAsRanksMayBe", 4, 3, UnlikeTokens, Scattered},
+    {"OneExpertTakesAll", 8, 1, UnlikeTokens, ToOne},
+    {"TwoExpertsTakeAll", 8, 2, UnlikeTokens, ToOne},
+    {"OnlyTheFirstRankHasTokens", 8, 2,
+     [](int rank) -> int64_t { return rank == 0 ? 6 : 0; }, Scattered},
+    {"OnlyTheFirstRankHasNone", 8, 2,
+     [](int rank) -> int64_t { return rank == 0 ? 0 : 4; }, Scattered},
+    {"NobodyHasTokens", 8, 2, [](int) -> int64_t { return 0; }, Scattered}};
+
+class TokenDispatcherTest : public LayerTest,
+                            public testing::WithParamInterface<Scenario> {
+ protected:
+  static constexpr int64_t kWidth = 3;
+
+  TokenDispatcherTest()
+      : scenario_(GetParam()),
+        rank_(TestRuntime().rank()),
+        world_(TestRuntime().world()),
+        groups_(MakeGroups()),
+        dispatcher_(groups_[Axis::kExpert], scenario_.num_experts),
+        tokens_(scenario_.tokens(rank_)) {
+    context_.compute_dtype = scenario_.dtype;
+    expert_ids_TK_ = Make({tokens_, scenario_.top_k}, DType::kInt32);
+    weights_TK_ = Make({tokens_, scenario_.top_k});
+    for (int64_t t = 0; t < tokens_; ++t) {
+      for (int64_t k = 0; k < scenario_.top_k; ++k) {
+        expert_ids_TK_[t].data<int32_t>()[k] =
+            static_cast<int32_t>(Choice(rank_, t, k));
+        weights_TK_[t].data<float>()[k] = Weight(rank_, t, k);
+      }
+    }
+    EXPECT_TRUE(dispatcher_.MakePlan(context_, plan_, expert_ids_TK_).ok());
+  }
+
+  ProcessGroups MakeGroups() const {
+    const Mesh mesh =
+        Mesh::Create(world_, 1, world_, static_cast<int>(scenario_.num_experts))
+            .value();
+    return ProcessGroups::Create(TestRuntime(), mesh).value();
+  }
+
+  int64_t Choice(int rank, int64_t token, int64_t k) const {
+    return (scenario_.first_expert(rank, token) + k) % scenario_.num_experts;
+  }
+  static float Weight(int rank, int64_t token, int64_t k) {
+    return static_cast<float>(100 * rank + 10 * token + k);
+  }
+  int64_t num_local_experts() const { return scenario_.num_experts / world_; }
+
+  // Sum over all ranks of this one's number.
+  double Total(double mine) {
+    EXPECT_TRUE(groups_.world()
+                    .AllReduce(ViewOf(absl::MakeSpan(&mine, 1)), ReduceOp::kSum)
+                    .ok());
+    return mine;
+  }
+
+  const Scenario& scenario_;
+  int rank_;
+  int world_;
+  ProcessGroups groups_;
+  TokenDispatcher dispatcher_;
+  int64_t tokens_;
+  Tensor expert_ids_TK_;
+  Tensor weights_TK_;
+  DispatchPlan plan_;
+};
+
+TEST_P(TokenDispatcherTest, RowsArriveOrderedByExpertSourceAndToken) {
+  Tensor x_TD = Make({tokens_, kWidth}, scenario_.dtype);
+  for (int64_t t = 0; t < tokens_; ++t) {
+    Set(x_TD, t * kWidth, static_cast<float>(rank_));
+    Set(x_TD, t * kWidth + 1, static_cast<float>(t));
+  }
+  Tensor rows_RD;
+  Tensor weight_R;
+  ASSERT_TRUE(
+      dispatcher_
+          .Dispatch(context_, rows_RD, weight_R, plan_, x_TD, weights_TK_)
+          .ok());
+  reference::Vector rows;
+  reference::Vector weights;
+  std::vector<int64_t> offsets = {0};
+  for (int64_t e = 0; e < num_local_experts(); ++e) {
+    for (int source = 0; source < world_; ++source) {
+      for (int64_t t = 0; t < scenario_.tokens(source); ++t) {
+        for (int64_t k = 0; k < scenario_.top_k; ++k) {
+          if (Choice(source, t, k) != rank_ * num_local_experts() + e) continue;
+          rows.insert(rows.end(),
+                      {static_cast<double>(source), static_cast<double>(t), 0});
+          weights.push_back(Weight(source, t, k));
+        }
+      }
+    }
+    offsets.push_back(static_cast<int64_t>(weights.size()));
+  }
+  EXPECT_EQ(plan_.expert_offsets, offsets);
+  EXPECT_EQ(plan_.num_received_rows, offsets.back());
+  EXPECT_EQ(rows_RD.dtype(), scenario_.dtype);
+  EXPECT_EQ(Values(rows_RD), rows);
+  EXPECT_EQ(Values(weight_R), weights);
+}
+
+TEST_P(TokenDispatcherTest, CombineUndoesDispatch) {
+  const Tensor x_TD = MakeNumbers({tokens_, kWidth}, rank_, scenario_.dtype);
+  const Tensor out_TD = MakeNumbers({tokens_, kWidth}, rank_ + 1);
+  reference::Vector expected = Values(out_TD);
+  for (int64_t i = 0; i < x_TD.size(); ++i) {
+    expected[static_cast<size_t>(i)] +=
+        static_cast<double>(scenario_.top_k) * Get(x_TD, i);
+  }
+  Tensor rows_RD;
+  Tensor weight_R;
+  ASSERT_TRUE(
+      dispatcher_
+          .Dispatch(context_, rows_RD, weight_R, plan_, x_TD, weights_TK_)
+          .ok());
+  ASSERT_TRUE(dispatcher_.Combine(context_, out_TD, plan_, rows_RD).ok());
+  EXPECT_EQ(Values(out_TD), expected);
+}
+
+// <Dispatch(x), y> over all ranks equals <x, DispatchBackward(y)>, exactly,
+// since all numbers are small and whole.
+TEST_P(TokenDispatcherTest, DispatchBackwardIsTheAdjointOfDispatch) {
+  const Tensor x_TD = MakeNumbers({tokens_, kWidth}, rank_, scenario_.dtype);
+  Tensor rows_RD;
+  Tensor weight_R;
+  ASSERT_TRUE(
+      dispatcher_
+          .Dispatch(context_, rows_RD, weight_R, plan_, x_TD, weights_TK_)
+          .ok());
+  const int64_t R = plan_.num_received_rows;
+  const Tensor y_RD = MakeNumbers({R, kWidth}, rank_ + 2, scenario_.dtype);
+  const Tensor v_R = MakeNumbers({R}, rank_ + 3);
+  const Tensor d_x_TD = MakeNumbers({tokens_, kWidth}, 4);  // is overwritten
+  const Tensor d_weights_TK = MakeNumbers({tokens_, scenario_.top_k}, 5);
+  ASSERT_TRUE(
+      dispatcher_
+          .DispatchBackward(context_, d_x_TD, d_weights_TK, plan_, y_RD, v_R)
+          .ok());
+  EXPECT_EQ(Total(Dot(rows_RD, y_RD)), Total(Dot(x_TD, d_x_TD)));
+  EXPECT_EQ(Total(Dot(weight_R, v_R)), Total(Dot(weights_TK_, d_weights_TK)));
+}
+
+TEST_P(TokenDispatcherTest, CombineBackwardIsTheAdjointOfCombine) {
+  const int64_t R = plan_.num_received_rows;
+  const Tensor rows_RD = MakeNumbers({R, kWidth}, rank_, scenario_.dtype);
+  const Tensor out_TD = Make({tokens_, kWidth});
+  ASSERT_TRUE(dispatcher_.Combine(context_, out_TD, plan_, rows_RD).ok());
+  const Tensor z_TD =
+      MakeNumbers({tokens_, kWidth}, rank_ + 6, scenario_.dtype);
+  Tensor d_rows_RD;
+  ASSERT_TRUE(
+      dispatcher_.CombineBackward(context_, d_rows_RD, plan_, z_TD).ok());
+  EXPECT_EQ(Total(Dot(out_TD, z_TD)), Total(Dot(rows_RD, d_rows_RD)));
+}
+
+TEST_P(TokenDispatcherTest, NoRowIsLost) {
+  EXPECT_EQ(plan_.num_sent_rows, tokens_ * scenario_.top_k);
+  EXPECT_EQ(Total(static_cast<double>(plan_.num_sent_rows)),
+            Total(static_cast<double>(plan_.num_received_rows)));
+}
+
+TEST_P(TokenDispatcherTest, AGroupOfOneExchangesNothing) {
+  if (world_ > 1) GTEST_SKIP() << "the group has " << world_ << " ranks";
+  const Tensor x_TD = MakeNumbers({tokens_, kWidth}, 0, scenario_.dtype);
+  Tensor rows_RD;
+  Tensor weight_R;
+  ASSERT_TRUE(
+      dispatcher_
+          .Dispatch(context_, rows_RD, weight_R, plan_, x_TD, weights_TK_)
+          .ok());
+  ASSERT_TRUE(
+      dispatcher_.Combine(context_, Make({tokens_, kWidth}), plan_, rows_RD)
+          .ok());
+  EXPECT_EQ(groups_[Axis::kExpert].traffic().sent_bytes, 0);
+  EXPECT_TRUE(plan_.arrival_of_row_R.is_null());
+}
+
+INSTANTIATE_TEST_SUITE_P(Scenarios, TokenDispatcherTest,
+                         testing::ValuesIn(kScenarios),
+                         [](const auto& scenario) {
+                           return scenario.param.name;
+                         });
+
+}  // namespace
+}  // namespace moe
