@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# Whole runs of moe-train as a user starts them: what it leaves behind, and for
+# every way to go wrong one message from one rank and the right exit code.
+#
+#     moe_train_test.sh BUILD_DIRECTORY RANKS
+set -u
+build=$(cd "$1" && pwd)
+ranks=$2
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+work=$(mktemp -d)
+cleanup() {
+  mountpoint -q "$work/small" 2>/dev/null && umount "$work/small"
+  rm -rf "$work"
+}
+trap cleanup EXIT
+failures=0
+number=0
+
+fail() {
+  echo "FAIL: $*"
+  failures=$((failures + 1))
+}
+
+# A model that trains in a second, in a run directory of its own: $run.
+train() {
+  number=$((number + 1))
+  run=$work/run$number
+  "$here/../mpirun.sh" "$ranks" "$build/bin/moe-train" --preset=quickstart \
+    model.vocab_size=300 model.hidden_size=32 model.intermediate_size=32 \
+    model.num_hidden_layers=2 model.num_attention_heads=4 \
+    model.num_key_value_heads=2 model.num_local_experts=4 \
+    model.initializer_range=0.02 batch.global_size=8 batch.sequence_length=32 \
+    schedule.steps=5 schedule.warmup_steps=1 eval.interval_steps=0 \
+    run.directory="$run" data.train="$work/text.txt" "$@" \
+    >"$work/out" 2>"$work/err" </dev/null
+}
+
+# expect CODE TEXT ARGUMENTS...: the exit code, TEXT in the one line that says
+# moe-train:, and no word from the launcher.
+expect() {
+  local code=$1 text=$2 got lines
+  shift 2
+  train "$@"
+  got=$?
+  [[ $got -eq $code ]] || fail "$*: exit code $got, must be $code"
+  lines=$(grep -c '^moe-train: ' "$work/err")
+  [[ $lines -eq 1 ]] || fail "$*: $lines messages, must be 1"
+  grep -qF -- "$text" "$work/err" || fail "$*: the message lacks '$text'"
+  if grep -qE 'MPI_ABORT|mpirun|PRTE|ORTE|exit code' "$work/err"; then
+    fail "$*: the launcher speaks"
+  fi
+  if [[ $got -ne $code || $lines -ne 1 ]]; then tail -5 "$work/err"; fi
+}
+
+awk 'BEGIN {
+  for (i = 0; i < 3000; ++i)
+    print "the " i * 7919 % 1000 " cats and " i * 31 % 100 " dogs run"
+}' >"$work/text.txt"
+
+# --- a run that goes well ---------------------------------------------------
+train eval.interval_steps=2 || fail "a plain run: exit code $?"
+[[ $(wc -l <"$run/metrics.jsonl") -eq 5 ]] || fail "metrics.jsonl: not 5 lines"
+[[ $(grep -c valid_loss "$run/metrics.jsonl") -eq 3 ]] ||
+  fail "valid_loss: not after steps 2, 4 and the last"
+for file in config.json generation_config.json tokenizer.model tokenizer.json; do
+  [[ -s "$run/checkpoints/step_00000005/$file" ]] || fail "no $file"
+done
+compgen -G "$run/checkpoints/step_00000005/model*.safetensors" >/dev/null ||
+  fail "no weights"
+[[ -s "$run/config.textproto" ]] || fail "no config.textproto"
+[[ $(ls "$run/checkpoints") == step_00000005 ]] || fail "something else stays"
+
+# --- a used run directory ---------------------------------------------------
+used=$run
+expect 64 "where a run has been already" run.directory="$used"
+
+# --- data -------------------------------------------------------------------
+: >"$work/empty.txt"
+head -c 20000 /dev/urandom >"$work/binary.txt"
+head -3 "$work/text.txt" >"$work/short.txt"
+{
+  for i in 1 2 3; do echo "{\"text\": \"line $i\"}"; done
+  echo '{"text": "broken'
+} >"$work/broken.jsonl"
+echo '{"content": "x"}' >"$work/no_text.jsonl"
+expect 65 "$work/missing.txt" data.train="$work/missing.txt"
+expect 65 "$work/empty.txt" data.train="$work/empty.txt"
+expect 65 "$work/binary.txt" data.train="$work/binary.txt"
+expect 65 "$work" data.train="$work"
+expect 65 "line 4" data.train="$work/broken.jsonl"
+expect 65 "line 1" data.train="$work/no_text.jsonl"
+expect 65 "batch.global_size is 4000" batch.global_size=4000
+echo "no model" >"$work/none.model"
+expect 65 "none.model" data.tokenizer="$work/none.model"
+spm_train --input="$work/text.txt" --model_prefix="$work/unigram" \
+  --model_type=unigram --vocab_size=60 >/dev/null 2>&1
+expect 65 "unigram" data.tokenizer="$work/unigram.model"
+
+# Tokens of a vocabulary larger than the model's.
+"$build/bin/moe-tokenize" --input "$work/text.txt" --output "$work/tokens" \
+  --vocab-size 320 >/dev/null 2>&1 || fail "moe-tokenize: exit code $?"
+expect 65 "300" data.train="$work/tokens"
+# Its index, cut.
+head -c 40 "$work/tokens.idx" >"$work/cut.idx"
+cp "$work/tokens.bin" "$work/cut.bin"
+expect 65 "cut.idx" data.train="$work/cut"
+
+# --- configuration and layout -----------------------------------------------
+expect 64 "model.hidden_size" model.hiden_size=32
+expect 64 "parallel.expert" parallel.expert=3
+expect 64 "schedule.steps" schedule.steps=many
+
+# --- the disk ---------------------------------------------------------------
+touch "$work/file"
+expect 74 "$work/file" run.directory="$work/file/run"
+mkdir "$work/small"
+if mount -t tmpfs -o size=1m tmpfs "$work/small" 2>/dev/null; then
+  # Room for the caches and the metrics, not for the weights.
+  expect 74 "No space left on device" run.directory="$work/small/run" \
+    model.intermediate_size=1024
+  if compgen -G "$work/small/run/checkpoints/*" >/dev/null; then
+    fail "a full disk: $(ls "$work/small/run/checkpoints") stays"
+  fi
+else
+  echo "SKIPPED: a full disk, because mounting a tmpfs is not allowed here"
+fi
+
+# --- ends -------------------------------------------------------------------
+expect 76 "is not finite" optimizer.learning_rate=1e30 schedule.steps=50
+for file in report.txt batch.safetensors; do
+  [[ -s "$run/failure/$file" ]] || fail "after a loss not finite: no $file"
+done
+compgen -G "$run/failure/step_*/model*.safetensors" >/dev/null ||
+  fail "after a loss not finite: no weights"
+expect 75 "stopped as asked after step" schedule.steps=100000 \
+  schedule.stop_after_seconds=1
+compgen -G "$run/checkpoints/step_*/model*.safetensors" >/dev/null ||
+  fail "stopped as asked: no weights"
+
+if [[ $failures -gt 0 ]]; then
+  echo "$failures failed"
+  exit 1
+fi
+echo "all passed"
