@@ -1,0 +1,130 @@
+#include "data/indexed_dataset_writer.h"
+
+#include <bit>
+#include <filesystem>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "comm/check.h"
+#include "comm/status_macros.h"
+
+namespace moe {
+
+static_assert(std::endian::native == std::endian::little,
+              "token files are little-endian and are read where they lie");
+
+namespace {
+
+std::string TemporaryBin(const std::string& prefix) {
+  return absl::StrCat(prefix, ".bin.tmp");
+}
+
+std::string TemporaryIdx(const std::string& prefix) {
+  return absl::StrCat(prefix, ".idx.tmp");
+}
+
+}  // namespace
+
+absl::Status BufferedWriter::Flush() {
+  const absl::Status status = file_->Append(buffer_);
+  buffer_.clear();
+  return status;
+}
+
+absl::Status BufferedWriter::Finish() {
+  RETURN_IF_ERROR(Flush());
+  RETURN_IF_ERROR(file_->Sync());
+  return file_->Close();
+}
+
+absl::StatusOr<std::unique_ptr<IndexedDatasetWriter>>
+IndexedDatasetWriter::Create(FileSystem& files, const std::string& prefix,
+                             TokenType type) {
+  CHECK(type == TokenType::kUint16 || type == TokenType::kInt32);
+  ASSIGN_OR_RETURN(auto bin, files.Create(TemporaryBin(prefix)));
+  auto idx = files.Create(TemporaryIdx(prefix));
+  if (!idx.ok()) {
+    files.Remove(TemporaryBin(prefix)).IgnoreError();
+    return idx.status();
+  }
+  return std::unique_ptr<IndexedDatasetWriter>(new IndexedDatasetWriter(
+      files, prefix, type, std::move(bin), *std::move(idx)));
+}
+
+IndexedDatasetWriter::IndexedDatasetWriter(FileSystem& files,
+                                           const std::string& prefix,
+                                           TokenType type,
+                                           std::unique_ptr<WritableFile> bin,
+                                           std::unique_ptr<WritableFile> idx)
+    : files_(files),
+      prefix_(prefix),
+      type_(type),
+      bin_(std::move(bin)),
+      idx_(std::move(idx)) {}
+
+// After Finish the names are gone and this does nothing.
+IndexedDatasetWriter::~IndexedDatasetWriter() {
+  files_.Remove(TemporaryBin(prefix_)).IgnoreError();
+  files_.Remove(TemporaryIdx(prefix_)).IgnoreError();
+}
+
+absl::Status IndexedDatasetWriter::AddDocument(absl::Span<const int32_t> ids) {
+  constexpr size_t kMost = std::numeric_limits<int32_t>::max();
+  if (ids.size() > kMost) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("document ", num_documents(), " has ", ids.size(),
+                     " tokens, a .idx file holds at most ", kMost));
+  }
+  for (const int32_t id : ids) {
+    if (type_ == TokenType::kInt32) {
+      RETURN_IF_ERROR(bin_.Put(id));
+    } else {
+      CHECK(id >= 0 && id <= std::numeric_limits<uint16_t>::max());
+      RETURN_IF_ERROR(bin_.Put(static_cast<uint16_t>(id)));
+    }
+  }
+  lengths_.push_back(static_cast<int32_t>(ids.size()));
+  num_tokens_ += static_cast<int64_t>(ids.size());
+  return absl::OkStatus();
+}
+
+absl::Status IndexedDatasetWriter::Finish() {
+  RETURN_IF_ERROR(bin_.Finish());
+  RETURN_IF_ERROR(WriteIndex());
+  RETURN_IF_ERROR(idx_.Finish());
+  return Publish();
+}
+
+absl::Status IndexedDatasetWriter::WriteIndex() {
+  for (const char letter : {'M', 'M', 'I', 'D', 'I', 'D', 'X', '\0', '\0'}) {
+    RETURN_IF_ERROR(idx_.Put(letter));
+  }
+  RETURN_IF_ERROR(idx_.Put(uint64_t{1}));
+  RETURN_IF_ERROR(idx_.Put(static_cast<uint8_t>(type_)));
+  RETURN_IF_ERROR(idx_.Put(static_cast<uint64_t>(lengths_.size())));
+  RETURN_IF_ERROR(idx_.Put(static_cast<uint64_t>(lengths_.size() + 1)));
+  for (const int32_t length : lengths_) RETURN_IF_ERROR(idx_.Put(length));
+  int64_t begin = 0;
+  for (const int32_t length : lengths_) {
+    RETURN_IF_ERROR(idx_.Put(begin));
+    begin += length * TokenBytes(type_);
+  }
+  for (int64_t i = 0; i <= num_documents(); ++i) {
+    RETURN_IF_ERROR(idx_.Put(i));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status IndexedDatasetWriter::Publish() {
+  const std::string bin = absl::StrCat(prefix_, ".bin");
+  const std::string idx = absl::StrCat(prefix_, ".idx");
+  RETURN_IF_ERROR(files_.Remove(idx));
+  RETURN_IF_ERROR(files_.Rename(TemporaryBin(prefix_), bin));
+  RETURN_IF_ERROR(files_.Rename(TemporaryIdx(prefix_), idx));
+  const std::string parent =
+      std::filesystem::path(prefix_).parent_path().string();
+  return files_.SyncDirectory(parent.empty() ? "." : parent);
+}
+
+}  // namespace moe
