@@ -1,0 +1,55 @@
+#ifndef TRAINER_HF_CONFIG_H_
+#define TRAINER_HF_CONFIG_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "moe/model_config.pb.h"
+
+namespace moe {
+
+// What a checkpoint's config.json says: the model, and what a program that
+// runs it has to know beside.
+struct HuggingFaceConfig {
+  ModelConfig model;  // max_position_embeddings is the true one, never 0
+  // RouterConfig.renormalize. Models without it are not Mixtral, and every
+  // reader that knows Mixtral must refuse them: model_type, architectures and
+  // hidden_act then carry names of our own. (A model_type alone does not do:
+  // transformers warns of it and goes on.)
+  bool renormalize = true;
+  // Coefficient of transformers' load_balancing_loss_func, which is top-k at
+  // balance. It plays a part only when someone trains the model further with
+  // output_router_logits.
+  double router_aux_loss_coef = 0;
+  int bos_id = -1;  // -1: none
+  int eos_id = -1;
+};
+
+// Facts of a checkpoint to write. Our auxiliary losses as Hugging Face's
+// coefficient: the same for HF_MIXTRAL; for SWITCH, which sums
+// num_hidden_layers losses of 1 at balance, the coefficient times layers /
+// top-k, so that both are as strong at balance. `sequence_length` stands in for
+// max_position_embeddings 0.
+HuggingFaceConfig MakeHuggingFaceConfig(const ModelConfig& model,
+                                        const RouterConfig& router,
+                                        int64_t sequence_length);
+
+// config.json with float32 weights and every key that transformers reads, in
+// its version 4's spelling and in 5's where they differ; the defaults of the
+// two differ, so none is left out.
+std::string ConfigJson(const HuggingFaceConfig& config);
+
+// generation_config.json: the ids that generation starts with and ends on.
+std::string GenerationConfigJson(const HuggingFaceConfig& config);
+
+// Reads config.json, ours or any Mixtral's, of either version.
+// FailedPrecondition names the key whose value is not what we compute (another
+// model_type, rope scaling, a sliding window, quantized weights, ...).
+// DataLoss: no JSON, a key missing or of another type.
+absl::StatusOr<HuggingFaceConfig> ParseConfigJson(absl::string_view text);
+
+}  // namespace moe
+
+#endif  // TRAINER_HF_CONFIG_H_
