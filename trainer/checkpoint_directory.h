@@ -1,0 +1,43 @@
+#ifndef TRAINER_CHECKPOINT_DIRECTORY_H_
+#define TRAINER_CHECKPOINT_DIRECTORY_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "data/file_system.h"
+
+namespace moe {
+
+// Where a run keeps its checkpoints:
+//
+//   RUN/checkpoints/step_00000100/        complete: it has its name by a rename
+//   RUN/checkpoints/step_00000200.tmp/    being written, or left by a crash
+//
+// Inside, under the names that Hugging Face knows:
+inline constexpr char kConfigFile[] = "config.json";
+inline constexpr char kGenerationConfigFile[] = "generation_config.json";
+inline constexpr char kSingleWeightsFile[] = "model.safetensors";
+inline constexpr char kWeightsIndexFile[] = "model.safetensors.index.json";
+inline constexpr char kTokenizerFile[] = "tokenizer.model";
+
+std::string CheckpointsDirectory(const std::string& run_directory);
+
+// "step_00000100", and back; nothing for any other name, ".tmp" included.
+std::string StepDirectoryName(int64_t step);
+std::optional<int64_t> StepOfDirectory(absl::string_view name);
+
+// Number `index` (from 0) of `count` weight files: "model-00001-of-00004...".
+std::string WeightsFileName(int index, int count);
+
+// The checkpoint that a user means by a path: a directory with a config.json
+// itself, or the newest step below it or below its checkpoints/. NotFound says
+// where it looked.
+absl::StatusOr<std::string> FindCheckpoint(FileSystem& files,
+                                           const std::string& path);
+
+}  // namespace moe
+
+#endif  // TRAINER_CHECKPOINT_DIRECTORY_H_

@@ -1,0 +1,20 @@
+#ifndef TRAINER_WEIGHTS_INDEX_H_
+#define TRAINER_WEIGHTS_INDEX_H_
+
+#include <map>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace moe {
+
+// The weight_map of a model.safetensors.index.json: file name by tensor name.
+// DataLoss: no JSON, no weight_map, a name twice, or a file name that leads
+// out of the directory.
+absl::StatusOr<std::map<std::string, std::string>> ParseWeightsIndex(
+    absl::string_view json);
+
+}  // namespace moe
+
+#endif  // TRAINER_WEIGHTS_INDEX_H_

@@ -1,0 +1,223 @@
+#include "trainer/weights_loader.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "comm/check.h"
+#include "comm/status_macros.h"
+#include "trainer/checkpoint_directory.h"
+#include "trainer/weights_index.h"
+
+namespace moe {
+namespace {
+
+// Names of an index that real models stay far below.
+constexpr int64_t kMaxIndexBytes = int64_t{16} << 20;
+// Elements converted at a time, so that they stay in the cache.
+constexpr int64_t kPieceElements = 1 << 16;
+
+// "a, b, c, d and 7 more".
+std::string SomeOf(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 4;
+  const size_t shown = std::min(names.size(), kShown);
+  std::string text = absl::StrJoin(
+      names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", ");
+  if (names.size() > shown)
+    absl::StrAppend(&text, " and ", names.size() - shown, " more");
+  return text;
+}
+
+bool IsFloat(StoredDType dtype) {
+  return dtype == StoredDType::kF32 || dtype == StoredDType::kBF16 ||
+         dtype == StoredDType::kF16;
+}
+
+std::string ShapeText(absl::Span<const uint64_t> shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+// Converts `parameter` into the arena piece by piece.
+template <typename T>
+absl::Status LoadInto(const WeightsLoader& loader, const Parameter& parameter,
+                      T* out) {
+  std::vector<float> piece(
+      static_cast<size_t>(std::min(parameter.size, kPieceElements)));
+  for (int64_t begin = 0; begin < parameter.size; begin += kPieceElements) {
+    const auto values = absl::MakeSpan(piece).first(
+        static_cast<size_t>(std::min(kPieceElements, parameter.size - begin)));
+    RETURN_IF_ERROR(loader.LoadParameter(parameter.name, begin, values));
+    std::transform(values.begin(), values.end(), out + begin, FromFloat<T>);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<WeightsLoader>> WeightsLoader::Open(
+    FileSystem& files, const std::string& directory) {
+  std::unique_ptr<WeightsLoader> loader(new WeightsLoader(directory));
+  if (files.Exists(JoinPath(directory, kSingleWeightsFile))) {
+    RETURN_IF_ERROR(loader->OpenFile(files, kSingleWeightsFile));
+  } else if (files.Exists(JoinPath(directory, kWeightsIndexFile))) {
+    RETURN_IF_ERROR(loader->OpenShards(files));
+  } else {
+    return absl::NotFoundError(
+        absl::StrCat(directory, " holds no weights: neither ",
+                     kSingleWeightsFile, " nor ", kWeightsIndexFile));
+  }
+  for (size_t i = 0; i < loader->files_.size(); ++i)
+    for (const StoredTensor& tensor : loader->files_[i].tensors())
+      RETURN_IF_ERROR(loader->AddTensor(i, tensor));
+  return loader;
+}
+
+absl::Status WeightsLoader::OpenFile(FileSystem& files,
+                                     const std::string& name) {
+  ASSIGN_OR_RETURN(SafetensorsFile file,
+                   SafetensorsFile::Open(files, JoinPath(directory_, name)));
+  files_.push_back(std::move(file));
+  return absl::OkStatus();
+}
+
+// The index and the files must name the same tensors.
+absl::Status WeightsLoader::OpenShards(FileSystem& files) {
+  const std::string path = JoinPath(directory_, kWeightsIndexFile);
+  ASSIGN_OR_RETURN(const std::string json,
+                   files.ReadFile(path, kMaxIndexBytes));
+  auto file_of_tensor = ParseWeightsIndex(json);
+  if (!file_of_tensor.ok()) return Annotate(file_of_tensor.status(), path);
+  std::set<std::string> names;
+  for (const auto& [tensor, name] : *file_of_tensor) names.insert(name);
+  for (const std::string& name : names) {
+    RETURN_IF_ERROR(OpenFile(files, name));
+    for (const StoredTensor& tensor : files_.back().tensors()) {
+      const auto found = file_of_tensor->find(tensor.name);
+      if (found == file_of_tensor->end() || found->second != name) {
+        return absl::DataLossError(absl::StrCat(files_.back().path(), " holds ",
+                                                tensor.name, ", which ", path,
+                                                " does not place there"));
+      }
+      file_of_tensor->erase(found);
+    }
+  }
+  if (file_of_tensor->empty()) return absl::OkStatus();
+  const auto& [tensor, name] = *file_of_tensor->begin();
+  return absl::DataLossError(absl::StrCat(path, " places ", tensor, " in ",
+                                          name, ", which does not hold it"));
+}
+
+absl::Status WeightsLoader::AddTensor(size_t file, const StoredTensor& tensor) {
+  Slice slice{
+      .file = file, .tensor = &tensor, .begin = 0, .shape = tensor.shape};
+  const size_t mlp = tensor.name.find(".mlp.");
+  if (mlp == std::string::npos) return AddSlice(tensor.name, slice);
+  const std::string layer = tensor.name.substr(0, mlp);
+  const std::string rest = tensor.name.substr(mlp);
+  if (rest == ".mlp.gate.weight")
+    return AddSlice(absl::StrCat(layer, ".block_sparse_moe.gate.weight"),
+                    slice);
+  const bool gate_up = rest == ".mlp.experts.gate_up_proj";
+  if (gate_up || rest == ".mlp.experts.down_proj")
+    return AddStacked(layer, gate_up, slice);
+  return AddSlice(tensor.name, slice);
+}
+
+absl::Status WeightsLoader::AddSlice(std::string name, Slice slice) {
+  const auto [at, added] = slices_.emplace(std::move(name), std::move(slice));
+  if (added) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrCat(at->first, " is stored twice in ", directory_));
+}
+
+// Takes a stack of an expert layer's matrices apart.
+absl::Status WeightsLoader::AddStacked(absl::string_view layer, bool gate_up,
+                                       Slice whole) {
+  const std::vector<uint64_t> shape = whole.shape;
+  if (shape.size() != 3 || (gate_up && shape[1] % 2 != 0)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        whole.tensor->name, " has shape ", ShapeText(shape), ", must be ",
+        gate_up ? "[experts, 2 intermediate_size, hidden_size]"
+                : "[experts, hidden_size, intermediate_size]"));
+  }
+  const std::vector<const char*> names =
+      gate_up ? std::vector<const char*>{"w1", "w3"}
+              : std::vector<const char*>{"w2"};
+  const uint64_t rows = shape[1] / names.size();
+  Slice slice = std::move(whole);
+  slice.shape = {rows, shape[2]};
+  for (uint64_t expert = 0; expert < shape[0]; ++expert) {
+    for (const char* name : names) {
+      RETURN_IF_ERROR(AddSlice(absl::StrCat(layer, ".block_sparse_moe.experts.",
+                                            expert, ".", name, ".weight"),
+                               slice));
+      slice.begin += static_cast<int64_t>(rows * shape[2]);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WeightsLoader::Check(const ParameterTable& table) const {
+  std::vector<std::string> missing, misshapen, unexpected;
+  std::set<absl::string_view> known = {"lm_head.weight"};  // though tied
+  for (const Parameter& parameter : table.parameters()) {
+    known.insert(parameter.name);
+    const auto found = slices_.find(parameter.name);
+    if (found == slices_.end()) {
+      missing.push_back(parameter.name);
+      continue;
+    }
+    const Slice& slice = found->second;
+    const std::vector<uint64_t> shape(parameter.shape.begin(),
+                                      parameter.shape.end());
+    if (slice.shape != shape || !IsFloat(slice.tensor->dtype)) {
+      misshapen.push_back(
+          absl::StrCat(parameter.name, " (", Name(slice.tensor->dtype), " ",
+                       ShapeText(slice.shape), ", must be F32, BF16 or F16 ",
+                       ShapeText(shape), ")"));
+    }
+  }
+  for (const auto& [name, slice] : slices_)
+    if (known.count(name) == 0) unexpected.push_back(name);
+
+  std::vector<std::string> complaints;
+  auto complain = [&](absl::string_view what,
+                      const std::vector<std::string>& names) {
+    if (!names.empty())
+      complaints.push_back(absl::StrCat(what, " ", SomeOf(names)));
+  };
+  complain("missing", missing);
+  complain("of another shape or type", misshapen);
+  complain("not of this model", unexpected);
+  if (complaints.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(directory_, ": tensors ", absl::StrJoin(complaints, "; ")));
+}
+
+absl::Status WeightsLoader::LoadParameter(absl::string_view name, int64_t begin,
+                                          absl::Span<float> out) const {
+  const auto found = slices_.find(name);
+  CHECK(found != slices_.end());
+  const Slice& slice = found->second;
+  return files_[slice.file].ReadFloats(*slice.tensor, slice.begin + begin, out);
+}
+
+absl::Status LoadWeights(const WeightsLoader& loader,
+                         const ParameterTable& table,
+                         const ParameterStorage& storage) {
+  RETURN_IF_ERROR(loader.Check(table));
+  for (const Parameter& parameter : table.parameters()) {
+    if (!parameter.local) continue;
+    const Tensor arena = storage.arena(parameter.arena);
+    const Tensor part = arena.Rows(parameter.offset, parameter.size);
+    RETURN_IF_ERROR(part.dtype() == DType::kBFloat16
+                        ? LoadInto(loader, parameter, part.data<BFloat16>())
+                        : LoadInto(loader, parameter, part.data<float>()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace moe
