@@ -1,0 +1,323 @@
+#include "trainer/weights_saver.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "comm/process_groups.h"
+#include "tests/fake_file_system.h"
+#include "tests/mpi_test.h"
+#include "trainer/checkpoint_directory.h"
+#include "trainer/hf_config.h"
+#include "trainer/weights_loader.h"
+
+namespace moe {
+namespace {
+
+using testing::HasSubstr;
+
+ModelConfig SmallModel() {
+  ModelConfig model;
+  model.set_vocab_size(50);
+  model.set_hidden_size(12);
+  model.set_intermediate_size(20);
+  model.set_num_hidden_layers(1);
+  model.set_num_attention_heads(2);
+  model.set_num_key_value_heads(1);
+  model.set_num_local_experts(16);
+  return model;
+}
+
+// Element `element` of parameter `index`, exact in float32 and unlike any
+// other's.
+float ValueOf(size_t index, int64_t element) {
+  return static_cast<float>(index) + static_cast<float>(element) / 4096;
+}
+
+// Master weights that are a function of the global element, and that see
+// whether the ranks of an arena ask for the same at the same time.
+class FakeMasters : public MasterWeights {
+ public:
+  FakeMasters(const ParameterTable& table, const ProcessGroups& groups)
+      : table_(table), groups_(groups) {}
+
+  absl::Status Gather(ArenaKind kind, int64_t begin,
+                      absl::Span<float> out) override {
+    const int64_t size = static_cast<int64_t>(out.size());
+    const int64_t k = static_cast<int64_t>(kind);
+    std::vector<int64_t> range = {k, begin, size, -k, -begin, -size};
+    const absl::Status status = groups_[ReductionAxis(kind)].AllReduce(
+        ViewOf(absl::MakeSpan(range)), ReduceOp::kMax);
+    if (!status.ok()) return status;
+    for (size_t i = 0; i < 3; ++i) EXPECT_EQ(range[i], -range[i + 3]);
+    largest_ = std::max(largest_, size);
+    for (int64_t i = 0; i < size; ++i)
+      out[static_cast<size_t>(i)] = ArenaValue(kind, begin + i);
+    return absl::OkStatus();
+  }
+
+  int64_t largest() const { return largest_; }
+
+ private:
+  float ArenaValue(ArenaKind kind, int64_t element) const {
+    for (size_t i = 0; i < table_.parameters().size(); ++i) {
+      const Parameter& parameter = table_.parameters()[i];
+      if (parameter.local && parameter.arena == kind &&
+          element >= parameter.offset &&
+          element < parameter.offset + parameter.size)
+        return ValueOf(i, element - parameter.offset);
+    }
+    ADD_FAILURE() << "element " << element << " is of no parameter";
+    return 0;
+  }
+
+  const ParameterTable& table_;
+  const ProcessGroups& groups_;
+  int64_t largest_ = 0;
+};
+
+// One layout of the world, with all that a save needs.
+class Layout {
+ public:
+  explicit Layout(int expert)
+      : mesh_(*Mesh::Create(TestRuntime().world(), 1, expert, 16)),
+        groups_(*ProcessGroups::Create(TestRuntime(), mesh_)),
+        table_(SmallModel(), DType::kFloat32, mesh_, TestRuntime().rank()),
+        masters_(table_, groups_) {}
+
+  absl::StatusOr<std::string> Save(FileSystem& files,
+                                   const std::string& directory, int64_t step,
+                                   const WeightsSaver::Options& options) {
+    WeightsSaver saver({.files = files,
+                        .table = table_,
+                        .mesh = mesh_,
+                        .world = groups_.world()},
+                       options);
+    num_files_ = saver.plan().files.size();
+    return saver.Save(
+        directory, step,
+        ModelFiles(SmallModel(), RouterConfig(), 32, nullptr, false), masters_);
+  }
+
+  const ParameterTable& table() const { return table_; }
+  ProcessGroup& world() const { return groups_.world(); }
+  size_t num_files() const { return num_files_; }
+  int64_t largest_gather() const { return masters_.largest(); }
+
+ private:
+  Mesh mesh_;
+  ProcessGroups groups_;
+  ParameterTable table_;
+  FakeMasters masters_;
+  size_t num_files_ = 0;
+};
+
+// Every rank writes, in several pieces a tensor and several files a rank.
+WeightsSaver::Options ManyFiles() {
+  return {.plan = {.min_file_bytes = 1, .max_file_bytes = 4000},
+          .max_piece_bytes = 400};
+}
+
+// The same with a write for each tensor, to fail one after another.
+WeightsSaver::Options FewWrites() {
+  return {.plan = {.min_file_bytes = 1, .max_file_bytes = 30000}};
+}
+
+class WeightsSaverTest : public testing::Test {
+ protected:
+  // The same on all ranks: they are children of one launcher.
+  WeightsSaverTest()
+      : root_(JoinPath(testing::TempDir(),
+                       absl::StrCat("weights_saver_", getppid()))),
+        directory_(JoinPath(root_, "checkpoints")) {}
+
+  void TearDown() override {
+    Barrier();
+    if (TestRuntime().rank() == 0) {
+      EXPECT_TRUE(PosixFileSystem().Remove(root_).ok());
+    }
+    Barrier();
+  }
+
+  void Barrier() { EXPECT_TRUE(Layout(1).world().Barrier().ok()); }
+
+  std::vector<std::string> Names(const std::string& directory) {
+    const auto names = PosixFileSystem().List(directory);
+    return names.ok() ? *names : std::vector<std::string>();
+  }
+
+  // The whole model is there and every element is what it was.
+  void ExpectWhole(const std::string& path, const ParameterTable& table) {
+    const auto loader = WeightsLoader::Open(PosixFileSystem(), path);
+    ASSERT_TRUE(loader.ok()) << loader.status();
+    const absl::Status complete = (*loader)->Check(table);
+    ASSERT_TRUE(complete.ok()) << complete;
+    for (size_t i = 0; i < table.parameters().size(); ++i) {
+      const Parameter& parameter = table.parameters()[i];
+      std::vector<float> values(static_cast<size_t>(parameter.size));
+      ASSERT_TRUE((*loader)
+                      ->LoadParameter(parameter.name, 0, absl::MakeSpan(values))
+                      .ok());
+      for (size_t e = 0; e < values.size(); ++e)
+        ASSERT_EQ(values[e], ValueOf(i, static_cast<int64_t>(e)))
+            << parameter.name << " " << e;
+    }
+  }
+
+  const std::string root_;
+  const std::string directory_;
+  FakeFileSystem files_;
+};
+
+// Sizes of expert groups that this world allows.
+std::vector<int> ExpertSizes() {
+  std::vector<int> sizes;
+  for (int size : {1, 2, 4, 16})
+    if (TestRuntime().world() % size == 0) sizes.push_back(size);
+  return sizes;
+}
+
+TEST_F(WeightsSaverTest, EveryLayoutSavesTheWholeModelExactly) {
+  int64_t step = 0;
+  for (int expert : ExpertSizes()) {
+    Layout layout(expert);
+    for (const auto& options : {WeightsSaver::Options(), ManyFiles()}) {
+      const auto path = layout.Save(files_, directory_, ++step, options);
+      EXPECT_TRUE(path.ok()) << path.status();
+      if (path.ok() && TestRuntime().rank() == 0) {
+        EXPECT_EQ(*path, JoinPath(directory_, StepDirectoryName(step)));
+        ExpectWhole(*path, layout.table());
+        EXPECT_EQ(Names(*path).size(), layout.num_files() + 3);
+      }
+    }
+  }
+}
+
+TEST_F(WeightsSaverTest, NoRankHoldsMoreThanAPiece) {
+  Layout layout(1);
+  EXPECT_TRUE(layout.Save(files_, directory_, 1, ManyFiles()).ok());
+  EXPECT_EQ(layout.largest_gather(), 100);
+}
+
+TEST_F(WeightsSaverTest, ConfigStandsBesideTheWeights) {
+  Layout layout(1);
+  const auto path = layout.Save(files_, directory_, 7, {});
+  EXPECT_TRUE(path.ok()) << path.status();
+  if (TestRuntime().rank() != 0 || !path.ok()) return;
+  const auto text =
+      PosixFileSystem().ReadFile(JoinPath(*path, kConfigFile), 1 << 20);
+  ASSERT_TRUE(text.ok());
+  const auto config = ParseConfigJson(*text);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->model.num_local_experts(), 16);
+  EXPECT_EQ(config->model.max_position_embeddings(), 32);
+}
+
+TEST_F(WeightsSaverTest, AStepIsNotSavedTwice) {
+  Layout layout(1);
+  EXPECT_TRUE(layout.Save(files_, directory_, 7, {}).ok());
+  const auto again = layout.Save(files_, directory_, 7, {});
+  EXPECT_EQ(again.status().code(), absl::StatusCode::kAlreadyExists);
+  if (TestRuntime().rank() == 0)
+    ExpectWhole(JoinPath(directory_, StepDirectoryName(7)), layout.table());
+}
+
+TEST_F(WeightsSaverTest, WhatACrashLeftIsReplaced) {
+  Layout layout(1);
+  const std::string left = JoinPath(directory_, StepDirectoryName(7) + ".tmp");
+  if (TestRuntime().rank() == 0) {
+    EXPECT_TRUE(PosixFileSystem().MakeDirectories(left).ok());
+    EXPECT_TRUE(
+        WriteFileAtomically(PosixFileSystem(), JoinPath(left, "half"), "a")
+            .ok());
+  }
+  const auto path = layout.Save(files_, directory_, 7, {});
+  EXPECT_TRUE(path.ok()) << path.status();
+  if (TestRuntime().rank() != 0 || !path.ok()) return;
+  EXPECT_FALSE(PosixFileSystem().Exists(left));
+  EXPECT_FALSE(PosixFileSystem().Exists(JoinPath(*path, "half")));
+}
+
+// Index of the first entry of the log that begins so and ends so.
+size_t Position(const std::vector<std::string>& log, absl::string_view begin,
+                absl::string_view end) {
+  return static_cast<size_t>(std::find_if(log.begin(), log.end(),
+                                          [&](const std::string& entry) {
+                                            return absl::StartsWith(entry,
+                                                                    begin) &&
+                                                   absl::EndsWith(entry, end);
+                                          }) -
+                             log.begin());
+}
+
+TEST_F(WeightsSaverTest, EverythingIsDurableBeforeItHasItsName) {
+  Layout layout(1);
+  EXPECT_TRUE(layout.Save(files_, directory_, 1, {}).ok());
+  if (TestRuntime().rank() != 0) return;
+  const auto& log = files_.log();
+  const size_t renamed = Position(log, "rename", "step_00000001.tmp");
+  ASSERT_LT(renamed, log.size());
+  for (const char* name : {"model-00001-of-00001.safetensors", "config.json",
+                           "model.safetensors.index.json"}) {
+    const size_t synced = Position(log, "sync ", name);
+    EXPECT_LT(synced, renamed) << name;
+    EXPECT_LT(synced, Position(log, "close", name)) << name;
+  }
+  EXPECT_EQ(Position(log, "sync directory", "step_00000001.tmp"), renamed - 1);
+  EXPECT_EQ(Position(log, "sync directory", "/checkpoints"), renamed + 1);
+}
+
+TEST_F(WeightsSaverTest, WhicheverWriteIsRefusedNothingStandsUnderTheName) {
+  const int world = TestRuntime().world();
+  Layout layout(ExpertSizes().back());
+  FakeFileSystem counted;
+  EXPECT_TRUE(layout.Save(counted, directory_, 1, FewWrites()).ok());
+  for (int victim : {0, world - 1}) {
+    int64_t writes = counted.num_writes();
+    EXPECT_TRUE(layout.world()
+                    .Broadcast(ViewOf(absl::MakeSpan(&writes, 1)), victim)
+                    .ok());
+    EXPECT_GT(writes, 4);
+    for (int64_t k = 1; k <= writes; ++k) {
+      if (TestRuntime().rank() == victim)
+        files_.FailWrite(k, /*and_all_after=*/k % 2 == 0);
+      const absl::Status status =
+          layout.Save(files_, directory_, 2, FewWrites()).status();
+      EXPECT_EQ(status.code(), absl::StatusCode::kAborted) << k;
+      EXPECT_THAT(std::string(status.message()), HasSubstr("(injected)"));
+      EXPECT_THAT(std::string(status.message()), HasSubstr(directory_));
+      if (victim > 0) {
+        EXPECT_THAT(std::string(status.message()),
+                    HasSubstr(absl::StrCat("rank ", victim, ": ")));
+      }
+      if (TestRuntime().rank() == 0) {
+        EXPECT_EQ(Names(directory_),
+                  (std::vector<std::string>{StepDirectoryName(1)}))
+            << k;
+      }
+      files_.Heal();
+      EXPECT_TRUE(layout.world().Barrier().ok());
+    }
+    if (world == 1) break;
+  }
+  EXPECT_TRUE(layout.Save(files_, directory_, 2, FewWrites()).ok());
+}
+
+TEST_F(WeightsSaverTest, SeveralRanksRefusedIsOneErrorOnAll) {
+  Layout layout(1);
+  files_.FailWrite(1, /*and_all_after=*/true);
+  const absl::Status status =
+      layout.Save(files_, directory_, 1, ManyFiles()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
+  EXPECT_TRUE(layout.world().Barrier().ok());
+  EXPECT_TRUE(Names(directory_).empty());
+}
+
+}  // namespace
+}  // namespace moe
