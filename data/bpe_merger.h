@@ -37,8 +37,9 @@ class BpeMerger {
 
   // The result is a list that begins at symbol 0 and is linked by `next`.
   const std::vector<Symbol>& symbols() const { return symbols_; }
-  // The two symbols that an unused one was last seen to be merged from; null
-  // if none.
+  // The two symbols that an unused one is merged from, the same two wherever
+  // it comes up: what stands around a place cannot change the order of merges
+  // inside. Null if it did not come up.
   const std::pair<int32_t, int32_t>* PartsOf(int32_t unused) const;
 
  private:

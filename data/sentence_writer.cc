@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/strip.h"
 #include "comm/status_macros.h"
 
 namespace moe {
@@ -39,9 +40,12 @@ absl::Status SentenceWriter::AddLine(absl::string_view line) {
   while (!line.empty()) {
     const size_t reserved = line.find(kReserved);
     const size_t size = CutOf(line.substr(0, reserved));
-    buffer_.append(line.data(), size);
-    buffer_.push_back('\n');
+    if (size > 0) {
+      buffer_.append(line.data(), size);
+      buffer_.push_back('\n');
+    }
     line.remove_prefix(size == reserved ? size + kReserved.size() : size);
+    absl::ConsumePrefix(&line, " ");  // spm_train puts one before each line
     if (buffer_.size() >= kBufferBytes) RETURN_IF_ERROR(Flush());
   }
   return absl::OkStatus();

@@ -28,9 +28,6 @@ Character At(absl::string_view text, size_t offset) {
 TextCutter::TextCutter(const SentencePieceModel& model) {
   for (const SentencePiece& piece : model.pieces) {
     if (!piece.IsOfText()) continue;
-    // How an unused piece is taken apart depends on merges elsewhere in the
-    // text.
-    if (piece.type == PieceType::kUnused) never_cuts_ = true;
     const absl::string_view text = piece.text;
     Character left = At(text, 0);
     for (size_t offset = left.size; offset < text.size();) {
@@ -43,7 +40,7 @@ TextCutter::TextCutter(const SentencePieceModel& model) {
 }
 
 size_t TextCutter::FirstPart(absl::string_view text) const {
-  if (text.empty() || never_cuts_) return text.size();
+  if (text.empty()) return 0;
   Character left = At(text, 0);
   size_t offset = left.size;
   while (offset < text.size()) {

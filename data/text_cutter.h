@@ -25,7 +25,6 @@ class TextCutter {
  private:
   static constexpr size_t kClasses = 130;
 
-  bool never_cuts_ = false;
   // [left][right]: whether some piece has the two side by side.
   std::array<std::array<bool, kClasses>, kClasses> joined_ = {};
 };
