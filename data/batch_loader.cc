@@ -1,0 +1,125 @@
+#include "data/batch_loader.h"
+
+#include <array>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "comm/check.h"
+
+namespace moe {
+namespace {
+
+// Two prepared blocks and the one that was taken last and is still in use.
+constexpr int64_t kNumBlocks = 3;
+constexpr int64_t kMostPrepared = 2;
+
+struct Block {
+  int64_t first = 0;
+  int64_t count = 0;
+  // At least count * L tokens; they grow at a new largest count and stay.
+  std::vector<int32_t> inputs;
+  std::vector<int32_t> targets;
+  absl::Status status;
+};
+
+}  // namespace
+
+// Block n of the loader's life lies in blocks[n % kNumBlocks]. The counters
+// only grow: taken <= read <= prepared <= taken + kMostPrepared. The thread
+// owns the block number `read` while read < prepared, the caller all others.
+struct BatchLoader::State {
+  State(const SampleSequence& sequence, int64_t length)
+      : samples(sequence), sequence_length(length) {}
+
+  void Run();
+  void Fill(Block& block) const;
+
+  const SampleSequence& samples;
+  const int64_t sequence_length;
+  std::array<Block, kNumBlocks> blocks;
+  std::mutex mutex;
+  std::condition_variable changed;
+  int64_t prepared = 0;
+  int64_t read = 0;
+  int64_t taken = 0;
+  bool stopping = false;
+  std::thread thread;
+};
+
+void BatchLoader::State::Run() {
+  std::unique_lock<std::mutex> lock(mutex);
+  while (true) {
+    changed.wait(lock, [this] { return stopping || read < prepared; });
+    if (stopping) return;
+    Block& block = blocks[static_cast<size_t>(read % kNumBlocks)];
+    lock.unlock();
+    Fill(block);
+    lock.lock();
+    ++read;
+    changed.notify_all();
+  }
+}
+
+void BatchLoader::State::Fill(Block& block) const {
+  const size_t length = static_cast<size_t>(sequence_length);
+  const size_t tokens = static_cast<size_t>(block.count) * length;
+  if (block.inputs.size() < tokens) {
+    block.inputs.resize(tokens);
+    block.targets.resize(tokens);
+  }
+  block.status = absl::OkStatus();
+  for (int64_t i = 0; i < block.count && block.status.ok(); ++i) {
+    const size_t at = static_cast<size_t>(i) * length;
+    block.status = samples.Read(
+        block.first + i, absl::MakeSpan(block.inputs).subspan(at, length),
+        absl::MakeSpan(block.targets).subspan(at, length));
+  }
+}
+
+BatchLoader::BatchLoader(const SampleSequence& samples, int64_t sequence_length)
+    : state_(std::make_unique<State>(samples, sequence_length)) {
+  state_->thread = std::thread([state = state_.get()] { state->Run(); });
+}
+
+BatchLoader::~BatchLoader() {
+  {
+    const std::lock_guard<std::mutex> lock(state_->mutex);
+    state_->stopping = true;
+  }
+  state_->changed.notify_all();
+  state_->thread.join();
+}
+
+void BatchLoader::Prepare(int64_t first, int64_t count) {
+  CHECK(first >= 0 && count >= 0);
+  {
+    const std::lock_guard<std::mutex> lock(state_->mutex);
+    CHECK(state_->prepared - state_->taken < kMostPrepared);
+    Block& block =
+        state_->blocks[static_cast<size_t>(state_->prepared % kNumBlocks)];
+    block.first = first;
+    block.count = count;
+    ++state_->prepared;
+  }
+  state_->changed.notify_all();
+}
+
+absl::StatusOr<TokenBlock> BatchLoader::Take() {
+  std::unique_lock<std::mutex> lock(state_->mutex);
+  CHECK(state_->taken < state_->prepared);
+  state_->changed.wait(lock, [this] { return state_->taken < state_->read; });
+  const Block& block =
+      state_->blocks[static_cast<size_t>(state_->taken % kNumBlocks)];
+  ++state_->taken;
+  if (!block.status.ok()) return block.status;
+  const size_t tokens =
+      static_cast<size_t>(block.count * state_->sequence_length);
+  return TokenBlock{block.count,
+                    {block.inputs.data(), tokens},
+                    {block.targets.data(), tokens}};
+}
+
+}  // namespace moe
