@@ -1,0 +1,57 @@
+#ifndef DATA_TEXT_ENCODER_H_
+#define DATA_TEXT_ENCODER_H_
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "data/text_reader.h"
+#include "data/tokenizer.h"
+
+namespace moe {
+
+// Some documents of one file, in and out.
+struct EncodingBatch {
+  const TextReader* reader = nullptr;
+  std::vector<DocumentPlace> places;
+
+  std::vector<int32_t> ids;  // of all its documents, each ended by </s>
+  std::vector<size_t> ends;  // of each document in ids; none for empty text
+  int64_t text_bytes = 0;
+  absl::Status status;  // of the first document that failed
+
+  bool done = false;  // guarded by the encoder
+};
+
+// Threads that turn batches into tokens, in any order among themselves.
+class TextEncoder {
+ public:
+  TextEncoder(const Tokenizer& tokenizer, int threads);
+  // Waits for batches at work; those not begun are dropped.
+  ~TextEncoder();
+  TextEncoder(const TextEncoder&) = delete;
+  TextEncoder& operator=(const TextEncoder&) = delete;
+
+  // The batch belongs to the encoder until Wait has returned.
+  void Submit(EncodingBatch* batch);
+  void Wait(EncodingBatch* batch);
+
+ private:
+  void Run();
+  void Encode(EncodingBatch& batch) const;
+
+  const Tokenizer& tokenizer_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<EncodingBatch*> waiting_;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace moe
+
+#endif  // DATA_TEXT_ENCODER_H_
