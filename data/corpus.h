@@ -29,8 +29,10 @@ using ProgressFunction =
     std::function<void(const std::string& what, int64_t done, int64_t total)>;
 
 // Makes what is missing in the cache: a vocabulary, tokens of raw text. One
-// rank calls it, before any calls Corpus::Open. A cache knows the size, time
-// and digest of what it was made from, and is made anew when that changed.
+// rank calls it, before any calls Corpus::Open. A cache knows the size and time
+// of change of its text and the digest of its tokenizer, and is made anew when
+// one of them changed. InvalidArgument: the configuration; NotFound: a source
+// that is not there; Aborted: the cache cannot be written.
 absl::Status PrepareCorpus(const CorpusOptions& options,
                            const ProgressFunction& progress);
 
@@ -50,8 +52,15 @@ class SampleSequence {
 };
 
 // The opened data of a run: train and validation samples and the tokenizer.
+//
+// Train's sources are blended by weight. What is held out of them for
+// validation are the last valid_fraction of each source's documents (the last
+// tokens, where there is one document only); data.valid is taken whole, its
+// sources one after another, whatever their weights.
 class Corpus {
  public:
+  // Beside what PrepareCorpus returns: FailedPrecondition: a source shorter
+  // than one sample, a text that changed since; DataLoss: damaged tokens.
   static absl::StatusOr<std::unique_ptr<Corpus>> Open(
       const CorpusOptions& options);
   virtual ~Corpus() = default;

@@ -1,0 +1,163 @@
+#include "data/corpus_source.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "comm/status_macros.h"
+#include "data/file_system.h"
+#include "data/indexed_dataset.h"
+#include "data/text_reader.h"
+#include "data/token_cache.h"
+
+namespace moe {
+namespace {
+
+std::string FullPath(absl::string_view path, const CorpusOptions& options) {
+  if (!absl::ConsumePrefix(&path, "share:")) return std::string(path);
+  return JoinPath(options.share_directory, path);
+}
+
+absl::Status Missing(absl::string_view key, const std::string& path) {
+  return absl::NotFoundError(absl::StrCat(key, ": there is no file ", path));
+}
+
+absl::StatusOr<CorpusSource> FindSource(absl::string_view key,
+                                        const DataSource& source,
+                                        const CorpusOptions& options) {
+  FileSystem& files = PosixFileSystem();
+  const std::string path = FullPath(source.path(), options);
+  if (source.path().empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(key, ": a source has no path"));
+  }
+  if (IsTextFileName(path)) {
+    if (!files.Exists(path)) return Missing(key, path);
+    return CorpusSource{path, true, source.weight()};
+  }
+  const std::string prefix = IndexedDatasetPrefix(path);
+  if (files.Exists(absl::StrCat(prefix, ".idx"))) {
+    return CorpusSource{prefix, false, source.weight()};
+  }
+  if (files.Exists(path)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(key, ": ", path, " is neither .txt nor .jsonl, nor is ",
+                     "there ", prefix, ".idx that would make it tokens"));
+  }
+  return Missing(key, absl::StrCat(prefix, ".idx"));
+}
+
+absl::StatusOr<std::vector<CorpusSource>> FindBlend(
+    absl::string_view key, const DataBlend& blend,
+    const CorpusOptions& options) {
+  std::vector<CorpusSource> sources;
+  for (const DataSource& source : blend.source()) {
+    ASSIGN_OR_RETURN(CorpusSource found, FindSource(key, source, options));
+    sources.push_back(std::move(found));
+  }
+  return sources;
+}
+
+absl::Status CheckValues(const CorpusOptions& options) {
+  const DataConfig& config = options.config;
+  const double fraction = config.valid_fraction();
+  if (!std::isfinite(fraction) || fraction < 0 || fraction >= 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("data.valid_fraction is ", fraction,
+                     ", must be at least 0 and less than 1"));
+  }
+  if (options.sequence_length < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("batch.sequence_length is ",
+                                                   options.sequence_length,
+                                                   ", must be at least 1"));
+  }
+  if (config.train().source().empty()) {
+    return absl::InvalidArgumentError(
+        "data.train is empty: name a .txt or "
+        ".jsonl file or a .bin/.idx prefix");
+  }
+  return absl::OkStatus();
+}
+
+// A vocabulary of our own would give stored tokens another meaning.
+absl::Status CheckTokenizerIsNamed(const CorpusSources& sources) {
+  const CorpusSource* text = nullptr;
+  const CorpusSource* tokens = nullptr;
+  for (const auto* blend : {&sources.train, &sources.valid}) {
+    for (const CorpusSource& source : *blend) {
+      (source.is_text ? text : tokens) = &source;
+    }
+  }
+  if (text == nullptr || tokens == nullptr) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("data.tokenizer is empty, but ", text->path, " is text and ",
+                   tokens->path, " is tokens already: name the tokenizer ",
+                   "that those were made with"));
+}
+
+}  // namespace
+
+std::vector<std::string> CorpusSources::TrainTextPaths() const {
+  std::vector<std::string> paths;
+  for (const CorpusSource& source : train) {
+    if (source.is_text) paths.push_back(source.path);
+  }
+  return paths;
+}
+
+std::vector<std::string> CorpusSources::TextPaths() const {
+  std::vector<std::string> paths = TrainTextPaths();
+  for (const CorpusSource& source : valid) {
+    if (source.is_text) paths.push_back(source.path);
+  }
+  return paths;
+}
+
+absl::StatusOr<CorpusSources> FindSources(const CorpusOptions& options) {
+  RETURN_IF_ERROR(CheckValues(options));
+  CorpusSources found;
+  ASSIGN_OR_RETURN(found.train,
+                   FindBlend("data.train", options.config.train(), options));
+  ASSIGN_OR_RETURN(found.valid,
+                   FindBlend("data.valid", options.config.valid(), options));
+  if (!options.config.tokenizer().empty()) {
+    found.tokenizer_path = FullPath(options.config.tokenizer(), options);
+    if (!PosixFileSystem().Exists(found.tokenizer_path)) {
+      return Missing("data.tokenizer", found.tokenizer_path);
+    }
+    return found;
+  }
+  RETURN_IF_ERROR(CheckTokenizerIsNamed(found));
+  if (!found.train.front().is_text) return found;
+  found.trains_tokenizer = true;
+  ASSIGN_OR_RETURN(
+      found.tokenizer_path,
+      CachedTokenizerPath(options.cache_directory, found.TrainTextPaths(),
+                          options.vocab_size));
+  return found;
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadCorpusTokenizer(
+    const CorpusSources& sources, const CorpusOptions& options) {
+  std::unique_ptr<Tokenizer> tokenizer;
+  if (!sources.tokenizer_path.empty()) {
+    ASSIGN_OR_RETURN(tokenizer, Tokenizer::Load(sources.tokenizer_path));
+    if (tokenizer->vocab_size() > options.vocab_size) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "model.vocab_size is ", options.vocab_size, ", must be at least the ",
+          tokenizer->vocab_size(), " pieces of ", sources.tokenizer_path));
+    }
+  }
+  if (options.config.add_bos() &&
+      (tokenizer == nullptr || tokenizer->bos_id() < 0)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "data.add_bos is true, but ", tokenizer == nullptr
+                                          ? "data.tokenizer is empty"
+                                          : "the tokenizer has no <s>"));
+  }
+  return tokenizer;
+}
+
+}  // namespace moe
