@@ -49,13 +49,17 @@ void CopyUnlessSame(ConstMemoryView from, MemoryView to) {
 
 class MpiGroup : public ProcessGroup {
  public:
-  MpiGroup(std::string name, const MpiChannel& channel)
-      : shared_{std::move(name), channel, {}} {}
+  MpiGroup(std::string name, const MpiChannel& channel) {
+    shared_.name = std::move(name);
+    shared_.channel = channel;
+  }
 
   ~MpiGroup() override {
     int is_finalized = 0;
     MPI_Finalized(&is_finalized);
-    if (!is_finalized) MPI_Comm_free(&shared_.channel.comm);
+    // Late messages to a communicator that is gone crash Open MPI.
+    if (!is_finalized && !shared_.is_broken)
+      MPI_Comm_free(&shared_.channel.comm);
   }
 
   int rank() const override { return shared_.channel.rank; }

@@ -126,6 +126,7 @@ void MpiWork::Complete(absl::Status status) {
   if (status_.ok()) {
     shared_->pool.Return(std::move(staging_));
   } else {
+    shared_->is_broken = true;
     messages_.Abandon();
     shared_->pool.Retire(std::move(staging_));
   }

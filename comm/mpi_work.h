@@ -20,6 +20,8 @@ struct MpiShared {
   std::string name;
   MpiChannel channel;
   StagingPool pool;
+  // A Work has failed: its messages may still be on their way.
+  bool is_broken = false;
 };
 
 // `total` elements cut into one piece for each rank, as even as can be.
