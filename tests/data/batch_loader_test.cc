@@ -1,0 +1,157 @@
+#include "data/batch_loader.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+namespace moe {
+namespace {
+
+// Sample p: inputs 100 p, 100 p + 1, ...; targets one more. Position 13 cannot
+// be read; a closed gate holds every read.
+class NumberedSamples : public SampleSequence {
+ public:
+  int64_t samples_per_epoch() const override { return 1000; }
+  int64_t SampleAt(int64_t position) const override { return position; }
+  absl::Status Read(int64_t position, absl::Span<int32_t> inputs,
+                    absl::Span<int32_t> targets) const override {
+    std::unique_lock<std::mutex> lock(mutex_);
+    ++begun_;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return open_; });
+    if (position == 13) return absl::DataLossError("sample 13 is bad");
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      inputs[i] = static_cast<int32_t>(100 * position + static_cast<int>(i));
+      targets[i] = inputs[i] + 1;
+    }
+    return absl::OkStatus();
+  }
+  void SetOpen(bool open) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    open_ = open;
+    changed_.notify_all();
+  }
+  void WaitForARead() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [this] { return begun_ > 0; });
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  mutable int begun_ = 0;
+  bool open_ = true;
+};
+
+void ExpectBlock(const TokenBlock& block, int64_t first, int64_t count,
+                 int64_t length) {
+  ASSERT_EQ(block.count, count);
+  ASSERT_EQ(static_cast<int64_t>(block.inputs.size()), count * length);
+  ASSERT_EQ(static_cast<int64_t>(block.targets.size()), count * length);
+  for (int64_t i = 0; i < count * length; ++i) {
+    const int64_t expected = 100 * (first + i / length) + i % length;
+    ASSERT_EQ(block.inputs[static_cast<size_t>(i)], expected);
+    ASSERT_EQ(block.targets[static_cast<size_t>(i)], expected + 1);
+  }
+}
+
+TEST(BatchLoader, BlocksComeInTheOrderTheyWerePrepared) {
+  NumberedSamples samples;
+  for (const int64_t length : {1, 7, 33}) {
+    BatchLoader loader(samples, length);
+    loader.Prepare(20, 3);
+    for (int64_t step = 0; step < 50; ++step) {
+      loader.Prepare(20 + 3 * (step + 1), 3);
+      auto block = loader.Take();
+      ASSERT_TRUE(block.ok()) << block.status();
+      ExpectBlock(*block, 20 + 3 * step, 3, length);
+    }
+  }
+}
+
+TEST(BatchLoader, BlocksMayGrowShrinkAndBeEmpty) {
+  NumberedSamples samples;
+  BatchLoader loader(samples, 7);
+  for (const int64_t count : {2, 0, 33, 1, 0, 5}) {
+    loader.Prepare(50, count);
+    auto block = loader.Take();
+    ASSERT_TRUE(block.ok()) << block.status();
+    ExpectBlock(*block, 50, count, 7);
+  }
+}
+
+TEST(BatchLoader, ATakenBlockStaysWhileTwoMoreAreRead) {
+  NumberedSamples samples;
+  BatchLoader loader(samples, 7);
+  loader.Prepare(20, 3);
+  auto first = loader.Take();
+  loader.Prepare(30, 3);
+  loader.Prepare(40, 3);
+  // Both are read once the second can be taken; the thread reads in order.
+  ExpectBlock(*first, 20, 3, 7);
+  auto second = loader.Take();
+  loader.Prepare(50, 3);
+  auto third = loader.Take();
+  ExpectBlock(*third, 40, 3, 7);
+  ASSERT_TRUE(second.ok());
+}
+
+TEST(BatchLoader, BuffersAreReusedAfterTheFirstBlocks) {
+  NumberedSamples samples;
+  BatchLoader loader(samples, 7);
+  std::vector<const int32_t*> places;
+  for (int64_t step = 0; step < 9; ++step) {
+    loader.Prepare(20 + step, 4);
+    places.push_back(loader.Take()->inputs.data());
+  }
+  for (size_t i = 3; i < places.size(); ++i)
+    EXPECT_EQ(places[i], places[i - 3]);
+}
+
+TEST(BatchLoader, AnErrorSurfacesWhenItsBlockIsTaken) {
+  NumberedSamples samples;
+  BatchLoader loader(samples, 7);
+  loader.Prepare(10, 2);
+  loader.Prepare(12, 2);
+  EXPECT_TRUE(loader.Take().ok());
+  loader.Prepare(14, 2);
+  const absl::Status status = loader.Take().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(status.message(), "sample 13 is bad");
+  auto block = loader.Take();
+  ASSERT_TRUE(block.ok()) << block.status();
+  ExpectBlock(*block, 14, 2, 7);
+}
+
+TEST(BatchLoader, MayBeDestroyedWithBlocksUntaken) {
+  NumberedSamples samples;
+  { BatchLoader idle(samples, 7); }
+  samples.SetOpen(false);
+  {
+    BatchLoader loader(samples, 7);
+    loader.Prepare(20, 3);
+    loader.Prepare(30, 3);
+    samples.WaitForARead();
+    samples.SetOpen(true);
+  }
+}
+
+TEST(BatchLoaderDeathTest, AThirdPreparedBlockIsADefect) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      {
+        NumberedSamples samples;
+        BatchLoader loader(samples, 7);
+        for (int i = 0; i < 3; ++i) loader.Prepare(20, 3);
+      },
+      testing::ExitedWithCode(70), "check failed");
+}
+
+}  // namespace
+}  // namespace moe
