@@ -123,6 +123,24 @@ constexpr NetworkCase kBFloat16Cases[] = {
 INSTANTIATE_TEST_SUITE_P(SomeCombinations, BFloat16GradientTest,
                          testing::ValuesIn(kBFloat16Cases), CaseName);
 
+// Longer than a block of attention, whatever its size.
+class LongSequenceGradientTest : public GradientTest {};
+
+TEST_P(LongSequenceGradientTest, AreThoseOfTheReference) {
+  weights_ = RandomWeights(model_, 3);
+  steps_ = {RandomTokens(model_, 2, 149, 4)};
+  ASSERT_GT(RoutingMargin(reference::Compute(model_, router_, weights_, steps_,
+                                             /*backward=*/false)),
+            1e-5);
+  TestNetwork network(model_, router_, DType::kFloat32);
+  network.SetWeights(weights_);
+  ASSERT_TRUE(network.Train(steps_).ok());
+  ExpectNear(network, {.loss = 1e-6, .gradient = 1e-5, .all_gradients = 1e-6});
+}
+
+INSTANTIATE_TEST_SUITE_P(Default, LongSequenceGradientTest,
+                         testing::Values(NetworkCase()), CaseName);
+
 // The gates' gradient by the language-model loss alone.
 double GateGradient(bool renormalize) {
   const ModelConfig model = SmallModel({.top_k = 1});

@@ -17,7 +17,7 @@ namespace moe {
 // failure to make one ends the test.
 class TestNetwork {
  public:
-  static constexpr int64_t kMaxLength = 64;
+  static constexpr int64_t kMaxLength = 160;
 
   // On one rank.
   TestNetwork(const ModelConfig& model, const RouterConfig& router,
