@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# house_test.sh CHECK SOURCE_DIRECTORY: rules of the whole tree that no compiler
+# checks. CHECK is one of the functions below. Prints every violation, and
+# fails if there is one.
+set -euo pipefail
+check=$1
+cd "$2"
+
+violations=0
+violate() {
+  echo "$*"
+  violations=$((violations + 1))
+}
+
+skip() {
+  echo "ALL TESTS SKIPPED: $*"
+  exit 0
+}
+
+# The files that belong to the project: tracked by git, or in a tree without
+# git all that are there.
+project_files() {
+  if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+    git ls-files --cached --others --exclude-standard -- "$@" |
+      while read -r file; do [[ ! -e "$file" ]] || echo "$file"; done
+  else
+    find "${@%/}" -type f -not -path './.*' | sed 's|^\./||'
+  fi
+}
+
+sources() {
+  project_files comm data moe trainer launch tests |
+    grep -E '\.(h|cc|cu|cuh)$'
+}
+
+# comm <- {data, moe} <- trainer <- launch; tests may include all. Quoted
+# includes are written from the root of the tree.
+includes_one_way() {
+  declare -A allowed=(
+    [comm]="comm"
+    [data]="comm data"
+    [moe]="comm moe"
+    [trainer]="comm data moe trainer"
+    [launch]="comm data moe trainer launch"
+    [tests]="comm data moe trainer launch tests"
+  )
+  local outside=' absl gmock gtest google oneapi nlohmann CLI sys '
+  local file folder target
+  while IFS=: read -r file target; do
+    folder=${file%%/*}
+    [[ "$outside" != *" ${target%%/*} "* ]] || continue
+    [[ " ${allowed[$folder]} " == *" ${target%%/*} "* && "$target" == */* ]] ||
+      violate "$file includes $target; $folder/ may include:" \
+        "${allowed[$folder]}"
+  done < <(sources | xargs -r grep -HE '^[[:space:]]*#[[:space:]]*include "' |
+    sed -E 's|^([^:]*):[^"]*"([^"]*)".*|\1:\2|')
+}
+
+top_level_is_fixed() {
+  git rev-parse --is-inside-work-tree >/dev/null 2>&1 ||
+    skip "git does not know this tree; it may hold anything beside the project"
+  local allowed=" trainer moe comm data launch tests CMakeLists.txt README.md"
+  allowed+=" LICENSE CMakePresets.json "
+  local entry
+  while read -r entry; do
+    [[ "$entry" == .* || "$allowed" == *" $entry "* ]] ||
+      violate "$entry does not belong at the top level, which holds:$allowed"
+  done < <(git ls-files | cut -d/ -f1 | sort -u)
+}
+
+is_formatted() {
+  command -v clang-format >/dev/null ||
+    skip "clang-format is not installed (launch/setup.sh installs it)"
+  local file
+  while read -r file; do
+    violate "$file is not as clang-format leaves it"
+  done < <(sources | xargs -r clang-format --dry-run 2>&1 |
+    sed -nE 's|^([^:]+):[0-9]+:[0-9]+: .*|\1|p' | sort -u)
+}
+
+mains_are_short() {
+  local limit=100 file lines
+  while read -r file; do
+    lines=$(wc -l <"$file")
+    [[ "$lines" -lt "$limit" ]] ||
+      violate "$file has $lines lines, must have fewer than $limit"
+  done < <(project_files launch | grep -E '^launch/moe_[a-z_]*\.cc$' || true)
+}
+
+files_are_short() {
+  local limit=400 file lines
+  while read -r file; do
+    lines=$(wc -l <"$file")
+    [[ "$lines" -le "$limit" ]] ||
+      violate "$file has $lines lines, must have at most $limit"
+  done < <(sources)
+}
+
+sources_are_ascii() {
+  local place
+  while read -r place; do
+    violate "$place is not ASCII"
+  done < <(sources | LC_ALL=C xargs -r grep -HnoP '[^\x00-\x7F]+' || true)
+}
+
+"$check"
+[[ "$violations" -eq 0 ]] || { echo "$violations violations"; exit 1; }
