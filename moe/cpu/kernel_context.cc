@@ -6,12 +6,22 @@
 
 #include "absl/status/statusor.h"
 #include "comm/check.h"
+#include "comm/status_macros.h"
+#include "moe/cpu/matmul.h"
 
 namespace moe {
 
 KernelContext::KernelContext(int threads) : threads_(threads) {
   CHECK(threads >= 1);
-  omp_set_num_threads(threads);  // for oneDNN's own loops
+  // oneDNN stays on the thread that calls it; our own loops name their number.
+  omp_set_num_threads(1);
+  absl::StatusOr<std::unique_ptr<MatMulEngine>> matmul =
+      MatMulEngine::Create(threads);
+  if (matmul.ok()) {
+    matmul_ = *std::move(matmul);
+  } else {
+    SetError(matmul.status());
+  }
 }
 
 KernelContext::~KernelContext() = default;
@@ -23,24 +33,18 @@ void KernelContext::SetError(absl::Status error) {
 ThreadScratch KernelContext::ReserveThreadScratch(int64_t bytes_per_thread) {
   // Whole pairs of cache lines, so that no two threads share one.
   constexpr int64_t kAlign = 128;
-  const int64_t stride = (bytes_per_thread + kAlign - 1) / kAlign * kAlign;
-  void* data = ReserveScratch(ScratchUser::kKernel, stride * threads_);
-  return ThreadScratch(static_cast<std::byte*>(data), stride);
-}
-
-void* KernelContext::ReserveScratch(ScratchUser user, int64_t num_bytes) {
-  Buffer& scratch = scratch_[static_cast<size_t>(user)];
-  if (scratch.num_bytes() < num_bytes || scratch.data() == nullptr) {
-    scratch = Buffer();  // before the larger one, not beside it
-    absl::StatusOr<Buffer> larger =
-        Buffer::Allocate(std::max<int64_t>(num_bytes, 1));
+  const int64_t stride =
+      std::max<int64_t>((bytes_per_thread + kAlign - 1) / kAlign, 1) * kAlign;
+  if (scratch_.num_bytes() < stride * threads_) {
+    scratch_ = Buffer();  // before the larger one, not beside it
+    absl::StatusOr<Buffer> larger = Buffer::Allocate(stride * threads_);
     if (!larger.ok()) {
-      SetError(larger.status());
-      return nullptr;
+      SetError(Annotate(larger.status(), "scratch memory of the kernels"));
+      return ThreadScratch();
     }
-    scratch = *std::move(larger);
+    scratch_ = *std::move(larger);
   }
-  return scratch.data();
+  return ThreadScratch(static_cast<std::byte*>(scratch_.data()), stride);
 }
 
 void KernelContextDeleter::operator()(KernelContext* context) const {
@@ -53,6 +57,11 @@ KernelContextPtr MakeKernelContext(int threads) {
 
 absl::Status KernelStatus(const KernelContext& context) {
   return context.status();
+}
+
+std::vector<std::string> MatMulImplementations(const KernelContext& context) {
+  if (context.matmul() == nullptr) return {};
+  return context.matmul()->Implementations();
 }
 
 void SetProgress(KernelContext& context, std::function<void()> progress) {

@@ -4,7 +4,6 @@
 // What the CPU kernels keep between calls, and how they share a loop between
 // threads. Every kernel is called from one thread.
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -17,6 +16,8 @@
 #include "moe/kernels.h"
 
 namespace moe {
+
+class MatMulEngine;  // moe/cpu/matmul.h
 
 // A piece of scratch memory for each thread, 64-byte aligned, holding whatever
 // an earlier kernel left there.
@@ -41,9 +42,6 @@ class ThreadScratch {
 
 class KernelContext {
  public:
-  // Who asks for scratch memory: the pieces of two users live side by side.
-  enum class ScratchUser { kKernel, kMatMulLibrary, kMatMulConversion };
-
   explicit KernelContext(int threads);
   ~KernelContext();
   KernelContext(const KernelContext&) = delete;
@@ -63,18 +61,19 @@ class KernelContext {
     if (progress_) progress_();
   }
 
-  // At least `bytes_per_thread` for each thread, valid until the same user's
-  // next call. Grows and is kept. Outside of parallel regions only.
+  // At least `bytes_per_thread` for each thread, valid until the next call.
+  // Grows and is kept. Outside of parallel regions only.
   ThreadScratch ReserveThreadScratch(int64_t bytes_per_thread);
 
-  // At least `num_bytes` for one user, on the same terms; null after an error.
-  void* ReserveScratch(ScratchUser user, int64_t num_bytes);
+  // Null if the library could not start, which the status says.
+  MatMulEngine* matmul() const { return matmul_.get(); }
 
  private:
   int threads_;
   absl::Status status_;
   std::function<void()> progress_;
-  std::array<Buffer, 3> scratch_;
+  Buffer scratch_;
+  std::unique_ptr<MatMulEngine> matmul_;
 };
 
 // Calls body(begin, end), or body(begin, end, thread) with thread in

@@ -1,0 +1,30 @@
+#ifndef MOE_CPU_LINEAR_TILES_H_
+#define MOE_CPU_LINEAR_TILES_H_
+
+#include <cstdint>
+
+#include "absl/types/span.h"
+#include "moe/cpu/kernel_context.h"
+#include "moe/cpu/matmul.h"
+#include "moe/tensor.h"
+
+namespace moe {
+
+// The tensors of a linear map of several experts; a single map is one expert
+// with all rows. The operation says which of them is the result.
+struct LinearTensors {
+  Tensor x_RI;
+  Tensor w_eOI;
+  Tensor y_RO;
+  absl::Span<const int64_t> offsets;  // e + 1, from 0 to R
+};
+
+// Computes the operation tile by tile, tiles dealt to the context's threads,
+// and calls the context's progress between them. A tile holds a result's whole
+// sum, so neither the dealing nor the progress changes a bit of it.
+void RunLinear(KernelContext& context, LinearOp op, bool accumulate,
+               const LinearTensors& tensors);
+
+}  // namespace moe
+
+#endif  // MOE_CPU_LINEAR_TILES_H_
