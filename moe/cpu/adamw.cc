@@ -1,0 +1,91 @@
+#include <cmath>
+#include <cstdint>
+
+#include "comm/check.h"
+#include "moe/cpu/dispatch_dtype.h"
+#include "moe/cpu/kernel_context.h"
+#include "moe/cpu/vector.h"
+#include "moe/kernels.h"
+
+namespace moe {
+namespace {
+
+// Below this a second thread is not worth its start.
+constexpr int64_t kGrain = 16384;
+
+// What is the same for all elements of an update, worked out in double.
+struct Factors {
+  float gradient_scale;
+  float beta1;
+  float beta2;
+  float fresh1;        // 1 - beta1
+  float fresh2;        // 1 - beta2
+  float decay;         // 1 - learning_rate weight_decay
+  float step;          // learning_rate / (1 - beta1^update)
+  float inverse_root;  // 1 / sqrt(1 - beta2^update)
+  float epsilon;
+};
+
+Factors MakeFactors(const AdamWOptions& options) {
+  const double update = static_cast<double>(options.update);
+  const double rate = options.learning_rate;
+  const double beta1 = options.beta1;
+  const double beta2 = options.beta2;
+  const auto single = [](double x) { return static_cast<float>(x); };
+  return {.gradient_scale = options.gradient_scale,
+          .beta1 = options.beta1,
+          .beta2 = options.beta2,
+          .fresh1 = single(1 - beta1),
+          .fresh2 = single(1 - beta2),
+          .decay = single(1 - rate * options.weight_decay),
+          .step = single(rate / (1 - std::pow(beta1, update))),
+          .inverse_root = single(1 / std::sqrt(1 - std::pow(beta2, update))),
+          .epsilon = options.epsilon};
+}
+
+struct Elements {
+  float* weights;
+  float* m;
+  float* v;
+  const float* gradient;
+};
+
+// Copy is the dtype of `copy`, which may be null.
+template <typename Copy>
+void UpdateElements(const Elements& e, Copy* copy, int64_t begin, int64_t end,
+                    const Factors& f) {
+  ForEachVector(end - begin, [&](int64_t offset, int64_t lanes) {
+    const int64_t i = begin + offset;
+    const Float8 g = Load(e.gradient + i, lanes) * f.gradient_scale;
+    const Float8 m = f.beta1 * Load(e.m + i, lanes) + f.fresh1 * g;
+    const Float8 v = f.beta2 * Load(e.v + i, lanes) + f.fresh2 * (g * g);
+    const Float8 root = Sqrt(v) * f.inverse_root + f.epsilon;
+    const Float8 w = Load(e.weights + i, lanes) * f.decay - f.step * m / root;
+    Store(e.m + i, m, lanes);
+    Store(e.v + i, v, lanes);
+    Store(e.weights + i, w, lanes);
+    if (copy != nullptr) Store(copy + i, w, lanes);
+  });
+}
+
+}  // namespace
+
+void AdamW(KernelContext& context, Tensor weights, Tensor m, Tensor v,
+           Tensor weights_copy, const Tensor& gradient,
+           const AdamWOptions& options) {
+  const int64_t n = weights.size();
+  CHECK(m.size() == n && v.size() == n && gradient.size() == n);
+  CHECK(options.update >= 1);
+  const Elements elements{weights.data<float>(), m.data<float>(),
+                          v.data<float>(), gradient.data<float>()};
+  const Factors factors = MakeFactors(options);
+  DispatchDType(weights_copy.dtype(), [&]<typename Copy>() {
+    Copy* copy = weights_copy.data<Copy>();
+    CHECK(copy == nullptr || weights_copy.size() == n);
+    ParallelFor(context, n, kGrain, [&](int64_t begin, int64_t end) {
+      UpdateElements(elements, copy, begin, end, factors);
+    });
+  });
+}
+
+}  // namespace moe

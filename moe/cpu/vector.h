@@ -13,6 +13,7 @@
 // value does not depend on where in the array it stands.
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -108,6 +109,13 @@ inline Float8 Exp(Float8 x) {
   y = x < Splat(-87.33654f) ? Splat(0) : y;
   y = x > Splat(88.72283f) ? Splat(__builtin_inff()) : y;
   return x == x ? y : x;
+}
+
+// One instruction under -fno-math-errno.
+inline Float8 Sqrt(Float8 x) {
+  Float8 y;
+  for (int i = 0; i < kLanes; ++i) y[i] = std::sqrt(x[i]);
+  return y;
 }
 
 // 1 / (1 + e^-x).
