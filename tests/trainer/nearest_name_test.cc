@@ -1,0 +1,33 @@
+#include "trainer/nearest_name.h"
+
+#include <gtest/gtest.h>
+
+#include "trainer/config_keys.h"
+
+namespace moe {
+namespace {
+
+TEST(EditDistance, CountsTheFewestChanges) {
+  EXPECT_EQ(EditDistance("", ""), 0);
+  EXPECT_EQ(EditDistance("", "abc"), 3);
+  EXPECT_EQ(EditDistance("abc", ""), 3);
+  EXPECT_EQ(EditDistance("kitten", "sitting"), 3);
+  EXPECT_EQ(EditDistance("steps", "stpes"), 1);  // a swap
+  EXPECT_EQ(EditDistance("same", "same"), 0);
+}
+
+TEST(NearestName, IsTheFirstOfEquallyNear) {
+  EXPECT_EQ(NearestName("bb", {"aa", "ab", "ba"}), "ab");
+  EXPECT_EQ(NearestName("x", {}), "");
+}
+
+TEST(NearestConfigKey, ForgivesLettersAndSections) {
+  EXPECT_EQ(NearestConfigKey("model.hiden_size"), "model.hidden_size");
+  EXPECT_EQ(NearestConfigKey("hidden_size"), "model.hidden_size");
+  EXPECT_EQ(NearestConfigKey("optimizer.steps"), "schedule.steps");
+  EXPECT_EQ(NearestConfigKey("logs.interval_steps"), "log.interval_steps");
+  EXPECT_EQ(NearestConfigKey("evl.interval_step"), "eval.interval_steps");
+}
+
+}  // namespace
+}  // namespace moe
