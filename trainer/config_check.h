@@ -1,0 +1,22 @@
+#ifndef TRAINER_CONFIG_CHECK_H_
+#define TRAINER_CONFIG_CHECK_H_
+
+#include "absl/status/status.h"
+#include "trainer/train_config.pb.h"
+
+namespace moe {
+
+// Everything about a configuration that can be known before anything starts:
+// ranges, divisibility, values that exclude each other, what this version does
+// not do. InvalidArgument names the key, its value and the limit; Unimplemented
+// is for what this build lacks. `world` is the number of ranks.
+//
+// Does not ask for training data, which a dry run can do without.
+absl::Status ValidateConfig(const TrainConfig& config, int world);
+
+// InvalidArgument if there is nothing to train on.
+absl::Status RequireTrainingData(const TrainConfig& config);
+
+}  // namespace moe
+
+#endif  // TRAINER_CONFIG_CHECK_H_

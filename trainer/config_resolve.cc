@@ -1,0 +1,71 @@
+#include "trainer/config_resolve.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "comm/status_macros.h"
+#include "moe/model_config.h"
+#include "trainer/layout.h"
+
+namespace moe {
+
+absl::StatusOr<TrainConfig> ResolveConfig(const TrainConfig& config, int world,
+                                          int cores_per_rank) {
+  ASSIGN_OR_RETURN(const Mesh mesh, MakeMesh(config, world));
+  TrainConfig resolved = config;
+  if (config.run().threads() == 0)
+    resolved.mutable_run()->set_threads(cores_per_rank);
+  ModelConfig& model = *resolved.mutable_model();
+  model.set_head_dim(static_cast<int>(HeadDim(config.model())));
+  if (model.max_position_embeddings() == 0)
+    model.set_max_position_embeddings(config.batch().sequence_length());
+  if (config.batch().micro_size() == 0) {
+    resolved.mutable_batch()->set_micro_size(
+        (config.batch().global_size() - 1) / mesh.data() + 1);
+  }
+  resolved.mutable_schedule()->set_steps(StepsOf(config));
+  resolved.mutable_schedule()->set_tokens(0);
+  resolved.mutable_parallel()->set_expert(mesh.expert());
+  return resolved;
+}
+
+int64_t StepsOf(const TrainConfig& config) {
+  if (config.schedule().steps() > 0) return config.schedule().steps();
+  const int64_t tokens_per_step =
+      int64_t{config.batch().global_size()} * config.batch().sequence_length();
+  return (config.schedule().tokens() - 1) / tokens_per_step + 1;
+}
+
+std::vector<std::string> ConfigWarnings(const TrainConfig& config, int world) {
+  std::vector<std::string> warnings;
+  const RouterConfig& router = config.router();
+  if (config.model().num_experts_per_tok() == 1 && router.renormalize()) {
+    warnings.push_back(
+        "model.num_experts_per_tok is 1 and router.renormalize is true: every "
+        "routing weight is 1, so the router gets no gradient from the language "
+        "model's loss; consider router.renormalize=false");
+  }
+  if (!router.renormalize()) {
+    warnings.push_back(
+        "router.renormalize is false: Mixtral's own models sum their routing "
+        "weights to 1, so these weights are saved under a model_type of ours, "
+        "which transformers refuses rather than misreads");
+  }
+  if (router.force_balance()) {
+    warnings.push_back(
+        "router.force_balance is true: tokens go round the experts whatever "
+        "the router says; for benchmarks only, the model learns nothing "
+        "useful");
+  }
+  const int data_ranks = world / std::max(1, config.parallel().tensor());
+  if (config.batch().global_size() < data_ranks) {
+    warnings.push_back(absl::StrCat(
+        "batch.global_size is ", config.batch().global_size(), ", less than ",
+        data_ranks,
+        " data parallel ranks: ", data_ranks - config.batch().global_size(),
+        " of them have no sequence and only hold experts"));
+  }
+  return warnings;
+}
+
+}  // namespace moe

@@ -1,0 +1,28 @@
+#ifndef TRAINER_CONFIG_RESOLVE_H_
+#define TRAINER_CONFIG_RESOLVE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "trainer/train_config.pb.h"
+
+namespace moe {
+
+// A valid configuration with every value chosen that was left to the program:
+// run.threads, model.head_dim, model.max_position_embeddings, batch.micro_size,
+// schedule.steps (schedule.tokens becomes 0) and parallel.expert. Resolving
+// twice changes nothing. `world` ranks, each with `cores_per_rank`.
+absl::StatusOr<TrainConfig> ResolveConfig(const TrainConfig& config, int world,
+                                          int cores_per_rank);
+
+// schedule.steps, or as many whole steps as schedule.tokens need.
+int64_t StepsOf(const TrainConfig& config);
+
+// What is allowed and yet perhaps not wanted, one sentence each.
+std::vector<std::string> ConfigWarnings(const TrainConfig& config, int world);
+
+}  // namespace moe
+
+#endif  // TRAINER_CONFIG_RESOLVE_H_
