@@ -78,8 +78,8 @@ class Reference {
 };
 
 // The kernel's results on random inputs of a case.
-struct Run {
-  Run(const Case& c, int threads, float deviation = 1)
+struct Attended {
+  Attended(const Case& c, int threads, float deviation = 1)
       : shape(c.shape),
         T(c.sequences * c.shape.length),
         A(c.shape.heads * c.shape.head_dim),
@@ -109,7 +109,7 @@ struct Run {
 class AttentionKernel : public testing::TestWithParam<Case> {};
 
 TEST_P(AttentionKernel, ForwardIsTheSoftmaxOverTheTokensSoFar) {
-  Run run(GetParam(), /*threads=*/2);
+  Attended run(GetParam(), /*threads=*/2);
   std::vector<double> log_sum_exp;
   const std::vector<double> y =
       Reference(GetParam()).Forward(run.qkv.Values(), &log_sum_exp);
@@ -118,7 +118,7 @@ TEST_P(AttentionKernel, ForwardIsTheSoftmaxOverTheTokensSoFar) {
 }
 
 TEST_P(AttentionKernel, BackwardIsTheDerivativeOfTheForward) {
-  Run run(GetParam(), /*threads=*/2);
+  Attended run(GetParam(), /*threads=*/2);
   const Reference reference(GetParam());
   const std::vector<double> d_y = run.d_y.Values();
   const DoubleFunction loss = [&](const std::vector<double>& qkv) {
@@ -157,16 +157,18 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"UsualShape", 1, {150, 4, 2, 64}, kF32},
                     Case{"SevenTokensInBFloat16", 2, {7, 6, 2, 6}, kBF16},
                     Case{"UsualShapeInBFloat16", 1, {150, 4, 2, 64}, kBF16}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const testing::TestParamInfo<Case>& parameter) {
+      return std::string(parameter.param.name);
+    });
 
-TEST(AttentionKernel, NoTokensAreAnOrdinaryCase) {
-  Run run({"", 0, {7, 2, 1, 4}, kF32}, /*threads=*/1);
+TEST(Attention, NoTokensAreAnOrdinaryCase) {
+  Attended run({"", 0, {7, 2, 1, 4}, kF32}, /*threads=*/1);
   EXPECT_EQ(run.y.size(), 0);
 }
 
-TEST(AttentionKernel, ScoresFarApartNeitherOverflowNorVanish) {
+TEST(Attention, ScoresFarApartNeitherOverflowNorVanish) {
   const Case c{"", 1, {70, 2, 1, 8}, kF32};
-  Run run(c, /*threads=*/1, /*deviation=*/30);  // scores of thousands
+  Attended run(c, /*threads=*/1, /*deviation=*/30);  // scores of thousands
   std::vector<double> log_sum_exp;
   const std::vector<double> y =
       Reference(c).Forward(run.qkv.Values(), &log_sum_exp);
@@ -175,9 +177,9 @@ TEST(AttentionKernel, ScoresFarApartNeitherOverflowNorVanish) {
   for (double d : run.d_qkv.Values()) EXPECT_TRUE(std::isfinite(d));
 }
 
-TEST(AttentionKernel, LaterTokensAndOtherSequencesChangeNothing) {
+TEST(Attention, LaterTokensAndOtherSequencesChangeNothing) {
   const Case c{"", 2, {40, 2, 2, 8}, kF32};
-  Run run(c, /*threads=*/1);
+  Attended run(c, /*threads=*/1);
   const std::vector<double> before = run.y.Values();
   // Token 30 of the first sequence: rows before it, and the second sequence.
   for (int64_t i = 0; i < run.C; ++i) run.qkv.Set(30 * run.C + i, 5);
@@ -191,17 +193,17 @@ TEST(AttentionKernel, LaterTokensAndOtherSequencesChangeNothing) {
   }
 }
 
-TEST(AttentionKernel, AResultHasTheSameBitsAtAnyNumberOfThreads) {
+TEST(Attention, AResultHasTheSameBitsAtAnyNumberOfThreads) {
   const Case c{"", 3, {70, 4, 2, 16}, kF32};
-  Run one(c, /*threads=*/1);
-  Run three(c, /*threads=*/3);
+  Attended one(c, /*threads=*/1);
+  Attended three(c, /*threads=*/3);
   EXPECT_EQ(one.y.Values(), three.y.Values());
   EXPECT_EQ(one.d_qkv.Values(), three.d_qkv.Values());
 }
 
-TEST(AttentionKernel, NotANumberReachesTheResult) {
+TEST(Attention, NotANumberReachesTheResult) {
   const Case c{"", 1, {20, 1, 1, 4}, kF32};
-  Run run(c, /*threads=*/1);
+  Attended run(c, /*threads=*/1);
   run.qkv.Set(0, std::nan(""));
   run.Repeat();
   EXPECT_TRUE(std::isnan(run.y.Get(0)));
@@ -211,8 +213,8 @@ TEST(AttentionKernel, NotANumberReachesTheResult) {
   EXPECT_TRUE(std::isnan(run.y.Get(run.y.size() - 1)));
 }
 
-TEST(AttentionKernel, CallsProgressBetweenHeads) {
-  Run run({"", 2, {16, 2, 2, 4}, kF32}, /*threads=*/1);
+TEST(Attention, CallsProgressBetweenHeads) {
+  Attended run({"", 2, {16, 2, 2, 4}, kF32}, /*threads=*/1);
   int calls = 0;
   SetProgress(*run.context, [&] { ++calls; });
   run.Repeat();

@@ -164,12 +164,12 @@ inline void ExpectNear(const TestTensor& actual,
 }
 
 // The bound for a result that is computed in float32 and rounded once to the
-// tensor's dtype: half a unit in the last place of bfloat16 is 2^-9.
+// tensor's dtype: half a unit in the last place of bfloat16 is 2^-8.
 inline void ExpectRounded(const TestTensor& actual,
                           const std::vector<double>& expected,
                           const std::string& what, double float_error = 4e-6) {
   const double rounding =
-      actual.dtype() == DType::kBFloat16 ? 0x1p-9 + float_error : float_error;
+      actual.dtype() == DType::kBFloat16 ? 0x1p-8 + float_error : float_error;
   ExpectNear(actual, expected, rounding, float_error, what);
 }
 
