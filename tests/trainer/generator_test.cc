@@ -1,0 +1,330 @@
+#include "trainer/generator.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/data/model_builder.h"
+#include "trainer/checkpoint_directory.h"
+#include "trainer/weights_loader.h"
+#include "trainer/weights_saver.h"
+
+namespace moe {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr int kMaxPositions = 24;
+constexpr uint64_t kSeed = 5;
+
+// Letters, each a piece of its own.
+ModelBuilder Letters() {
+  ModelBuilder builder;
+  builder.Add({kSpaceSymbol, "a", "b", "c", "d", "e", "f", "g"});
+  return builder;
+}
+
+ModelConfig TinyModel() {
+  ModelConfig model;
+  model.set_vocab_size(Letters().proto.pieces_size());
+  model.set_hidden_size(16);
+  model.set_intermediate_size(12);
+  model.set_num_hidden_layers(2);
+  model.set_num_attention_heads(2);
+  model.set_num_key_value_heads(1);
+  model.set_num_local_experts(4);
+  model.set_initializer_range(0.3);  // so that the context matters
+  model.set_max_position_embeddings(kMaxPositions);
+  return model;
+}
+
+// Weights by parameter and element.
+using WeightFunction = std::function<void(const Parameter&, absl::Span<float>)>;
+
+class FunctionMasters : public MasterWeights {
+ public:
+  FunctionMasters(const ParameterTable& table, WeightFunction function)
+      : table_(table), function_(std::move(function)) {}
+
+  absl::Status Gather(ArenaKind kind, int64_t begin,
+                      absl::Span<float> out) override {
+    for (const Parameter& parameter : table_.parameters())
+      if (parameter.arena == kind && parameter.offset == begin)
+        function_(parameter, out);
+    return absl::OkStatus();
+  }
+
+ private:
+  const ParameterTable& table_;
+  const WeightFunction function_;
+};
+
+// A model whose logits are the same everywhere: those given for each id.
+WeightFunction AlwaysLogits(const std::vector<float>& logits) {
+  return [logits](const Parameter& parameter, absl::Span<float> out) {
+    const bool ones =
+        parameter.is_norm || parameter.name == "model.embed_tokens.weight";
+    std::fill(out.begin(), out.end(), ones ? 1.0f : 0.0f);
+    if (parameter.name != "lm_head.weight") return;
+    const size_t width = out.size() / logits.size();
+    for (size_t i = 0; i < out.size(); ++i)
+      out[i] = logits[i / width] / static_cast<float>(width);
+  };
+}
+
+class GeneratorTest : public testing::Test {
+ protected:
+  GeneratorTest()
+      : directory_(JoinPath(
+            testing::TempDir(),
+            testing::UnitTest::GetInstance()->current_test_info()->name())) {
+    EXPECT_TRUE(files_.Remove(directory_).ok());
+  }
+  ~GeneratorTest() override { EXPECT_TRUE(files_.Remove(directory_).ok()); }
+
+  // Saves a checkpoint as training does.
+  void Save(const ModelConfig& model, const WeightFunction& weights,
+            bool add_bos = false) {
+    const Mesh mesh = *Mesh::Create(1, 1, 1, model.num_local_experts());
+    const ProcessGroups groups = ProcessGroups::CreateSingle();
+    const ParameterTable table(model, DType::kFloat32, mesh, 0);
+    FunctionMasters masters(table, weights);
+    const auto tokenizer = Letters().Load();
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+    WeightsSaver saver({.files = files_,
+                        .table = table,
+                        .mesh = mesh,
+                        .world = groups.world()});
+    const auto path =
+        saver.Save(directory_, 1,
+                   ModelFiles(model, RouterConfig(), kMaxPositions,
+                              tokenizer->get(), add_bos),
+                   masters);
+    ASSERT_TRUE(path.ok()) << path.status();
+    checkpoint_ = *path;
+  }
+
+  void SaveRandom(bool add_bos = false) {
+    const ModelConfig model = TinyModel();
+    Save(
+        model,
+        [model](const Parameter& parameter, absl::Span<float> out) {
+          InitialValues(model, parameter, kSeed, 0, out);
+        },
+        add_bos);
+  }
+
+  std::unique_ptr<Generator> Load() {
+    auto generator = Generator::Load(files_, checkpoint_, /*threads=*/1);
+    EXPECT_TRUE(generator.ok()) << generator.status();
+    return generator.ok() ? *std::move(generator) : nullptr;
+  }
+
+  // Text and why it ended.
+  std::pair<std::string, StopReason> Generate(const GenerateOptions& options) {
+    std::string text;
+    const auto reason = Load()->Generate(options, [&](absl::string_view piece) {
+      text.append(piece.data(), piece.size());
+    });
+    EXPECT_TRUE(reason.ok()) << reason.status();
+    return {text, reason.ok() ? *reason : StopReason::kMaxTokens};
+  }
+
+  absl::Status GenerateStatus(const GenerateOptions& options) {
+    return Load()->Generate(options, [](absl::string_view) {}).status();
+  }
+
+  // Continues `ids` greedily with logits of all rows of a sequence of the full
+  // length: another way to the same, since attention is causal.
+  std::vector<int32_t> GreedyByFullRows(std::vector<int32_t> ids, int count) {
+    const ModelConfig model = TinyModel();
+    const Mesh mesh = *Mesh::Create(1, 1, 1, model.num_local_experts());
+    const ProcessGroups groups = ProcessGroups::CreateSingle();
+    const KernelContextPtr kernels = MakeKernelContext(1);
+    const ParameterTable table(model, DType::kFloat32, mesh, 0);
+    const auto storage = *ParameterStorage::AllocateWeights(table);
+    EXPECT_TRUE(
+        LoadWeights(**WeightsLoader::Open(files_, checkpoint_), table, storage)
+            .ok());
+    const auto network = *LanguageModel::Create(
+        {.model = model, .router = {}, .max_length = kMaxPositions}, table,
+        groups, *kernels);
+    const int64_t vocabulary = model.vocab_size();
+    std::vector<float> logits(static_cast<size_t>(kMaxPositions * vocabulary));
+    for (; count > 0; --count) {
+      std::vector<int32_t> padded = ids;
+      padded.resize(kMaxPositions);
+      EXPECT_TRUE(
+          network
+              ->Logits(Tensor(logits.data(), {kMaxPositions, vocabulary},
+                              DType::kFloat32),
+                       Tensor(padded.data(), {kMaxPositions}, DType::kInt32),
+                       kMaxPositions, 0, BindWeights(model, table, storage))
+              .ok());
+      const auto row = logits.begin() +
+                       static_cast<std::ptrdiff_t>(ids.size() - 1) * vocabulary;
+      ids.push_back(
+          static_cast<int32_t>(std::max_element(row, row + vocabulary) - row));
+      if (ids.back() == 2) break;  // </s>
+    }
+    return ids;
+  }
+
+  FileSystem& files_ = PosixFileSystem();
+  const std::string directory_;
+  std::string checkpoint_;
+};
+
+GenerateOptions Greedy(const std::string& prompt, int64_t max_tokens) {
+  return {.prompt = prompt,
+          .max_tokens = max_tokens,
+          .sampling = {.temperature = 0}};
+}
+
+TEST_F(GeneratorTest, GreedyTextIsTheModelsOwn) {
+  SaveRandom();
+  const auto tokenizer = *Letters().Load();
+  for (const char* prompt : {"a", "gfe dcb", "cab"}) {
+    const std::vector<int32_t> ids =
+        GreedyByFullRows(EncodeIds(*tokenizer, prompt), 12);
+    EXPECT_EQ(Generate(Greedy(prompt, 12)).first, tokenizer->Decode(ids));
+  }
+}
+
+TEST_F(GeneratorTest, TheSameSeedGivesTheSameText) {
+  SaveRandom();
+  GenerateOptions options{
+      .prompt = "abc", .max_tokens = 20, .sampling = {}, .seed = 3};
+  const std::string text = Generate(options).first;
+  EXPECT_EQ(Generate(options).first, text);
+  options.seed = 4;
+  EXPECT_NE(Generate(options).first, text);
+}
+
+TEST_F(GeneratorTest, TextComesInPieces) {
+  SaveRandom();
+  int pieces = 0;
+  ASSERT_TRUE(Load()
+                  ->Generate(Greedy("abc", 10),
+                             [&](absl::string_view text) {
+                               pieces += text.empty() ? 0 : 1;
+                             })
+                  .ok());
+  EXPECT_GT(pieces, 3);
+}
+
+TEST_F(GeneratorTest, StopsAtTheEndOfTheText) {
+  std::vector<float> logits(static_cast<size_t>(TinyModel().vocab_size()));
+  logits[2] = 1;
+  Save(TinyModel(), AlwaysLogits(logits));
+  const auto [text, reason] = Generate(Greedy("abc", 10));
+  EXPECT_EQ(text, "abc");
+  EXPECT_EQ(reason, StopReason::kEndOfText);
+}
+
+TEST_F(GeneratorTest, StopsAfterMaxTokens) {
+  std::vector<float> logits(static_cast<size_t>(TinyModel().vocab_size()));
+  logits[4] = 1;  // "a"
+  Save(TinyModel(), AlwaysLogits(logits));
+  const auto [text, reason] = Generate(Greedy("b", 5));
+  EXPECT_EQ(text, "baaaaa");
+  EXPECT_EQ(reason, StopReason::kMaxTokens);
+}
+
+TEST_F(GeneratorTest, StopsAtTheModelsLastPosition) {
+  std::vector<float> logits(static_cast<size_t>(TinyModel().vocab_size()));
+  logits[4] = 1;
+  Save(TinyModel(), AlwaysLogits(logits));
+  // The prompt's two tokens (a space comes first) and 22 made ones fill the
+  // positions; the last of them makes one more.
+  for (int64_t tokens : {int64_t{24}, std::numeric_limits<int64_t>::max()}) {
+    const auto [text, reason] = Generate(Greedy("b", tokens));
+    EXPECT_EQ(text, "b" + std::string(23, 'a'));
+    EXPECT_EQ(reason, StopReason::kMaxPositions);
+  }
+  EXPECT_EQ(Generate(Greedy("b", 23)).second, StopReason::kMaxTokens);
+}
+
+TEST_F(GeneratorTest, AnEmptyPromptBeginsADocument) {
+  SaveRandom();
+  const auto tokenizer = *Letters().Load();
+  EXPECT_EQ(Generate(Greedy("", 10)).first,
+            tokenizer->Decode(GreedyByFullRows({tokenizer->eos_id()}, 10)));
+}
+
+TEST_F(GeneratorTest, BeginsWithBosIfTheTokenizerDoes) {
+  SaveRandom(/*add_bos=*/true);
+  const auto tokenizer = *Letters().Load();
+  std::vector<int32_t> ids = {tokenizer->bos_id()};
+  tokenizer->Encode("ab", ids);
+  EXPECT_EQ(Generate(Greedy("ab", 10)).first,
+            tokenizer->Decode(GreedyByFullRows(ids, 10)));
+}
+
+TEST_F(GeneratorTest, IdsWithoutTextNeverCome) {
+  ModelConfig model = TinyModel();
+  const size_t pieces = static_cast<size_t>(model.vocab_size());
+  model.set_vocab_size(model.vocab_size() + 5);
+  std::vector<float> logits(pieces + 5);
+  logits[4] = 1;
+  logits[pieces + 2] = 9;
+  Save(model, AlwaysLogits(logits));
+  EXPECT_EQ(Generate(Greedy("b", 3)).first, "baaa");
+}
+
+TEST_F(GeneratorTest, APromptTooLongIsRefusedWithBothNumbers) {
+  SaveRandom();
+  const absl::Status status =
+      GenerateStatus(Greedy(std::string(kMaxPositions, 'a'), 1));
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("is 25 tokens long, must be at most "
+                        "max_position_embeddings (24)"));
+  EXPECT_TRUE(
+      GenerateStatus(Greedy(std::string(kMaxPositions - 1, 'a'), 1)).ok());
+}
+
+TEST_F(GeneratorTest, OptionsOutOfRangeAreRefused) {
+  SaveRandom();
+  EXPECT_EQ(GenerateStatus(Greedy("a", 0)).code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(GenerateStatus({.prompt = "a", .sampling = {.top_p = 2}}).code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(GeneratorTest, LogitsThatAreNotFiniteEndIt) {
+  std::vector<float> logits(static_cast<size_t>(TinyModel().vocab_size()));
+  logits[5] = std::numeric_limits<float>::quiet_NaN();
+  Save(TinyModel(), AlwaysLogits(logits));
+  EXPECT_EQ(GenerateStatus(Greedy("a", 1)).code(),
+            absl::StatusCode::kOutOfRange);
+}
+
+TEST_F(GeneratorTest, WhatACheckpointLacksIsNamed) {
+  SaveRandom();
+  for (const char* name : {kTokenizerFile, kConfigFile}) {
+    ASSERT_TRUE(files_.Remove(JoinPath(checkpoint_, name)).ok());
+    const absl::Status status =
+        Generator::Load(files_, checkpoint_, 1).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(name));
+  }
+}
+
+TEST_F(GeneratorTest, ATokenizerLargerThanTheModelIsRefused) {
+  ModelConfig model = TinyModel();
+  model.set_vocab_size(7);
+  Save(model, AlwaysLogits(std::vector<float>(7)));
+  const absl::Status status = Generator::Load(files_, checkpoint_, 1).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("has 11 pieces"));
+}
+
+}  // namespace
+}  // namespace moe

@@ -1,0 +1,177 @@
+#include "trainer/generator.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "comm/philox.h"
+#include "comm/status_macros.h"
+#include "nlohmann/json.hpp"
+#include "trainer/checkpoint_directory.h"
+#include "trainer/weights_loader.h"
+
+namespace moe {
+namespace {
+
+constexpr int64_t kMaxConfigBytes = 1 << 20;
+
+absl::StatusOr<HuggingFaceConfig> ReadConfig(FileSystem& files,
+                                             const std::string& checkpoint) {
+  const std::string path = JoinPath(checkpoint, kConfigFile);
+  ASSIGN_OR_RETURN(const std::string text,
+                   files.ReadFile(path, kMaxConfigBytes));
+  absl::StatusOr<HuggingFaceConfig> config = ParseConfigJson(text);
+  if (!config.ok()) return Annotate(config.status(), path);
+  return config;
+}
+
+// Whether a text begins with <s>: add_bos_token of tokenizer_config.json, true
+// as in transformers where nothing is said.
+absl::StatusOr<bool> ReadAddBos(FileSystem& files,
+                                const std::string& checkpoint) {
+  const std::string path = JoinPath(checkpoint, "tokenizer_config.json");
+  if (!files.Exists(path)) return true;
+  ASSIGN_OR_RETURN(const std::string text,
+                   files.ReadFile(path, kMaxConfigBytes));
+  const auto json = nlohmann::json::parse(text, nullptr,
+                                          /*allow_exceptions=*/false);
+  if (!json.is_object())
+    return absl::DataLossError(absl::StrCat(path, ": is no JSON object"));
+  const auto add_bos = json.find("add_bos_token");
+  return add_bos == json.end() || !add_bos->is_boolean() ||
+         add_bos->get<bool>();
+}
+
+// One rank holds everything: always a valid mesh.
+Mesh OneRank(const ModelConfig& model) {
+  return *Mesh::Create(1, 1, 1, model.num_local_experts());
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(
+    FileSystem& files, const std::string& checkpoint, int threads) {
+  ASSIGN_OR_RETURN(HuggingFaceConfig config, ReadConfig(files, checkpoint));
+  const std::string path = JoinPath(checkpoint, kTokenizerFile);
+  if (!files.Exists(path))
+    return absl::NotFoundError(absl::StrCat(
+        path, " is missing: text needs the model's SentencePiece vocabulary"));
+  ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(path));
+  if (tokenizer->vocab_size() > config.model.vocab_size()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, " has ", tokenizer->vocab_size(),
+                     " pieces, more than the model's vocab_size (",
+                     config.model.vocab_size(), ")"));
+  }
+  ASSIGN_OR_RETURN(const bool add_bos, ReadAddBos(files, checkpoint));
+  std::unique_ptr<Generator> generator(
+      new Generator(std::move(config), std::move(tokenizer), add_bos, threads));
+  RETURN_IF_ERROR(generator->LoadModelWeights(files, checkpoint));
+  return generator;
+}
+
+Generator::Generator(HuggingFaceConfig config,
+                     std::unique_ptr<Tokenizer> tokenizer, bool add_bos,
+                     int threads)
+    : config_(std::move(config)),
+      tokenizer_(std::move(tokenizer)),
+      add_bos_(add_bos),
+      mesh_(OneRank(config_.model)),
+      groups_(ProcessGroups::CreateSingle()),
+      table_(config_.model, DType::kFloat32, mesh_, /*rank=*/0),
+      kernels_(MakeKernelContext(threads)),
+      logits_(static_cast<size_t>(config_.model.vocab_size())) {}
+
+absl::Status Generator::LoadModelWeights(FileSystem& files,
+                                         const std::string& checkpoint) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<WeightsLoader> loader,
+                   WeightsLoader::Open(files, checkpoint));
+  ASSIGN_OR_RETURN(storage_, ParameterStorage::AllocateWeights(table_));
+  RETURN_IF_ERROR(LoadWeights(*loader, table_, storage_));
+  weights_ = BindWeights(config_.model, table_, storage_);
+  return absl::OkStatus();
+}
+
+// Something must stand before the first token: without <s>, the </s> that ends
+// the document before.
+std::vector<int32_t> Generator::PromptIds(const std::string& prompt) const {
+  std::vector<int32_t> ids;
+  if (add_bos_ && tokenizer_->bos_id() >= 0)
+    ids.push_back(tokenizer_->bos_id());
+  if (!prompt.empty()) tokenizer_->Encode(prompt, ids);
+  if (ids.empty()) ids.push_back(std::max(tokenizer_->eos_id(), 0));
+  return ids;
+}
+
+absl::Status Generator::PrepareModel(int64_t length) {
+  LanguageModel::Options options;
+  options.model = config_.model;
+  options.router.set_renormalize(config_.renormalize);
+  options.max_length = length;
+  ASSIGN_OR_RETURN(model_,
+                   LanguageModel::Create(options, table_, groups_, *kernels_));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<StopReason> Generator::Generate(
+    const GenerateOptions& options,
+    absl::FunctionRef<void(absl::string_view)> output) {
+  RETURN_IF_ERROR(ValidateSampling(options.sampling));
+  if (options.max_tokens < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "max-tokens is ", options.max_tokens, ", must be at least 1"));
+  }
+  std::vector<int32_t> ids = PromptIds(options.prompt);
+  const int64_t prompt_size = static_cast<int64_t>(ids.size());
+  if (prompt_size > max_positions()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the prompt is ", prompt_size,
+                     " tokens long, must be at most max_position_embeddings (",
+                     max_positions(), ")"));
+  }
+  // A token is made from all before it, which have to have positions.
+  const bool cut = options.max_tokens > max_positions() - prompt_size + 1;
+  const int64_t last =
+      cut ? max_positions() : prompt_size + options.max_tokens - 1;
+  RETURN_IF_ERROR(PrepareModel(last));
+
+  StreamDecoder decoder(*tokenizer_);
+  for (int32_t id : ids) output(decoder.Push(id));
+  StopReason reason = cut ? StopReason::kMaxPositions : StopReason::kMaxTokens;
+  while (static_cast<int64_t>(ids.size()) <= last) {
+    ASSIGN_OR_RETURN(const int32_t id, NextToken(ids, options));
+    if (id == tokenizer_->eos_id()) {
+      reason = StopReason::kEndOfText;
+      break;
+    }
+    ids.push_back(id);
+    output(decoder.Push(id));
+  }
+  output(decoder.Finish());
+  return reason;
+}
+
+absl::StatusOr<int32_t> Generator::NextToken(std::vector<int32_t>& ids,
+                                             const GenerateOptions& options) {
+  const int64_t length = static_cast<int64_t>(ids.size());
+  RETURN_IF_ERROR(model_->Logits(
+      Tensor(logits_.data(), {1, config_.model.vocab_size()}, DType::kFloat32),
+      Tensor(ids.data(), {length}, DType::kInt32), length, length - 1,
+      weights_));
+  // Ids beyond the vocabulary have no text.
+  const auto logits = absl::MakeConstSpan(logits_).first(
+      static_cast<size_t>(tokenizer_->vocab_size()));
+  if (!std::all_of(logits.begin(), logits.end(),
+                   [](float x) { return std::isfinite(x); })) {
+    return absl::OutOfRangeError(
+        absl::StrCat("the logits after ", length,
+                     " tokens are not finite: the weights hold "
+                     "NaN, infinity or too large values"));
+  }
+  const double uniform =
+      Philox(options.seed, "generate").Uniform(static_cast<uint64_t>(length));
+  return SampleToken(logits, options.sampling, uniform);
+}
+
+}  // namespace moe

@@ -1,0 +1,87 @@
+#ifndef TRAINER_GENERATOR_H_
+#define TRAINER_GENERATOR_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "comm/mesh.h"
+#include "comm/process_groups.h"
+#include "data/file_system.h"
+#include "data/tokenizer.h"
+#include "moe/kernels.h"
+#include "moe/language_model.h"
+#include "moe/weights.h"
+#include "trainer/hf_config.h"
+#include "trainer/sampler.h"
+
+namespace moe {
+
+struct GenerateOptions {
+  std::string prompt;
+  int64_t max_tokens = 128;  // made at most
+  SamplingOptions sampling;
+  uint64_t seed = 1;
+};
+
+enum class StopReason {
+  kEndOfText,    // the model said </s>
+  kMaxTokens,    // as many as were asked for
+  kMaxPositions  // the model knows no further position
+};
+
+// Text from a checkpoint's model, in one process and in float32.
+class Generator {
+ public:
+  // `checkpoint` is a directory with config.json, tokenizer.model and weights,
+  // ours or Hugging Face's. NotFound, DataLoss, FailedPrecondition: what about
+  // it is not as it must be.
+  static absl::StatusOr<std::unique_ptr<Generator>> Load(
+      FileSystem& files, const std::string& checkpoint, int threads);
+
+  // Hands the prompt and then the text that follows it to `output`, piece by
+  // piece, as soon as a piece is certain. The same options give the same text.
+  // InvalidArgument: an option, or a prompt too long for the model.
+  // OutOfRange: logits that are not finite.
+  absl::StatusOr<StopReason> Generate(
+      const GenerateOptions& options,
+      absl::FunctionRef<void(absl::string_view)> output);
+
+  int64_t max_positions() const {
+    return config_.model.max_position_embeddings();
+  }
+
+ private:
+  Generator(HuggingFaceConfig config, std::unique_ptr<Tokenizer> tokenizer,
+            bool add_bos, int threads);
+
+  absl::Status LoadModelWeights(FileSystem& files,
+                                const std::string& checkpoint);
+  std::vector<int32_t> PromptIds(const std::string& prompt) const;
+  // Makes a model for sequences of up to `length` tokens.
+  absl::Status PrepareModel(int64_t length);
+  // The token after `ids`.
+  absl::StatusOr<int32_t> NextToken(std::vector<int32_t>& ids,
+                                    const GenerateOptions& options);
+
+  const HuggingFaceConfig config_;
+  const std::unique_ptr<Tokenizer> tokenizer_;
+  const bool add_bos_;
+  const Mesh mesh_;
+  const ProcessGroups groups_;
+  const ParameterTable table_;
+  const KernelContextPtr kernels_;
+  ParameterStorage storage_;
+  ModelWeights weights_;
+  std::unique_ptr<LanguageModel> model_;
+  std::vector<float> logits_;  // of the last token, [V]
+};
+
+}  // namespace moe
+
+#endif  // TRAINER_GENERATOR_H_
