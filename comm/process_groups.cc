@@ -30,8 +30,11 @@ StatusMessage Pack(const absl::Status& status) {
   message.code = static_cast<int32_t>(status.raw_code());
   message.num_bytes = static_cast<int32_t>(
       std::min<size_t>(status.message().size(), StatusMessage::kMaxBytes));
-  std::memcpy(message.text, status.message().data(),
-              static_cast<size_t>(message.num_bytes));
+  // An OK status' message is at no address, which memcpy may not be given.
+  if (message.num_bytes > 0) {
+    std::memcpy(message.text, status.message().data(),
+                static_cast<size_t>(message.num_bytes));
+  }
   return message;
 }
 
