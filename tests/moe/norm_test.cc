@@ -31,7 +31,7 @@ std::vector<double> Plus(std::vector<double> a, double b) {
   return a;
 }
 
-// GetParam(): the dtype of y and w; x is float32.
+// GetParam(): the dtype of y; x and w are float32.
 class NormKernel : public KernelTest {};
 
 TEST_P(NormKernel, ForwardDividesByTheRootMeanSquare) {
@@ -41,7 +41,7 @@ TEST_P(NormKernel, ForwardDividesByTheRootMeanSquare) {
                       {5, 1000},
                       {1, 7}}) {
     const TestTensor x = RandomTensor({T, D}, DType::kFloat32, 1, 3);
-    const TestTensor w = RandomTensor({D}, GetParam(), 2);
+    const TestTensor w = RandomTensor({D}, DType::kFloat32, 2);
     TestTensor y({T, D}, GetParam());
     TestTensor inverse_rms({T}, DType::kFloat32);
     RmsNormForward(context(), y, inverse_rms, x, w, kEpsilon);
@@ -55,7 +55,7 @@ TEST_P(NormKernel, BackwardAddsTheDerivativeOfTheForward) {
   for (auto [T, D] :
        {std::pair<int64_t, int64_t>{1, 1}, {7, 33}, {33, 9}, {3, 64}}) {
     const TestTensor x = RandomTensor({T, D}, DType::kFloat32, 1, 3);
-    const TestTensor w = RandomTensor({D}, GetParam(), 2);
+    const TestTensor w = RandomTensor({D}, DType::kFloat32, 2);
     const TestTensor d_y = RandomTensor({T, D}, GetParam(), 3);
     TestTensor y({T, D}, GetParam());
     TestTensor inverse_rms({T}, DType::kFloat32);
@@ -79,7 +79,7 @@ TEST_P(NormKernel, BackwardAddsTheDerivativeOfTheForward) {
 }
 
 TEST_P(NormKernel, NoTokensAddNothing) {
-  const TestTensor w = RandomTensor({5}, GetParam(), 2);
+  const TestTensor w = RandomTensor({5}, DType::kFloat32, 2);
   TestTensor empty_x({0, 5}, DType::kFloat32);
   TestTensor empty_y({0, 5}, GetParam());
   TestTensor empty_r({0}, DType::kFloat32);
@@ -92,7 +92,7 @@ TEST_P(NormKernel, NoTokensAddNothing) {
 
 TEST_P(NormKernel, AZeroRowStaysFinite) {
   TestTensor x({1, 4}, DType::kFloat32);
-  const TestTensor w = RandomTensor({4}, GetParam(), 2);
+  const TestTensor w = RandomTensor({4}, DType::kFloat32, 2);
   TestTensor y({1, 4}, GetParam());
   TestTensor inverse_rms({1}, DType::kFloat32);
   RmsNormForward(context(), y, inverse_rms, x, w, kEpsilon);
@@ -102,7 +102,7 @@ TEST_P(NormKernel, AZeroRowStaysFinite) {
 
 TEST_P(NormKernel, TheWeightGradientRepeatsBitForBit) {
   const TestTensor x = RandomTensor({257, 70}, DType::kFloat32, 1);
-  const TestTensor w = RandomTensor({70}, GetParam(), 2);
+  const TestTensor w = RandomTensor({70}, DType::kFloat32, 2);
   const TestTensor d_y = RandomTensor({257, 70}, GetParam(), 3);
   TestTensor y({257, 70}, GetParam());
   TestTensor inverse_rms({257}, DType::kFloat32);
