@@ -1,0 +1,54 @@
+#include <cstdint>
+
+#include "moe/cpu/dispatch_dtype.h"
+#include "moe/cpu/kernel_context.h"
+#include "moe/cpu/vector.h"
+#include "moe/kernels.h"
+
+// Letters: T tokens, V vocabulary, D model width.
+
+namespace moe {
+
+void EmbeddingForward(KernelContext& context, Tensor x_TD, const Tensor& ids_T,
+                      const Tensor& w_VD) {
+  const int64_t D = x_TD.dim(1);
+  const int32_t* ids = ids_T.data<int32_t>();
+  float* x = x_TD.data<float>();
+  constexpr int64_t kGrain = 16;  // tokens a thread is worth waking for
+  DispatchDType(w_VD.dtype(), [&]<typename W>() {
+    const W* w = w_VD.data<W>();
+    ParallelFor(context, x_TD.dim(0), kGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        const W* row = w + ids[t] * D;
+        ForEachVector(D, [&](int64_t i, int64_t lanes) {
+          Store(x + t * D + i, Load(row + i, lanes), lanes);
+        });
+      }
+    });
+  });
+}
+
+// Tokens may share a row, so threads divide the columns: each row's additions
+// happen in the order of the tokens.
+void EmbeddingBackward(KernelContext& context, Tensor d_w_VD,
+                       const Tensor& d_x_TD, const Tensor& ids_T) {
+  const int64_t T = d_x_TD.dim(0);
+  const int64_t D = d_x_TD.dim(1);
+  const int32_t* ids = ids_T.data<int32_t>();
+  const float* d_x = d_x_TD.data<float>();
+  float* d_w = d_w_VD.data<float>();
+  constexpr int64_t kGrain = 64;  // columns
+  ParallelFor(context, D, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t t = 0; t < T; ++t) {
+      float* d_row = d_w + ids[t] * D;
+      ForEachVector(end - begin, [&](int64_t i, int64_t lanes) {
+        const int64_t column = begin + i;
+        Store(d_row + column,
+              Load(d_row + column, lanes) + Load(d_x + t * D + column, lanes),
+              lanes);
+      });
+    }
+  });
+}
+
+}  // namespace moe

@@ -1,0 +1,75 @@
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "comm/check.h"
+#include "moe/cpu/dispatch_dtype.h"
+#include "moe/cpu/kernel_context.h"
+#include "moe/cpu/vector.h"
+#include "moe/kernels.h"
+
+// Letters: T tokens, K experts per token, N rows, D elements of a row.
+
+namespace moe {
+namespace {
+
+// Rows of `row_bytes` that a thread is worth waking for.
+int64_t Grain(int64_t row_bytes) {
+  return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, row_bytes));
+}
+
+// y (+)= the sum of K rows of x, which stand at index_K.
+template <bool kAccumulate, typename Y, typename X>
+void SumRow(Y* y_D, const X* x, const int32_t* index_K, int64_t K, int64_t D) {
+  ForEachVector(D, [&](int64_t i, int64_t lanes) {
+    Float8 sum = {};
+    if constexpr (kAccumulate) sum = Load(y_D + i, lanes);
+    for (int64_t k = 0; k < K; ++k) sum += Load(x + index_K[k] * D + i, lanes);
+    Store(y_D + i, sum, lanes);
+  });
+}
+
+}  // namespace
+
+void GatherRows(KernelContext& context, Tensor y_ND, const Tensor& x_TD,
+                const Tensor& index_N) {
+  CHECK(y_ND.dtype() == x_TD.dtype());
+  if (y_ND.size() == 0) return;
+  const int64_t row_bytes = y_ND.dim(1) * SizeOf(y_ND.dtype());
+  const int32_t* index = index_N.data<int32_t>();
+  char* y = static_cast<char*>(y_ND.raw());
+  const char* x = static_cast<const char*>(x_TD.raw());
+  ParallelFor(context, y_ND.dim(0), Grain(row_bytes),
+              [&](int64_t begin, int64_t end) {
+                for (int64_t n = begin; n < end; ++n)
+                  std::memcpy(y + n * row_bytes, x + index[n] * row_bytes,
+                              static_cast<size_t>(row_bytes));
+              });
+}
+
+void SumRows(KernelContext& context, Tensor y_TD, const Tensor& x_ND,
+             const Tensor& index_TK, bool accumulate) {
+  if (y_TD.size() == 0) return;
+  const int64_t D = y_TD.dim(1);
+  const int64_t K = index_TK.dim(1);
+  const int32_t* index = index_TK.data<int32_t>();
+  const auto sum_rows = [&]<typename Y, typename X>(Y* y, const X* x) {
+    ParallelFor(context, y_TD.dim(0), Grain(K * D * SizeOf(DTypeOf<X>())),
+                [&](int64_t begin, int64_t end) {
+                  for (int64_t t = begin; t < end; ++t) {
+                    if (accumulate) {
+                      SumRow<true>(y + t * D, x, index + t * K, K, D);
+                    } else {
+                      SumRow<false>(y + t * D, x, index + t * K, K, D);
+                    }
+                  }
+                });
+  };
+  DispatchDType(y_TD.dtype(), [&]<typename Y>() {
+    DispatchDType(x_ND.dtype(), [&]<typename X>() {
+      sum_rows(y_TD.data<Y>(), x_ND.data<X>());
+    });
+  });
+}
+
+}  // namespace moe

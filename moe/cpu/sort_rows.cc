@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "moe/cpu/kernel_context.h"
 #include "moe/kernels.h"
 
 // Letters: T tokens, K experts per token, N = T K, E experts, P ranks, e
@@ -35,31 +36,43 @@ void SortChoices(KernelContext& /*context*/, Tensor choice_of_row_N,
     counts_E[expert] -= counts_E[expert - 1];
 }
 
-void TokensOfChoices(KernelContext& /*context*/, Tensor token_of_row_N,
+void TokensOfChoices(KernelContext& context, Tensor token_of_row_N,
                      const Tensor& choice_of_row_N, int64_t num_choices) {
   const int32_t* choice_of_row = choice_of_row_N.data<int32_t>();
   int32_t* token_of_row = token_of_row_N.data<int32_t>();
   const int32_t K = static_cast<int32_t>(num_choices);
-  for (int64_t n = 0; n < choice_of_row_N.size(); ++n)
-    token_of_row[n] = choice_of_row[n] / K;
+  constexpr int64_t kGrain = 8192;  // rows a thread is worth waking for
+  ParallelFor(context, choice_of_row_N.size(), kGrain,
+              [&](int64_t begin, int64_t end) {
+                for (int64_t n = begin; n < end; ++n)
+                  token_of_row[n] = choice_of_row[n] / K;
+              });
 }
 
-void OrderArrivals(KernelContext& /*context*/, Tensor arrival_of_row_R,
+void OrderArrivals(KernelContext& context, Tensor arrival_of_row_R,
                    Tensor row_of_arrival_R, absl::Span<const int64_t> counts_Pe,
                    int64_t num_local_experts) {
   int32_t* arrival_of_row = arrival_of_row_R.data<int32_t>();
   int32_t* row_of_arrival = row_of_arrival_R.data<int32_t>();
-  const size_t e = static_cast<size_t>(num_local_experts);
-  int64_t row = 0;
-  for (size_t expert = 0; expert < e; ++expert) {
-    int64_t segment_begin = 0;  // where segment i of the arrivals begins
-    for (size_t i = 0; i < counts_Pe.size(); ++i) {
-      const int64_t count = counts_Pe[i];
-      for (int64_t j = 0; i % e == expert && j < count; ++j, ++row) {
-        arrival_of_row[row] = static_cast<int32_t>(segment_begin + j);
-        row_of_arrival[segment_begin + j] = static_cast<int32_t>(row);
-      }
-      segment_begin += count;
+  const int64_t e = num_local_experts;
+  const ThreadScratch scratch =
+      context.ReserveThreadScratch(e * static_cast<int64_t>(sizeof(int64_t)));
+  if (scratch.is_null()) return;
+  // Each expert's next row: sources come in order, so they stay in order.
+  int64_t* next_row_e = scratch.Get<int64_t>(0);
+  int64_t begin = 0;
+  for (int64_t expert = 0; expert < e; ++expert) {
+    next_row_e[expert] = begin;
+    for (size_t i = static_cast<size_t>(expert); i < counts_Pe.size();
+         i += static_cast<size_t>(e))
+      begin += counts_Pe[i];
+  }
+  int64_t arrival = 0;
+  for (size_t i = 0; i < counts_Pe.size(); ++i) {
+    int64_t& row = next_row_e[static_cast<int64_t>(i) % e];
+    for (int64_t j = 0; j < counts_Pe[i]; ++j, ++row, ++arrival) {
+      arrival_of_row[row] = static_cast<int32_t>(arrival);
+      row_of_arrival[arrival] = static_cast<int32_t>(row);
     }
   }
 }

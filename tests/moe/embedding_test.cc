@@ -1,0 +1,66 @@
+#include <vector>
+
+#include "tests/moe/kernel_test_util.h"
+
+// Letters: T tokens, V vocabulary, D model width.
+
+namespace moe {
+namespace {
+
+class EmbeddingKernel : public KernelTest {};
+
+TEST_P(EmbeddingKernel, ForwardLooksUpRows) {
+  for (int64_t D : {1, 7, 33, 128}) {
+    const TestTensor w = RandomTensor({5, D}, GetParam(), 1);
+    const TestTensor ids = IndexTensor({6}, {4, 0, 0, 3, 4, 1});
+    TestTensor x({6, D}, DType::kFloat32);
+    EmbeddingForward(context(), x, ids, w);
+    for (int64_t i = 0; i < 6 * D; ++i) {
+      const auto id = static_cast<int64_t>(ids.Get(i / D));
+      EXPECT_EQ(x.Get(i), w.Get(id * D + i % D));
+    }
+  }
+}
+
+INSTANTIATE_BOTH_DTYPES(EmbeddingKernel);
+
+TEST(EmbeddingBackward, AddsEveryTokenToItsRow) {
+  const KernelContextPtr context = MakeKernelContext(2);
+  for (int64_t D : {1, 7, 33, 200}) {
+    TestTensor d_w = RandomTensor({5, D}, DType::kFloat32, 1);
+    const TestTensor d_x = RandomTensor({7, D}, DType::kFloat32, 2);
+    const TestTensor ids = IndexTensor({7}, {4, 0, 0, 3, 4, 1, 4});
+    std::vector<double> expected = d_w.Values();
+    for (int64_t i = 0; i < 7 * D; ++i) {
+      const auto id = static_cast<int64_t>(ids.Get(i / D));
+      expected[static_cast<size_t>(id * D + i % D)] += d_x.Get(i);
+    }
+    EmbeddingBackward(*context, d_w, d_x, ids);
+    ExpectRounded(d_w, expected, "d_w");
+  }
+}
+
+TEST(EmbeddingBackward, ThreadsDoNotChangeABit) {
+  constexpr int64_t kTokens = 500, kD = 150;
+  const TestTensor d_x = RandomTensor({kTokens, kD}, DType::kFloat32, 1);
+  TestTensor ids({kTokens}, DType::kInt32);
+  for (int64_t t = 0; t < kTokens; ++t)
+    ids.Set(t, static_cast<double>(t * t % 3));
+  TestTensor one({3, kD}, DType::kFloat32), four({3, kD}, DType::kFloat32);
+  EmbeddingBackward(*MakeKernelContext(1), one, d_x, ids);
+  EmbeddingBackward(*MakeKernelContext(4), four, d_x, ids);
+  EXPECT_EQ(one.Values(), four.Values());
+}
+
+TEST(EmbeddingBackward, NoTokensAddNothing) {
+  const KernelContextPtr context = MakeKernelContext(2);
+  TestTensor w({3, 2}, DType::kFloat32), none({0, 2}, DType::kFloat32);
+  const TestTensor ids = IndexTensor({0}, {});
+  w.Fill(4);
+  EmbeddingForward(*context, none, ids, w);
+  EmbeddingBackward(*context, w, none, ids);
+  EXPECT_EQ(w.Values(), std::vector<double>(6, 4.0));
+}
+
+}  // namespace
+}  // namespace moe

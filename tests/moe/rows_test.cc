@@ -1,0 +1,172 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <tuple>
+#include <vector>
+
+#include "tests/moe/kernel_test_util.h"
+
+// Letters: T tokens, K experts per token, N = T K, E experts, P ranks, e
+// experts of a rank, R rows arrived, D elements of a row.
+
+namespace moe {
+namespace {
+
+using Ints = std::vector<int64_t>;
+
+// Every token's K experts, distinct, by a fixed rule.
+TestTensor MakeChoices(int64_t T, int64_t K, int64_t E, uint64_t seed) {
+  const TestTensor logits = RandomTensor({T, E}, DType::kFloat32, seed);
+  TestTensor p({T, E}, DType::kFloat32), ids({T, K}, DType::kInt32);
+  TestTensor weights({T, K}, DType::kFloat32), lse({T}, DType::kFloat32);
+  const KernelContextPtr context = MakeKernelContext(1);
+  RouterTopK(*context, p, ids, weights, lse, logits,
+             {static_cast<int>(K), true, false});
+  return ids;
+}
+
+// Checks both orders and the counts against a stable sort.
+void CheckSorted(const TestTensor& ids, int64_t E) {
+  const KernelContextPtr context = MakeKernelContext(2);
+  const int64_t T = ids.view().dim(0), K = ids.view().dim(1), N = T * K;
+  TestTensor choice_of_row({N}, DType::kInt32);
+  TestTensor row_of_choice({T, K}, DType::kInt32);
+  TestTensor token_of_row({N}, DType::kInt32);
+  Ints counts(static_cast<size_t>(E), -1);
+  SortChoices(*context, choice_of_row, row_of_choice, absl::MakeSpan(counts),
+              ids);
+  TokensOfChoices(*context, token_of_row, choice_of_row, K);
+
+  Ints order(static_cast<size_t>(N));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return ids.Get(a) < ids.Get(b);
+  });
+  Ints expected_counts(static_cast<size_t>(E), 0);
+  for (int64_t row = 0; row < N; ++row) {
+    const int64_t choice = order[static_cast<size_t>(row)];
+    ++expected_counts[static_cast<size_t>(ids.Get(choice))];
+    EXPECT_EQ(choice_of_row.Get(row), static_cast<double>(choice));
+    EXPECT_EQ(row_of_choice.Get(choice), static_cast<double>(row));
+    EXPECT_EQ(token_of_row.Get(row), static_cast<double>(choice / K));
+  }
+  EXPECT_EQ(counts, expected_counts);
+}
+
+TEST(SortChoices, SortsByExpertAndKeepsTokensInOrder) {
+  CheckSorted(MakeChoices(1, 1, 1, 1), 1);
+  CheckSorted(MakeChoices(7, 2, 3, 2), 3);
+  CheckSorted(MakeChoices(33, 3, 8, 3), 8);
+  CheckSorted(MakeChoices(33, 2, 200, 4), 200);  // many experts without tokens
+  CheckSorted(MakeChoices(0, 2, 4, 5), 4);
+}
+
+TEST(SortChoices, OneExpertMayTakeEverything) {
+  TestTensor ids({9, 1}, DType::kInt32);
+  ids.Fill(3);
+  CheckSorted(ids, 5);
+}
+
+void CheckArrivals(const Ints& counts_Pe, int64_t e) {
+  const KernelContextPtr context = MakeKernelContext(1);
+  // Each arrival as (expert, source, where it arrived), sorted.
+  std::vector<std::tuple<int64_t, int64_t, int64_t>> rows;
+  for (size_t i = 0; i < counts_Pe.size(); ++i) {
+    const auto source = static_cast<int64_t>(i) / e;
+    const auto expert = static_cast<int64_t>(i) % e;
+    for (int64_t j = 0; j < counts_Pe[i]; ++j)
+      rows.emplace_back(expert, source, static_cast<int64_t>(rows.size()));
+  }
+  std::sort(rows.begin(), rows.end());
+  const auto R = static_cast<int64_t>(rows.size());
+  TestTensor arrival_of_row({R}, DType::kInt32);
+  TestTensor row_of_arrival({R}, DType::kInt32);
+  OrderArrivals(*context, arrival_of_row, row_of_arrival, counts_Pe, e);
+  for (int64_t row = 0; row < R; ++row) {
+    const int64_t arrival = std::get<2>(rows[static_cast<size_t>(row)]);
+    EXPECT_EQ(arrival_of_row.Get(row), static_cast<double>(arrival));
+    EXPECT_EQ(row_of_arrival.Get(arrival), static_cast<double>(row));
+  }
+}
+
+TEST(OrderArrivals, OrdersByExpertThenSource) {
+  CheckArrivals({3}, 1);
+  CheckArrivals({1, 2, 3, 4}, 2);
+  CheckArrivals({1, 2, 3, 4}, 1);
+  CheckArrivals({0, 5, 0, 2, 0, 0, 1, 0, 7, 0, 3, 0}, 3);
+  CheckArrivals({0, 0, 0, 0}, 2);
+  CheckArrivals({0, 0, 9, 0, 0, 0}, 3);
+  Ints many(64 * 5);
+  for (size_t i = 0; i < many.size(); ++i)
+    many[i] = static_cast<int64_t>(i * i % 7) - 3 > 0 ? 4 : 0;
+  CheckArrivals(many, 5);
+}
+
+TEST(GatherRows, CopiesRowsOfAnyDType) {
+  const KernelContextPtr context = MakeKernelContext(2);
+  for (DType dtype : {DType::kFloat32, DType::kBFloat16, DType::kInt32,
+                      DType::kInt64, DType::kFloat64}) {
+    for (auto [T, N, D] : {std::tuple<int64_t, int64_t, int64_t>{1, 1, 1},
+                           {7, 33, 5},
+                           {33, 7, 64},
+                           {3, 2000, 33},
+                           {5, 0, 4}}) {
+      TestTensor x({T, D}, dtype), y({N, D}, dtype), index({N}, DType::kInt32);
+      for (int64_t i = 0; i < x.size(); ++i)
+        x.Set(i, static_cast<double>(i % 251));
+      for (int64_t n = 0; n < N; ++n)
+        index.Set(n, static_cast<double>(n * 5 % T));
+      GatherRows(*context, y, x, index);
+      for (int64_t i = 0; i < N * D; ++i)
+        ASSERT_EQ(y.Get(i), x.Get(i / D * 5 % T * D + i % D));
+    }
+  }
+}
+
+class SumRowsTest : public KernelTest {};
+
+TEST_P(SumRowsTest, AddsEachTokensRows) {
+  for (auto [T, K, D] : {std::tuple<int64_t, int64_t, int64_t>{1, 1, 1},
+                         {7, 2, 33},
+                         {33, 3, 64},
+                         {300, 2, 129},
+                         {0, 2, 4}}) {
+    for (DType y_dtype : {DType::kFloat32, GetParam()}) {
+      for (bool accumulate : {false, true}) {
+        const int64_t N = T * K;
+        const TestTensor x = RandomTensor({N, D}, GetParam(), 1);
+        TestTensor y = RandomTensor({T, D}, y_dtype, 2);
+        TestTensor index({T, K}, DType::kInt32);
+        for (int64_t n = 0; n < N; ++n)
+          index.Set(n, static_cast<double>(N - 1 - n));
+        std::vector<double> expected = y.Values();
+        for (int64_t i = 0; i < T * D; ++i) {
+          double& sum = expected[static_cast<size_t>(i)];
+          if (!accumulate) sum = 0;
+          for (int64_t k = 0; k < K; ++k)
+            sum += x.Get((N - 1 - (i / D * K + k)) * D + i % D);
+        }
+        SumRows(context(), y, x, index, accumulate);
+        ExpectRounded(y, expected, accumulate ? "accumulated" : "overwritten");
+      }
+    }
+  }
+}
+
+TEST_P(SumRowsTest, AddsInTheOrderOfTheChoices) {
+  // In float32 (1e8 - 1e8) + 1 is 1, but (1e8 + 1) - 1e8 is 0.
+  TestTensor x({3, 1}, DType::kFloat32), y({1, 1}, DType::kFloat32);
+  x.Set(0, 1);
+  x.Set(1, -1e8);
+  x.Set(2, 1e8);
+  SumRows(context(), y, x, IndexTensor({1, 3}, {2, 1, 0}), false);
+  EXPECT_EQ(y.Get(0), 1);
+  SumRows(context(), y, x, IndexTensor({1, 3}, {2, 0, 1}), false);
+  EXPECT_EQ(y.Get(0), 0);
+}
+
+INSTANTIATE_BOTH_DTYPES(SumRowsTest);
+
+}  // namespace
+}  // namespace moe
