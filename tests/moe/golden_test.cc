@@ -15,7 +15,8 @@ class GoldenTest : public testing::TestWithParam<std::string> {
  protected:
   GoldenTest()
       : golden_(GetParam()),
-        network_(golden_.model(), golden_.router(), DType::kFloat32),
+        network_(golden_.model(), golden_.router(), DType::kFloat32,
+                 /*threads=*/2),
         tokens_(GoldenTokens(golden_)) {
     network_.SetWeights(golden_.Below("weight/"));
   }

@@ -60,7 +60,7 @@ class LayerTest : public testing::Test {
       EXPECT_NEAR(Get(x, i), expected[static_cast<size_t>(i)], bound) << i;
   }
 
-  KernelContextPtr kernels_ = MakeKernelContext(2);
+  KernelContextPtr kernels_ = MakeKernelContext(1);
   Arena memory_;  // of the test
   Arena saved_;
   Arena scratch_;

@@ -9,8 +9,6 @@
 namespace moe {
 namespace {
 
-constexpr int kThreads = 2;
-
 Mesh OneRank(const ModelConfig& model) {
   return Mesh::Create(1, 1, 1, model.num_local_experts()).value();
 }
@@ -22,13 +20,13 @@ Tensor ViewOfIds(std::vector<int32_t>& ids) {
 }  // namespace
 
 TestNetwork::TestNetwork(const ModelConfig& model, const RouterConfig& router,
-                         DType compute_dtype)
+                         DType compute_dtype, int threads)
     : TestNetwork(model, router, compute_dtype, OneRank(model), /*rank=*/0,
-                  ProcessGroups::CreateSingle()) {}
+                  ProcessGroups::CreateSingle(), threads) {}
 
 TestNetwork::TestNetwork(const ModelConfig& model, const RouterConfig& router,
                          DType compute_dtype, const Mesh& mesh, int rank,
-                         ProcessGroups groups)
+                         ProcessGroups groups, int threads)
     : config_(model),
       table_(model, compute_dtype, mesh, rank),
       weights_(ParameterStorage::AllocateWeights(table_).value()),
@@ -36,7 +34,7 @@ TestNetwork::TestNetwork(const ModelConfig& model, const RouterConfig& router,
       bound_weights_(BindWeights(config_, table_, weights_)),
       bound_gradients_(BindWeights(config_, table_, gradients_)),
       groups_(std::move(groups)),
-      kernels_(MakeKernelContext(kThreads)) {
+      kernels_(MakeKernelContext(threads)) {
   const LanguageModel::Options options = {.model = model,
                                           .router = router,
                                           .compute_dtype = compute_dtype,

@@ -21,10 +21,10 @@ class TestNetwork {
 
   // On one rank.
   TestNetwork(const ModelConfig& model, const RouterConfig& router,
-              DType compute_dtype);
+              DType compute_dtype, int threads = 1);
   TestNetwork(const ModelConfig& model, const RouterConfig& router,
               DType compute_dtype, const Mesh& mesh, int rank,
-              ProcessGroups groups);
+              ProcessGroups groups, int threads = 1);
 
   void SetWeights(const NamedTensors& weights);
 
