@@ -1,0 +1,36 @@
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "comm/mpi_runtime.h"
+#include "launch/leave.h"
+#include "launch/tokenize_command.h"
+#include "trainer/progress_display.h"
+
+namespace moe {
+namespace {
+
+constexpr char kProgram[] = "moe-tokenize";
+
+int Main(int argc, char** argv) {
+  absl::StatusOr<TokenizeCommand> command = ParseTokenizeCommand(argc, argv);
+  if (!command.ok()) return LeaveWithoutMpi(kProgram, command.status());
+  if (!command->text.empty()) return LeaveWithoutMpi(kProgram, command->text);
+
+  // Threads do the work: under a launcher the first process does all of it.
+  if (ReadLauncherEnvironment().rank != 0) return 0;
+  absl::StatusOr<std::string> result;
+  {
+    ProgressDisplay display(/*enabled=*/true, ErrorsGoToTerminal());
+    result = RunTokenizeCommand(
+        *command, [&](const std::string& what, int64_t done, int64_t total) {
+          display.Preparation(what, done, total);
+        });
+  }
+  return LeaveWithoutMpi(kProgram, result);
+}
+
+}  // namespace
+}  // namespace moe
+
+int main(int argc, char** argv) { return moe::Main(argc, argv); }
