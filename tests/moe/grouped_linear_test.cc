@@ -21,7 +21,7 @@ const std::vector<Offsets> kCases = {
     {0, 0, 0, 0},                    // no rows at all
     {0, 1, 8, 41},                   // odd
     {0, 0, 33, 33, 40, 40},          // empty experts at both ends and between
-    {0, 0, 0, 600, 600},             // one expert with everything
+    {0, 0, 0, 1100, 1100},           // one expert with everything
     {0, 256, 513, 514, 514, 1026}};  // around whole tiles
 
 class GroupedLinearTest : public KernelTest {

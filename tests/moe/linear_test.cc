@@ -25,9 +25,9 @@ struct Size {
 
 // Nothing, one, odd, and several tiles with something left over.
 const std::vector<Size> kSizes = {
-    {0, 7, 33},   {1, 1, 1},    {1, 33, 7},     {7, 1, 33},    {33, 7, 1},
-    {33, 33, 33}, {7, 0, 5},    {7, 33, 130},   {256, 16, 24}, {300, 7, 520},
-    {70, 530, 9}, {513, 33, 7}, {257, 1030, 17}};
+    {0, 7, 33},   {1, 1, 1},     {1, 33, 7},     {7, 1, 33},    {33, 7, 1},
+    {33, 33, 33}, {7, 0, 5},     {7, 33, 130},   {256, 16, 24}, {300, 7, 520},
+    {70, 530, 9}, {1030, 33, 7}, {257, 1030, 17}};
 
 class LinearTest : public KernelTest {
  protected:
@@ -158,7 +158,7 @@ bool SameBits(const TestTensor& a, const TestTensor& b) {
 }
 
 TEST_P(LinearTest, ProgressIsCalledBetweenTilesAndChangesNoBit) {
-  const Size size{1000, 1100, 64};
+  const Size size{1030, 1100, 64};
   const TestTensor x = X(size);
   const TestTensor w = W(size);
   const TestTensor d_y = Y(size);
@@ -178,10 +178,10 @@ TEST_P(LinearTest, ProgressIsCalledBetweenTilesAndChangesNoBit) {
       LinearWeightGradient(*each, d_w[with_progress], d_y, x);
     }
     SetProgress(*each, nullptr);
-    // 4 x 3 tiles of y, 4 of d_x, 3 of d_w; of several threads the one that
-    // called may have been late for all of them.
+    // 5 x 3 tiles of y, 5 of d_x, 3 of d_w in 2 steps; of several threads the
+    // one that called may have been late for all of them.
     if (each == single.get()) {
-      EXPECT_EQ(calls, 19);
+      EXPECT_EQ(calls, 26);
     }
     EXPECT_TRUE(SameBits(y[0], y[1]));
     EXPECT_TRUE(SameBits(d_x[0], d_x[1]));
@@ -232,9 +232,9 @@ TEST_P(LinearTest, AllocatesNothingOnceWarm) {
   for (int i = 0; i < 3; ++i) pass();
   const int64_t buffers = Buffer::num_allocated();
   const size_t heap = mallinfo2().uordblks;
-  for (int i = 0; i < 20; ++i) pass();
+  for (int i = 0; i < 50; ++i) pass();
   EXPECT_EQ(Buffer::num_allocated(), buffers);
-  EXPECT_LE(mallinfo2().uordblks, heap + 1024);  // the heap's own caches
+  EXPECT_LE(mallinfo2().uordblks, heap + 4096);  // the heap's own caches
 }
 
 INSTANTIATE_BOTH_DTYPES(LinearTest);
