@@ -2,6 +2,7 @@
 // auxiliary loss, clipping and the optimizer together.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -11,36 +12,36 @@
 namespace moe {
 namespace {
 
-// The golden batches, [steps, B, L + 1] tokens.
+// The golden batches: inputs and targets of [steps, B, L].
 class GoldenSamples : public SampleSequence {
  public:
   explicit GoldenSamples(const GoldenFile& golden)
-      : tokens_(golden.Integers("batches")),
+      : inputs_(golden.Inputs("batches")),
+        targets_(golden.Targets("batches")),
         batch_(golden.Shape("batches")[1]),
-        row_(static_cast<size_t>(golden.Shape("batches")[2])) {}
+        length_(golden.Shape("batches")[2] - 1) {}
 
-  int64_t samples_per_epoch() const override {
-    return static_cast<int64_t>(tokens_.size() / row_);
-  }
   int64_t batch() const { return batch_; }
-  int64_t length() const { return static_cast<int64_t>(row_) - 1; }
+  int64_t length() const { return length_; }
+  int64_t samples_per_epoch() const override {
+    return static_cast<int64_t>(inputs_.size()) / length_;
+  }
   int64_t SampleAt(int64_t position) const override {
     return position % samples_per_epoch();
   }
   absl::Status Read(int64_t position, absl::Span<int32_t> inputs,
                     absl::Span<int32_t> targets) const override {
-    const size_t first = static_cast<size_t>(SampleAt(position)) * row_;
-    for (size_t i = 0; i + 1 < row_; ++i) {
-      inputs[i] = tokens_[first + i];
-      targets[i] = tokens_[first + i + 1];
-    }
+    const int64_t first = SampleAt(position) * length_;
+    std::copy_n(inputs_.begin() + first, length_, inputs.begin());
+    std::copy_n(targets_.begin() + first, length_, targets.begin());
     return absl::OkStatus();
   }
 
  private:
-  std::vector<int32_t> tokens_;
+  std::vector<int32_t> inputs_;
+  std::vector<int32_t> targets_;
   int64_t batch_;
-  size_t row_;
+  int64_t length_;
 };
 
 // As in golden/make_golden.py.
