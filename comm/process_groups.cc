@@ -1,7 +1,5 @@
 #include "comm/process_groups.h"
 
-#include <algorithm>
-#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,12 +27,7 @@ StatusMessage Pack(const absl::Status& status) {
   StatusMessage message;
   message.code = static_cast<int32_t>(status.raw_code());
   message.num_bytes = static_cast<int32_t>(
-      std::min<size_t>(status.message().size(), StatusMessage::kMaxBytes));
-  // An OK status' message is at no address, which memcpy may not be given.
-  if (message.num_bytes > 0) {
-    std::memcpy(message.text, status.message().data(),
-                static_cast<size_t>(message.num_bytes));
-  }
+      status.message().copy(message.text, StatusMessage::kMaxBytes));
   return message;
 }
 
