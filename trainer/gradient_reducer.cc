@@ -17,20 +17,17 @@ GradientReducer::GradientReducer(const ParameterTable& table,
                                  const std::array<ShardMap, 3>& shards,
                                  const ParameterStorage& gradients)
     : table_(table), shards_(shards), gradients_(gradients) {
-  size_t num_buckets = 0;
   for (ArenaKind kind : kAllArenaKinds) {
     ArenaState& arena = arenas_[Index(kind)];
     arena.group = &groups[ReductionAxis(kind)];
     arena.ready_from = table.ArenaSize(kind);
     arena.next_bucket = shards[Index(kind)].num_buckets() - 1;
-    num_buckets += static_cast<size_t>(shards[Index(kind)].num_buckets());
   }
-  works_.reserve(num_buckets);
 }
 
 absl::Status GradientReducer::GradientsReady(ParameterRange range) {
   // The last call comes after the last product, and nothing has looked since.
-  early_bytes_ = 0;
+  early_bytes_ = finished_bytes_;
   for (const std::unique_ptr<Work>& work : works_)
     early_bytes_ += work->arrived_bytes();
   for (int i = range.begin; i < range.end; ++i) {
@@ -51,15 +48,29 @@ absl::Status GradientReducer::StartReadyBuckets(ArenaKind kind) {
          map.Bucket(arena.next_bucket).begin >= arena.ready_from) {
     const int bucket = arena.next_bucket--;
     if (arena.group->size() == 1) continue;
-    const ShardMap::Range all = map.Bucket(bucket);
-    const ShardMap::Range mine = map.Slice(bucket, arena.group->rank());
-    const MemoryView memory = gradients_.arena(kind).View();
-    absl::StatusOr<std::unique_ptr<Work>> work =
-        arena.group->StartReduceScatter(memory.Slice(all.begin, all.count),
-                                        memory.Slice(mine.begin, mine.count));
-    if (!work.ok()) return Annotate(work.status(), "sum of gradients");
-    works_.push_back(*std::move(work));
+    if (works_.size() == kMaxOpenBuckets) RETURN_IF_ERROR(WaitForOldest());
+    RETURN_IF_ERROR(StartBucket(kind, bucket));
   }
+  return absl::OkStatus();
+}
+
+absl::Status GradientReducer::StartBucket(ArenaKind kind, int bucket) {
+  ProcessGroup& group = *arenas_[Index(kind)].group;
+  const ShardMap& map = shards_[Index(kind)];
+  const ShardMap::Range all = map.Bucket(bucket);
+  const ShardMap::Range mine = map.Slice(bucket, group.rank());
+  const MemoryView memory = gradients_.arena(kind).View();
+  absl::StatusOr<std::unique_ptr<Work>> work = group.StartReduceScatter(
+      memory.Slice(all.begin, all.count), memory.Slice(mine.begin, mine.count));
+  if (!work.ok()) return Annotate(work.status(), "sum of gradients");
+  works_.push_back(*std::move(work));
+  return absl::OkStatus();
+}
+
+absl::Status GradientReducer::WaitForOldest() {
+  RETURN_IF_ERROR(Annotate(works_.front()->Wait(), "sum of gradients"));
+  finished_bytes_ += works_.front()->arrived_bytes();
+  works_.pop_front();
   return absl::OkStatus();
 }
 
@@ -72,9 +83,8 @@ absl::Status GradientReducer::Finish() {
     arenas_[Index(kind)].ready_from = 0;
     RETURN_IF_ERROR(StartReadyBuckets(kind));
   }
-  for (std::unique_ptr<Work>& work : works_)
-    RETURN_IF_ERROR(Annotate(work->Wait(), "sum of gradients"));
-  works_.clear();
+  while (!works_.empty()) RETURN_IF_ERROR(WaitForOldest());
+  finished_bytes_ = 0;
   for (ArenaKind kind : kAllArenaKinds) {
     arenas_[Index(kind)].ready_from = table_.ArenaSize(kind);
     arenas_[Index(kind)].next_bucket = shards_[Index(kind)].num_buckets() - 1;

@@ -3,8 +3,8 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <memory>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "comm/process_groups.h"
@@ -23,10 +23,14 @@ namespace moe {
 //   3. Progress, called between the tiles of products, moves the messages.
 //   4. Finish starts what is left and waits for all.
 //
-// All ranks of a group start the same buckets in the same order, because the
-// order comes from the parameter table alone.
+// All ranks start their buckets in the same order, because the order comes from
+// the parameter table alone. So no rank waits in a circle when, with
+// kMaxOpenBuckets under way, the oldest is waited for before the next starts:
+// contributions that wait to be added in order take memory.
 class GradientReducer : public GradientListener {
  public:
+  static constexpr int kMaxOpenBuckets = 16;
+
   GradientReducer(const ParameterTable& table, const ProcessGroups& groups,
                   const std::array<ShardMap, 3>& shards,
                   const ParameterStorage& gradients);
@@ -47,12 +51,15 @@ class GradientReducer : public GradientListener {
   };
 
   absl::Status StartReadyBuckets(ArenaKind kind);
+  absl::Status StartBucket(ArenaKind kind, int bucket);
+  absl::Status WaitForOldest();
 
   const ParameterTable& table_;
   const std::array<ShardMap, 3>& shards_;
   const ParameterStorage& gradients_;
   std::array<ArenaState, 3> arenas_;
-  std::vector<std::unique_ptr<Work>> works_;
+  std::deque<std::unique_ptr<Work>> works_;  // under way, the oldest first
+  int64_t finished_bytes_ = 0;               // that arrived for earlier ones
   int64_t early_bytes_ = 0;
 };
 

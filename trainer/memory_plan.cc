@@ -1,0 +1,117 @@
+#include "trainer/memory_plan.h"
+
+#include <algorithm>
+
+#include "comm/dtype.h"
+#include "moe/parameter_table.h"
+#include "trainer/activation_plan.h"
+#include "trainer/batch_plan.h"
+#include "trainer/gradient_reducer.h"
+
+namespace moe {
+namespace {
+
+// Resident memory of a rank that has started MPI and the libraries and made
+// nothing yet.
+constexpr int64_t kProcessBytes = int64_t{64} << 20;
+
+constexpr int64_t kFloatBytes = 4;
+
+DType ComputeDType(const TrainConfig& config) {
+  return config.run().compute_dtype() == RunConfig::BFLOAT16 ? DType::kBFloat16
+                                                             : DType::kFloat32;
+}
+
+// Every rank's arenas are of the same sizes.
+ParameterTable AnyRanksTable(const TrainConfig& config, const Mesh& mesh) {
+  return ParameterTable(config.model(), ComputeDType(config), mesh, /*rank=*/0);
+}
+
+BatchPlan PlanBatch(const TrainConfig& config, const Mesh& mesh) {
+  return BatchPlan(config.batch().global_size(), config.batch().micro_size(),
+                   mesh.data());
+}
+
+// Sequences of the fullest rank: BatchPlan deals the odd ones to the last.
+BatchPlan::Range MostSequences(const BatchPlan& plan, const Mesh& mesh) {
+  return plan.OfMicroStep(mesh.data() - 1, 0);
+}
+
+// What of n equal parts, one for each of n ranks, goes to the others.
+int64_t ToOthers(int64_t bytes, int ranks) {
+  return bytes / ranks * (ranks - 1);
+}
+
+}  // namespace
+
+int64_t RankMemory::Total() const {
+  return weights + gradients + optimizer + activations + scratch + exchange +
+         process;
+}
+
+RankMemory PlanMemory(const TrainConfig& config, const Mesh& mesh) {
+  RankMemory memory{.process = kProcessBytes};
+  const ParameterTable table = AnyRanksTable(config, mesh);
+  for (ArenaKind kind : kAllArenaKinds) {
+    const int64_t size = table.ArenaSize(kind);
+    const int64_t shard = size / mesh.Size(ReductionAxis(kind));
+    const bool has_masters = table.ArenaDType(kind) != DType::kFloat32;
+    memory.weights += size * SizeOf(table.ArenaDType(kind));
+    memory.gradients += size * kFloatBytes;
+    memory.optimizer += shard * kFloatBytes * (has_masters ? 3 : 2);
+    memory.exchange += (size - shard) * kFloatBytes;
+  }
+  // Contributions wait to be added in order; some buckets are under way.
+  memory.exchange = std::min(
+      memory.exchange, GradientReducer::kMaxOpenBuckets *
+                           config.parallel().bucket_elements() * kFloatBytes);
+  const int64_t sequences = MostSequences(PlanBatch(config, mesh), mesh).count;
+  ActivationShape shape{.model = config.model(),
+                        .compute_dtype = ComputeDType(config),
+                        .sequences = sequences,
+                        .length = config.batch().sequence_length(),
+                        .expert_ranks = mesh.expert(),
+                        .received_rows = sequences *
+                                         config.batch().sequence_length() *
+                                         config.model().num_experts_per_tok()};
+  const ActivationBytes even = PlanActivations(shape);
+  memory.activations = even.saved;
+  memory.scratch = even.scratch;
+  if (mesh.expert() == 1) return memory;  // All rows are here already.
+  shape.received_rows *= 2;
+  const ActivationBytes twice = PlanActivations(shape);
+  memory.double_load = twice.saved + twice.scratch - even.saved - even.scratch;
+  return memory;
+}
+
+RankTraffic PlanTraffic(const TrainConfig& config, const Mesh& mesh) {
+  RankTraffic traffic;
+  const ParameterTable table = AnyRanksTable(config, mesh);
+  for (ArenaKind kind : kAllArenaKinds) {
+    const int ranks = mesh.Size(ReductionAxis(kind));
+    const int64_t size = table.ArenaSize(kind);
+    const int64_t down = ToOthers(size * kFloatBytes, ranks);
+    const int64_t up = ToOthers(size * SizeOf(table.ArenaDType(kind)), ranks);
+    const bool is_expert = kind == ArenaKind::kExpert;
+    (is_expert ? traffic.expert_gradients : traffic.replicated_gradients) +=
+        down;
+    (is_expert ? traffic.expert_weights : traffic.replicated_weights) += up;
+  }
+  const BatchPlan plan = PlanBatch(config, mesh);
+  const ModelConfig& model = config.model();
+  const int64_t rows = plan.OfRank(mesh.data() - 1).count *
+                       config.batch().sequence_length() *
+                       model.num_experts_per_tok();
+  // A row goes out and comes back, and so does its gradient; its routing
+  // weight goes out and that one's gradient comes back.
+  const int64_t row_bytes =
+      4 * model.hidden_size() * SizeOf(ComputeDType(config)) + 2 * kFloatBytes;
+  const int64_t count_bytes = plan.num_micro_steps() *
+                              model.num_local_experts() * SizeOf(DType::kInt64);
+  traffic.dispatch =
+      model.num_hidden_layers() * (ToOthers(rows * row_bytes, mesh.expert()) +
+                                   ToOthers(count_bytes, mesh.expert()));
+  return traffic;
+}
+
+}  // namespace moe
