@@ -64,7 +64,10 @@ absl::Status ClaimRunDirectory(FileSystem& files, const RunDirectory& run,
   absl::Status status;
   if (world.rank() == 0) status = Make(files, run, config, token_path, token);
   RETURN_IF_ERROR(AgreeOnStatus(status, world));
-  return AgreeOnStatus(CheckShared(files, run, token_path, token), world);
+  RETURN_IF_ERROR(
+      AgreeOnStatus(CheckShared(files, run, token_path, token), world));
+  if (world.rank() == 0) status = files.Remove(token_path);
+  return AgreeOnStatus(status, world);
 }
 
 }  // namespace moe

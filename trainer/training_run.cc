@@ -12,6 +12,7 @@
 #include "trainer/machine.h"
 #include "trainer/rank_zero_work.h"
 #include "trainer/stop_signal.h"
+#include "trainer/units.h"
 #include "trainer/weights_saver.h"
 
 namespace moe {
@@ -118,16 +119,18 @@ absl::Status TrainingRun::MeasurePeak() {
 
 void TrainingRun::SayWhatIsTrained() {
   const ParameterCounts counts = CountParameters(config_.model());
+  const RouterConfig& router = config_.router();
+  display_.Say(absl::StrCat("training ", WithCommas(counts.total),
+                            " parameters (", WithCommas(counts.active),
+                            " active for a token) on ", mesh_->ToString()));
   display_.Say(absl::StrFormat(
-      "training %d parameters (%d active per token) on %s, %d steps of %d "
-      "tokens; auxiliary loss %s per %s, %.3g at balance",
-      counts.total, counts.active, mesh_->ToString(), num_steps_,
-      int64_t{config_.batch().global_size()} *
-          config_.batch().sequence_length(),
-      RouterConfig::AuxLossSemantics_Name(
-          config_.router().aux_loss_semantics()),
-      RouterConfig::AuxLossScope_Name(config_.router().aux_loss_scope()),
-      AuxLossAtBalance(config_.model(), config_.router())));
+      "%s steps of %s tokens; auxiliary loss %s over a %s, %.3g at balance",
+      WithCommas(num_steps_),
+      WithCommas(int64_t{config_.batch().global_size()} *
+                 config_.batch().sequence_length()),
+      RouterConfig::AuxLossSemantics_Name(router.aux_loss_semantics()),
+      RouterConfig::AuxLossScope_Name(router.aux_loss_scope()),
+      AuxLossAtBalance(config_.model(), router)));
 }
 
 absl::Status TrainingRun::Train() {
@@ -195,10 +198,10 @@ absl::StatusOr<StepCost> TrainingRun::Cost(const StepReport& report,
   const double tokens =
       static_cast<double>(report.tokens) / static_cast<double>(report.step);
   cost.tokens_per_second = tokens / cost.step_seconds;
-  cost.mfu = cost.tokens_per_second *
-             ModelFlopsPerToken(config_.model(),
-                                config_.batch().sequence_length()) /
-             peak_flops_;
+  cost.mfu =
+      cost.tokens_per_second *
+      ModelFlopsPerToken(config_.model(), config_.batch().sequence_length()) /
+      peak_flops_;
   return cost;
 }
 
@@ -224,24 +227,23 @@ absl::StatusOr<std::string> TrainingRun::SaveStepWeights(
                       .table = trainer_->table(),
                       .mesh = *mesh_,
                       .world = groups_->world()});
-  return saver.Save(
-      parent, trainer_->step(),
-      ModelFiles(config_.model(), config_.router(),
-                 config_.batch().sequence_length(), corpus_->tokenizer(),
-                 config_.data().add_bos()),
-      trainer_->optimizer());
+  return saver.Save(parent, trainer_->step(),
+                    ModelFiles(config_.model(), config_.router(),
+                               config_.batch().sequence_length(),
+                               corpus_->tokenizer(), config_.data().add_bos()),
+                    trainer_->optimizer());
 }
 
 absl::Status TrainingRun::SaveAfterFailure(const absl::Status& failure) {
   ProcessGroup& world = groups_->world();
   absl::Status status;
   if (world.rank() == 0) {
-    status = SaveFailure(files_, directory_.failure(), failure,
-                         corpus_->train(),
-                         {.first_step = trainer_->step(),
-                          .num_steps = 1,
-                          .global_size = config_.batch().global_size(),
-                          .length = config_.batch().sequence_length()});
+    status =
+        SaveFailure(files_, directory_.failure(), failure, corpus_->train(),
+                    {.first_step = trainer_->step(),
+                     .num_steps = 1,
+                     .global_size = config_.batch().global_size(),
+                     .length = config_.batch().sequence_length()});
   }
   status = AgreeOnStatus(status, world);
   if (status.ok()) status = SaveStepWeights(directory_.failure()).status();
