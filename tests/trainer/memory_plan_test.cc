@@ -1,0 +1,82 @@
+#include "trainer/memory_plan.h"
+
+#include <gtest/gtest.h>
+
+#include "comm/buffer.h"
+#include "tests/mpi_test.h"
+#include "tests/trainer/trainer_fixture.h"
+#include "trainer/config_resolve.h"
+#include "trainer/layout.h"
+
+namespace moe {
+namespace {
+
+// 16 sequences, spread evenly over the ranks and their tokens evenly over the
+// experts: what the plans assume.
+TrainConfig EvenConfig(RunConfig::ComputeDType dtype) {
+  TrainConfig config = SmallConfig();
+  ModelConfig& model = *config.mutable_model();
+  model.set_vocab_size(500);
+  model.set_hidden_size(96);
+  model.set_intermediate_size(160);
+  config.mutable_router()->set_force_balance(true);
+  config.mutable_run()->set_compute_dtype(dtype);
+  config.mutable_batch()->set_global_size(16);
+  config.mutable_batch()->set_sequence_length(64);
+  return *ResolveConfig(config, TestRuntime().world(), /*cores_per_rank=*/1);
+}
+
+class MemoryPlanTest
+    : public ::testing::TestWithParam<RunConfig::ComputeDType> {};
+
+TEST_P(MemoryPlanTest, ActivationsAreTheArenasToTheByte) {
+  const TrainConfig config = EvenConfig(GetParam());
+  TestTrainer trainer(config, /*alone=*/false);
+  EXPECT_TRUE(trainer->TrainStep().ok());
+  const RankMemory plan =
+      PlanMemory(config, *MakeMesh(config, TestRuntime().world()));
+  EXPECT_EQ(plan.activations, trainer->model().saved_arena().capacity_bytes());
+  EXPECT_EQ(plan.scratch, trainer->model().scratch_arena().capacity_bytes());
+}
+
+TEST_P(MemoryPlanTest, EveryBufferOfARankIsForeseen) {
+  const TrainConfig config = EvenConfig(GetParam());
+  const int64_t before = Buffer::live_bytes();
+  TestTrainer trainer(config, /*alone=*/false);
+  for (int step = 0; step < 3; ++step) EXPECT_TRUE(trainer->TrainStep().ok());
+  const double live = static_cast<double>(Buffer::live_bytes() - before);
+  const RankMemory plan =
+      PlanMemory(config, *MakeMesh(config, TestRuntime().world()));
+  const double planned = static_cast<double>(plan.Total() - plan.process);
+  EXPECT_LT(live, 1.2 * planned);
+  EXPECT_LT(planned, 1.2 * live);
+}
+
+TEST_P(MemoryPlanTest, TrafficIsWhatTheGroupsCount) {
+  const TrainConfig config = EvenConfig(GetParam());
+  TestTrainer trainer(config, /*alone=*/false);
+  const ProcessGroups& groups = trainer.groups();
+  auto sent = [&groups](Axis axis) {
+    return groups[axis].traffic().sent_bytes;
+  };
+  const int64_t expert = sent(Axis::kExpert);
+  const int64_t replica = sent(Axis::kExpertReplica);
+  const int64_t world = sent(Axis::kWorld);
+  EXPECT_TRUE(trainer->TrainStep().ok());
+  const RankTraffic plan =
+      PlanTraffic(config, *MakeMesh(config, TestRuntime().world()));
+  EXPECT_EQ(sent(Axis::kExpert) - expert, plan.dispatch);
+  EXPECT_EQ(sent(Axis::kExpertReplica) - replica,
+            plan.expert_gradients + plan.expert_weights);
+  // Besides, the world agrees on losses, norm and status.
+  const int64_t planned = plan.replicated_gradients + plan.replicated_weights;
+  EXPECT_GE(sent(Axis::kWorld) - world, planned);
+  EXPECT_LE(sent(Axis::kWorld) - world, planned + planned / 100 + 1000000);
+}
+
+INSTANTIATE_TEST_SUITE_P(DTypes, MemoryPlanTest,
+                         ::testing::Values(RunConfig::FLOAT32,
+                                           RunConfig::BFLOAT16));
+
+}  // namespace
+}  // namespace moe

@@ -1,0 +1,226 @@
+#include "trainer/activation_plan.h"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "moe/loss_head.h"
+#include "moe/model_config.h"
+
+namespace moe {
+namespace {
+
+// Arena (moe/arena.cc) without memory.
+class ArenaModel {
+ public:
+  void Allocate(int64_t elements, DType dtype) {
+    const int64_t bytes = RoundUp(elements * SizeOf(dtype));
+    while (top_.chunk < chunks_.size() &&
+           top_.offset + bytes > chunks_[top_.chunk]) {
+      ++top_.chunk;
+      top_.offset = 0;
+    }
+    if (top_.chunk == chunks_.size()) {
+      chunks_.push_back(
+          RoundUp(std::max({bytes, kMinimumChunkBytes, capacity() / 8})));
+    }
+    top_.offset += bytes;
+  }
+
+  struct Mark {
+    size_t chunk = 0;
+    int64_t offset = 0;
+  };
+  Mark mark() const { return top_; }
+  void Release(Mark mark) { top_ = mark; }
+  int64_t capacity() const {
+    return std::accumulate(chunks_.begin(), chunks_.end(), int64_t{0});
+  }
+
+ private:
+  static constexpr int64_t kMinimumChunkBytes = int64_t{1} << 20;
+
+  static int64_t RoundUp(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+  std::vector<int64_t> chunks_;
+  Mark top_;
+};
+
+class ScopeModel {
+ public:
+  explicit ScopeModel(ArenaModel& arena) : arena_(arena), mark_(arena.mark()) {}
+  ~ScopeModel() { arena_.Release(mark_); }
+  ScopeModel(const ScopeModel&) = delete;
+  ScopeModel& operator=(const ScopeModel&) = delete;
+
+ private:
+  ArenaModel& arena_;
+  ArenaModel::Mark mark_;
+};
+
+constexpr DType kF32 = DType::kFloat32;
+constexpr DType kIndex = DType::kInt32;
+
+// One function for each of the network's that allocates.
+class Walk {
+ public:
+  explicit Walk(const ActivationShape& shape)
+      : B(shape.sequences),
+        T(shape.sequences * shape.length),
+        D(shape.model.hidden_size()),
+        V(shape.model.vocab_size()),
+        H(shape.model.num_attention_heads()),
+        A(H * HeadDim(shape.model)),
+        C(A + 2 * shape.model.num_key_value_heads() * HeadDim(shape.model)),
+        E(shape.model.num_local_experts()),
+        K(shape.model.num_experts_per_tok()),
+        N(T * K),
+        R(shape.received_rows),
+        F(shape.model.intermediate_size()),
+        layers_(shape.model.num_hidden_layers()),
+        exchanges_(shape.expert_ranks > 1),
+        reorders_(exchanges_ && E > shape.expert_ranks),
+        compute_(shape.compute_dtype) {}
+
+  ActivationBytes Run() {
+    saved_.Allocate(T * D, kF32);  // the embedded tokens
+    for (int i = 0; i < layers_; ++i) BlockForward();
+    for (int i = 0; i < layers_; ++i) saved_.Allocate(B * E, kF32);  // balance
+    Norm();
+    saved_.Allocate(T * D, compute_);  // gradient of the final norm's output
+    LossHead();
+    ScopeModel scope(scratch_);
+    scratch_.Allocate(T * D, kF32);  // gradient of the residual stream
+    BackwardExperts();
+    BackwardAttention();
+    return {.saved = saved_.capacity(), .scratch = scratch_.capacity()};
+  }
+
+ private:
+  void Norm() {
+    saved_.Allocate(T * D, compute_);
+    saved_.Allocate(T, kF32);
+  }
+
+  void BlockForward() {
+    ScopeModel scope(scratch_);
+    Norm();
+    saved_.Allocate(T * D, kF32);  // the residual stream's middle
+    saved_.Allocate(T * C, compute_);
+    saved_.Allocate(T * A, compute_);
+    saved_.Allocate(H * T, kF32);
+    Norm();
+    RouterForward();
+    MakePlan();
+    Dispatch();
+    saved_.Allocate(R * 2 * F, compute_);
+    saved_.Allocate(R * F, compute_);
+    scratch_.Allocate(R * D, compute_);  // the experts' outputs
+    saved_.Allocate(T * D, kF32);        // the residual stream going out
+    ScopeModel combine(scratch_);
+    FromExperts(D, compute_);
+  }
+
+  void RouterForward() {
+    ScopeModel scope(scratch_);
+    saved_.Allocate(T * E, kF32);
+    saved_.Allocate(T * K, kIndex);
+    saved_.Allocate(T * K, kF32);
+    saved_.Allocate(T, kF32);
+    saved_.Allocate(B * E, kF32);
+    saved_.Allocate(B * E, kF32);
+    scratch_.Allocate(T * E, kF32);
+    CopyUnless(kF32, kF32);
+  }
+
+  void MakePlan() {
+    for (int i = 0; i < 3; ++i) saved_.Allocate(N, kIndex);
+    for (int i = 0; i < (reorders_ ? 2 : 0); ++i) saved_.Allocate(R, kIndex);
+  }
+
+  void Dispatch() {
+    ScopeModel scope(scratch_);
+    ArenaModel& arena = exchanges_ ? scratch_ : saved_;
+    arena.Allocate(N * D, compute_);
+    arena.Allocate(N, kF32);
+    ToExperts(saved_, D, compute_);
+    ToExperts(saved_, 1, kF32);
+  }
+
+  void ToExperts(ArenaModel& arena, int64_t width, DType dtype) {
+    if (!exchanges_) return;
+    arena.Allocate(R * width, dtype);
+    ScopeModel scope(scratch_);
+    if (reorders_) scratch_.Allocate(R * width, dtype);
+  }
+
+  void FromExperts(int64_t width, DType dtype) {
+    if (!exchanges_) return;
+    scratch_.Allocate(N * width, dtype);
+    ScopeModel scope(scratch_);
+    if (reorders_) scratch_.Allocate(R * width, dtype);
+  }
+
+  // [T, D] in `dtype`, which exists already if the compute dtype is `free`.
+  void CopyUnless(DType free, DType dtype) {
+    if (compute_ != free) scratch_.Allocate(T * D, dtype);
+  }
+
+  void LossHead() {
+    ScopeModel scope(scratch_);
+    const int64_t chunk = std::min(T, LossChunkRows(V));
+    scratch_.Allocate(chunk * V, kF32);
+    if (compute_ != kF32) scratch_.Allocate(chunk * V, compute_);
+  }
+
+  void BackwardExperts() {
+    ScopeModel scope(scratch_);
+    CopyUnless(kF32, compute_);
+    scratch_.Allocate(N * D, compute_);
+    ToExperts(scratch_, D, compute_);
+    scratch_.Allocate(R * D, compute_);
+    scratch_.Allocate(R, kF32);
+    {
+      ScopeModel experts(scratch_);
+      scratch_.Allocate(R * F, compute_);
+    }
+    scratch_.Allocate(T * D, kF32);
+    scratch_.Allocate(T * K, kF32);
+    {
+      ScopeModel dispatch(scratch_);
+      FromExperts(D, compute_);
+      FromExperts(1, kF32);
+    }
+    {
+      ScopeModel router(scratch_);
+      scratch_.Allocate(T * E, kF32);
+      CopyUnless(kF32, kF32);
+    }
+    CopyUnless(kF32, compute_);
+  }
+
+  void BackwardAttention() {
+    ScopeModel scope(scratch_);
+    CopyUnless(kF32, compute_);
+    scratch_.Allocate(T * D, compute_);
+    scratch_.Allocate(T * A, compute_);
+    scratch_.Allocate(T * C, compute_);
+  }
+
+  // As in moe/kernels.h.
+  const int64_t B, T, D, V, H, A, C, E, K, N, R, F;
+  const int layers_;
+  const bool exchanges_;  // rows go to other ranks
+  const bool reorders_;   // and arrive in another order than the experts'
+  const DType compute_;
+  ArenaModel saved_;
+  ArenaModel scratch_;
+};
+
+}  // namespace
+
+ActivationBytes PlanActivations(const ActivationShape& shape) {
+  return Walk(shape).Run();
+}
+
+}  // namespace moe

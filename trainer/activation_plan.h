@@ -1,0 +1,35 @@
+#ifndef TRAINER_ACTIVATION_PLAN_H_
+#define TRAINER_ACTIVATION_PLAN_H_
+
+#include <cstdint>
+
+#include "comm/dtype.h"
+#include "moe/model_config.pb.h"
+
+namespace moe {
+
+// The tensors of one rank's forward and backward of one micro-batch, counted
+// without being made: what moe/language_model.cc and below it ask of their two
+// arenas, in the same order. Tests hold it to the arenas' own counts, byte for
+// byte.
+struct ActivationShape {
+  ModelConfig model;
+  DType compute_dtype = DType::kFloat32;
+  int64_t sequences = 0;     // B
+  int64_t length = 0;        // L
+  int64_t expert_ranks = 1;  // P
+  // R: rows arriving at this rank's experts in each layer; B L K when tokens
+  // are spread evenly.
+  int64_t received_rows = 0;
+};
+
+struct ActivationBytes {
+  int64_t saved = 0;    // Arena::capacity_bytes of what backward needs
+  int64_t scratch = 0;  // and of what lives for one call
+};
+
+ActivationBytes PlanActivations(const ActivationShape& shape);
+
+}  // namespace moe
+
+#endif  // TRAINER_ACTIVATION_PLAN_H_
