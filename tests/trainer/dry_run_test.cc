@@ -1,0 +1,96 @@
+#include "trainer/dry_run.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "launch/presets.h"
+#include "trainer/config_override.h"
+#include "trainer/config_text.h"
+
+namespace moe {
+namespace {
+
+using ::testing::HasSubstr;
+
+absl::StatusOr<DryRun> Plan(absl::string_view preset, int world,
+                            const std::vector<std::string>& overrides = {}) {
+  TrainConfig config =
+      *ParseConfig(FindPreset(preset)->text, std::string(preset));
+  EXPECT_TRUE(ApplyOverrides(config, overrides).ok());
+  return MakeDryRun(config, world);
+}
+
+TEST(DryRun, MixtralHasItsPublishedSize) {
+  const auto run = Plan("mixtral-8x7b", 64);
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->parameters.total, 46702792704);
+  EXPECT_EQ(run->parameters.active, 12879925248);
+  const std::string text = DryRunText(*run);
+  EXPECT_THAT(text, HasSubstr("46,702,792,704"));
+  EXPECT_THAT(text, HasSubstr("12,879,925,248"));
+  EXPECT_THAT(text, HasSubstr("64 ranks: data 64, tensor 1, expert 8, expert "
+                              "replica 8"));
+}
+
+// 16 bytes a parameter all over the world: bfloat16 weights 2, gradients 4,
+// and once in each reduction group masters and moments 12.
+TEST(DryRun, StateOfMixtralIsSpreadOverTheWorld) {
+  constexpr double kExperts = 45097156608;
+  constexpr double kOthers = 46702792704 - kExperts;
+  for (int world : {8, 64, 1024}) {
+    const auto run = Plan("mixtral-8x7b", world);
+    ASSERT_TRUE(run.ok());
+    const double owned = 46702792704.0 / world;  // of this rank
+    EXPECT_NEAR(static_cast<double>(run->memory.weights),
+                2 * (kExperts / 8 + kOthers), 4e7);
+    EXPECT_NEAR(static_cast<double>(run->memory.gradients),
+                4 * (kExperts / 8 + kOthers), 2e5);
+    EXPECT_NEAR(static_cast<double>(run->memory.optimizer), 12 * owned, 3e7);
+  }
+}
+
+TEST(DryRun, StepIsSharedByTheRanks) {
+  const auto run = Plan("quickstart", 5);
+  ASSERT_TRUE(run.ok());
+  EXPECT_EQ(run->tokens_per_step, 32 * 128);
+  EXPECT_EQ(run->sequences_per_rank, 7);
+  EXPECT_EQ(run->micro_steps, 1);
+  EXPECT_EQ(Plan("quickstart", 5, {"batch.micro_size=2"})->micro_steps, 4);
+}
+
+// By hand, 4 ranks, expert groups of 2: a row of 128 floats goes out and comes
+// back and so does its gradient, half of the rows to the other rank.
+TEST(DryRun, TrafficIsWhatTheGroupsExchange) {
+  const auto run = Plan("quickstart", 4, {"parallel.expert=2"});
+  ASSERT_TRUE(run.ok());
+  const int64_t layers = 4;
+  const int64_t rows = 8 * 128 * 2;  // sequences x tokens x experts a token
+  const int64_t counts = 8 * 8;
+  EXPECT_EQ(run->traffic.dispatch,
+            layers * (rows / 2 * (4 * 128 * 4 + 2 * 4) + counts / 2));
+  const int64_t expert_parameters = layers * 4 * 3 * 128 * 192;  // of 4 experts
+  EXPECT_EQ(run->traffic.expert_gradients, expert_parameters / 2 * 4);
+  EXPECT_EQ(run->traffic.expert_weights, expert_parameters / 2 * 4);
+  const int64_t others = run->parameters.total - 2 * expert_parameters;
+  EXPECT_EQ(run->traffic.replicated_gradients, others / 4 * 3 * 4);
+}
+
+TEST(DryRun, ALoneRankSendsNothing) {
+  const auto run = Plan("quickstart", 1);
+  ASSERT_TRUE(run.ok());
+  EXPECT_EQ(run->traffic.dispatch, 0);
+  EXPECT_EQ(run->traffic.expert_gradients, 0);
+  EXPECT_EQ(run->traffic.replicated_weights, 0);
+  EXPECT_EQ(run->memory.exchange, 0);
+}
+
+TEST(DryRun, AnImpossibleLayoutIsAnError) {
+  const auto run = Plan("e8", 10, {"parallel.expert=4"});
+  EXPECT_EQ(run.status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace moe

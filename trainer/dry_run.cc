@@ -1,0 +1,138 @@
+#include "trainer/dry_run.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "comm/status_macros.h"
+#include "trainer/batch_plan.h"
+#include "trainer/config_check.h"
+#include "trainer/config_resolve.h"
+#include "trainer/layout.h"
+#include "trainer/units.h"
+
+namespace moe {
+namespace {
+
+// One line of the text: what, how much, and a remark.
+std::string Line(absl::string_view what, absl::string_view value,
+                 absl::string_view remark = "") {
+  std::string line = absl::StrFormat("  %-26s %18s", what, value);
+  if (!remark.empty()) absl::StrAppend(&line, "  ", remark);
+  return line + "\n";
+}
+
+// "1 rank", "2 ranks".
+std::string Many(int64_t number, absl::string_view noun) {
+  return absl::StrCat(number, " ", noun, number == 1 ? "" : "s");
+}
+
+std::string ModelText(const DryRun& run) {
+  const ModelConfig& model = run.config.model();
+  const RouterConfig& router = run.config.router();
+  return absl::StrCat(
+      "Model\n", Line("parameters", WithCommas(run.parameters.total)),
+      Line("active for a token", WithCommas(run.parameters.active)),
+      Line("layers", WithCommas(model.num_hidden_layers())),
+      Line("experts", WithCommas(model.num_local_experts()),
+           absl::StrCat("in each layer, ", model.num_experts_per_tok(),
+                        " for each token")),
+      Line("auxiliary loss",
+           absl::StrFormat("%g", AuxLossAtBalance(model, router)),
+           absl::StrFormat(
+               "at perfect balance (%s over a %s), weighs %g",
+               RouterConfig::AuxLossSemantics_Name(router.aux_loss_semantics()),
+               RouterConfig::AuxLossScope_Name(router.aux_loss_scope()),
+               router.aux_loss_coefficient())));
+}
+
+std::string StepText(const DryRun& run) {
+  const BatchConfig& batch = run.config.batch();
+  return absl::StrCat(
+      "Step\n",
+      Line("steps", WithCommas(run.config.schedule().steps()),
+           absl::StrCat(
+               WithCommas(run.config.schedule().steps() * run.tokens_per_step),
+               " tokens")),
+      Line("tokens a step", WithCommas(run.tokens_per_step),
+           absl::StrCat(batch.global_size(), " sequences of ",
+                        batch.sequence_length())),
+      Line("sequences a rank", WithCommas(run.sequences_per_rank),
+           absl::StrCat(
+               "at most, in ", Many(run.micro_steps, "micro-step"), " of ",
+               std::min<int64_t>(batch.micro_size(), run.sequences_per_rank))),
+      Line("work a token", FormatDecimal(run.flops_per_token) + "FLOP",
+           "forward and backward"),
+      Line("work a step",
+           FormatDecimal(run.flops_per_token *
+                         static_cast<double>(run.tokens_per_step)) +
+               "FLOP",
+           "all ranks together"));
+}
+
+std::string MemoryText(const RankMemory& memory, bool has_masters) {
+  return absl::StrCat(
+      "Memory of a rank\n", Line("weights", FormatBytes(memory.weights)),
+      Line("gradients", FormatBytes(memory.gradients), "float32"),
+      Line("optimizer", FormatBytes(memory.optimizer),
+           has_masters ? "master weights and two moments of its shard"
+                       : "two moments of its shard"),
+      Line("activations", FormatBytes(memory.activations),
+           "at even expert load"),
+      Line("scratch", FormatBytes(memory.scratch)),
+      Line("messages", FormatBytes(memory.exchange)),
+      Line("program", FormatBytes(memory.process), "with its libraries"),
+      Line("total", FormatBytes(memory.Total())),
+      Line("more at double load", FormatBytes(memory.double_load),
+           "if its experts get twice an even share"));
+}
+
+std::string TrafficText(const DryRun& run) {
+  const RankTraffic& traffic = run.traffic;
+  auto among = [&run](Axis axis) {
+    return absl::StrCat("to ", Many(run.mesh.Size(axis) - 1, "other rank"));
+  };
+  return absl::StrCat(
+      "Sent by a rank in a step\n",
+      Line("token rows", FormatBytes(traffic.dispatch), among(Axis::kExpert)),
+      Line("expert gradients", FormatBytes(traffic.expert_gradients),
+           among(Axis::kExpertReplica)),
+      Line("expert weights", FormatBytes(traffic.expert_weights),
+           among(Axis::kExpertReplica)),
+      Line("other gradients", FormatBytes(traffic.replicated_gradients),
+           among(Axis::kWorld)),
+      Line("other weights", FormatBytes(traffic.replicated_weights),
+           among(Axis::kWorld)));
+}
+
+}  // namespace
+
+absl::StatusOr<DryRun> MakeDryRun(const TrainConfig& config, int world) {
+  RETURN_IF_ERROR(ValidateConfig(config, world));
+  ASSIGN_OR_RETURN(const Mesh mesh, MakeMesh(config, world));
+  ASSIGN_OR_RETURN(const TrainConfig resolved,
+                   ResolveConfig(config, world, /*cores_per_rank=*/1));
+  const BatchConfig& batch = resolved.batch();
+  const BatchPlan plan(batch.global_size(), batch.micro_size(), mesh.data());
+  return DryRun{
+      .config = resolved,
+      .mesh = mesh,
+      .parameters = CountParameters(resolved.model()),
+      .tokens_per_step = int64_t{batch.global_size()} * batch.sequence_length(),
+      .sequences_per_rank = plan.OfRank(mesh.data() - 1).count,
+      .micro_steps = plan.num_micro_steps(),
+      .memory = PlanMemory(resolved, mesh),
+      .traffic = PlanTraffic(resolved, mesh),
+      .flops_per_token =
+          ModelFlopsPerToken(resolved.model(), batch.sequence_length())};
+}
+
+std::string DryRunText(const DryRun& run) {
+  const bool has_masters =
+      run.config.run().compute_dtype() == RunConfig::BFLOAT16;
+  return absl::StrCat(ModelText(run), "Layout\n  ", run.mesh.ToString(), "\n",
+                      StepText(run), MemoryText(run.memory, has_masters),
+                      TrafficText(run));
+}
+
+}  // namespace moe

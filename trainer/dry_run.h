@@ -1,0 +1,36 @@
+#ifndef TRAINER_DRY_RUN_H_
+#define TRAINER_DRY_RUN_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "comm/mesh.h"
+#include "moe/model_config.h"
+#include "trainer/memory_plan.h"
+#include "trainer/train_config.pb.h"
+
+namespace moe {
+
+// What a run would be, found out without running it, for any number of ranks.
+struct DryRun {
+  TrainConfig config;  // resolved
+  Mesh mesh;
+  ParameterCounts parameters;
+  int64_t tokens_per_step = 0;
+  int64_t sequences_per_rank = 0;  // the most that a data rank has in a step
+  int64_t micro_steps = 0;
+  RankMemory memory;
+  RankTraffic traffic;
+  double flops_per_token = 0;  // ModelFlopsPerToken
+};
+
+// Checks the configuration for `world` ranks first.
+absl::StatusOr<DryRun> MakeDryRun(const TrainConfig& config, int world);
+
+// For a person to read.
+std::string DryRunText(const DryRun& run);
+
+}  // namespace moe
+
+#endif  // TRAINER_DRY_RUN_H_
