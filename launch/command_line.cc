@@ -1,0 +1,166 @@
+#include "launch/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "comm/status_macros.h"
+#include "trainer/nearest_name.h"
+#include "trainer/parse_value.h"
+
+namespace moe {
+namespace {
+
+constexpr const char* kExitCodes =
+    "  0   done\n"
+    "  64  usage or configuration: nothing was started\n"
+    "  65  input data or a checkpoint is not what it should be\n"
+    "  69  memory or device not available\n"
+    "  70  a defect of this program\n"
+    "  71  a rank, node or fabric was lost\n"
+    "  74  the disk refused\n"
+    "  75  stopped as asked with everything saved: start it again\n"
+    "  76  loss or gradient not finite\n";
+
+// What was typed for one flag.
+struct Typed {
+  CLI::Option* option = nullptr;
+  std::vector<std::string> values;
+};
+
+// The words with "--flag=" as two, "--flag" and "": CLI11 takes the next word
+// for the value of the former.
+std::vector<std::string> SplitEmptyValues(int argc, const char* const* argv) {
+  std::vector<std::string> words;
+  for (int i = 0; i < argc; ++i) {
+    absl::string_view word = argv[i];
+    const bool is_flag = absl::StartsWith(word, "--");
+    if (is_flag && word.find('=') == word.size() - 1) {
+      words.emplace_back(word.substr(0, word.size() - 1));
+      word = "";
+    }
+    words.emplace_back(word);
+  }
+  return words;
+}
+
+std::string FlagText(const std::string& name, const std::string& value_name) {
+  return absl::StrCat("--", name, value_name.empty() ? "" : "=", value_name);
+}
+
+}  // namespace
+
+void CommandLine::Add(const std::string& name, const std::string& value_name,
+                      const std::string& help, Target target) {
+  flags_.push_back({name, value_name, help, target});
+}
+
+void CommandLine::AddWords(const std::string& usage, const std::string& help,
+                           std::vector<std::string>* words) {
+  words_usage_ = usage;
+  words_help_ = help;
+  words_ = words;
+}
+
+absl::StatusOr<std::string> CommandLine::Parse(int argc,
+                                               const char* const* argv) const {
+  CLI::App app;
+  app.allow_extras();
+  app.set_help_flag();
+  bool help = false;
+  bool version = false;
+  app.add_flag("-h,--help", help);
+  app.add_flag("--version", version);
+  std::vector<Typed> typed(flags_.size());  // options point into it
+  for (size_t i = 0; i < flags_.size(); ++i) {
+    const std::string name = "--" + flags_[i].name;
+    typed[i].option = flags_[i].value_name.empty()
+                          ? app.add_flag(name)
+                          : app.add_option(name, typed[i].values);
+    typed[i].option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    typed[i].option->allow_extra_args(false);  // one value each time
+    typed[i].option->type_name(flags_[i].value_name);
+  }
+  const std::vector<std::string> words = SplitEmptyValues(argc, argv);
+  std::vector<const char*> pointers;
+  for (const std::string& word : words) pointers.push_back(word.c_str());
+  try {
+    app.parse(static_cast<int>(pointers.size()), pointers.data());
+  } catch (const CLI::ParseError& error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(error.what(), "; see ", program_.name, " --help"));
+  }
+  if (help) return Help();
+  if (version) return absl::StrCat(program_.name, " " MOE_VERSION "\n");
+  for (const std::string& word : app.remaining()) {
+    if (words_ == nullptr || absl::StartsWith(word, "-")) return Refuse(word);
+    words_->push_back(word);
+  }
+  for (size_t i = 0; i < flags_.size(); ++i) {
+    if (typed[i].option->count() == 0) continue;
+    if (flags_[i].value_name.empty()) typed[i].values = {""};
+    for (const std::string& value : typed[i].values)
+      RETURN_IF_ERROR(Set(flags_[i], value));
+  }
+  return std::string();
+}
+
+absl::Status CommandLine::Set(const Flag& flag,
+                              const std::string& value) const {
+  const std::string name = "--" + flag.name;
+  if (bool* const* target = std::get_if<bool*>(&flag.target)) {
+    **target = true;
+  } else if (int64_t* const* integer = std::get_if<int64_t*>(&flag.target)) {
+    ASSIGN_OR_RETURN(**integer, ParseInteger(name, value));
+  } else if (double* const* number = std::get_if<double*>(&flag.target)) {
+    ASSIGN_OR_RETURN(**number, ParseNumber(name, value));
+  } else if (auto* const* list =
+                 std::get_if<std::vector<std::string>*>(&flag.target)) {
+    (*list)->push_back(value);
+  } else {
+    *std::get<std::string*>(flag.target) = value;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CommandLine::Refuse(const std::string& word) const {
+  if (!absl::StartsWith(word, "-")) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "'", word, "' is no flag; see ", program_.name, " --help"));
+  }
+  std::vector<std::string> names = {"--help", "--version"};
+  for (const Flag& flag : flags_) names.push_back("--" + flag.name);
+  const std::vector<std::string> parts = absl::StrSplit(word, '=');
+  return absl::InvalidArgumentError(
+      absl::StrCat("there is no flag ", parts[0], "; did you mean ",
+                   NearestName(parts[0], names), "?"));
+}
+
+std::string CommandLine::Help() const {
+  std::vector<std::pair<std::string, std::string>> lines;
+  if (words_ != nullptr) lines.emplace_back(words_usage_, words_help_);
+  for (const Flag& flag : flags_)
+    lines.emplace_back(FlagText(flag.name, flag.value_name), flag.help);
+  lines.emplace_back("--help", "this text");
+  lines.emplace_back("--version", "the version");
+  size_t width = 0;
+  for (const auto& line : lines) width = std::max(width, line.first.size());
+
+  std::string text = absl::StrCat(
+      program_.name, ": ", program_.purpose, "\n\nUsage: ", program_.name,
+      " [flags]", words_ == nullptr ? "" : " ", words_usage_, "\n\n");
+  for (const auto& line : lines)
+    absl::StrAppendFormat(&text, "  %-*s  %s\n", static_cast<int>(width),
+                          line.first, line.second);
+  absl::StrAppend(&text, "\nExit codes:\n", kExitCodes, "\nExamples:\n");
+  for (const std::string& example : program_.examples)
+    absl::StrAppend(&text, "  ", example, "\n");
+  return text;
+}
+
+}  // namespace moe

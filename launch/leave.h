@@ -1,0 +1,32 @@
+#ifndef LAUNCH_LEAVE_H_
+#define LAUNCH_LEAVE_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "comm/mpi_runtime.h"
+
+namespace moe {
+
+// How programs end, so that one rank speaks, once, and no launcher has reason
+// to. Both return main's exit code.
+
+// Before MPI was started: prints the text to standard output, or
+// "PROGRAM: message" to standard error. Every rank has come to the same end by
+// itself. Rank 0, by the launcher's environment, speaks and leaves; after an
+// error the others give the launcher up to ten seconds to end them, so that
+// none of them can be taken for the one that failed.
+int LeaveWithoutMpi(absl::string_view program,
+                    const absl::StatusOr<std::string>& text);
+
+// After MPI was started: says an error as above and finalises MPI. An error
+// that only this rank knows of aborts the job.
+int Leave(absl::string_view program, const absl::Status& status,
+          std::unique_ptr<MpiRuntime> runtime);
+
+}  // namespace moe
+
+#endif  // LAUNCH_LEAVE_H_
