@@ -1,0 +1,49 @@
+#include <cstdio>
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "comm/mpi_runtime.h"
+#include "comm/status_macros.h"
+#include "launch/leave.h"
+#include "launch/share_directory.h"
+#include "launch/train_command.h"
+#include "trainer/config_resolve.h"
+#include "trainer/run_training.h"
+
+namespace moe {
+namespace {
+
+constexpr char kProgram[] = "moe-train";
+
+absl::Status Train(const TrainConfig& config, const MpiRuntime& runtime) {
+  ASSIGN_OR_RETURN(
+      const TrainConfig resolved,
+      ResolveConfig(config, runtime.world(), runtime.cores_per_rank()));
+  return RunTraining(resolved, runtime, ShareDirectory());
+}
+
+int Main(int argc, char** argv) {
+  const LauncherEnvironment launcher = ReadLauncherEnvironment();
+  absl::StatusOr<TrainCommand> command =
+      ParseTrainCommand(argc, argv, launcher.world);
+  if (!command.ok()) return LeaveWithoutMpi(kProgram, command.status());
+  if (launcher.rank == 0) {
+    for (const std::string& warning : command->warnings)
+      std::fprintf(stderr, "%s: warning: %s\n", kProgram, warning.c_str());
+  }
+  if (!command->text.empty()) return LeaveWithoutMpi(kProgram, command->text);
+
+  absl::StatusOr<std::unique_ptr<MpiRuntime>> runtime = MpiRuntime::Start(
+      absl::Seconds(command->config.parallel().collective_timeout_seconds()));
+  if (!runtime.ok()) return LeaveWithoutMpi(kProgram, runtime.status());
+  const absl::Status status = Train(command->config, **runtime);
+  return Leave(kProgram, status, *std::move(runtime));
+}
+
+}  // namespace
+}  // namespace moe
+
+int main(int argc, char** argv) { return moe::Main(argc, argv); }

@@ -1,0 +1,28 @@
+#ifndef LAUNCH_TRAIN_COMMAND_H_
+#define LAUNCH_TRAIN_COMMAND_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "trainer/train_config.pb.h"
+
+namespace moe {
+
+// What moe-train was asked to do: print `text`, or, if that is empty, train.
+struct TrainCommand {
+  std::string text;
+  TrainConfig config;  // valid, not resolved
+  std::vector<std::string> warnings;
+};
+
+// Everything of moe-train that happens before and without MPI. `world` is the
+// number of ranks that the launcher has started. Reads the file of --config
+// and no other.
+absl::StatusOr<TrainCommand> ParseTrainCommand(int argc,
+                                               const char* const* argv,
+                                               int world);
+
+}  // namespace moe
+
+#endif  // LAUNCH_TRAIN_COMMAND_H_

@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# What moe-train says and how it ends when it does not train: alone, and under
+# mpirun, where all ranks come to the same end and one of them speaks.
+#
+#     command_test.sh BUILD_DIRECTORY RANKS      RANKS 0: without mpirun
+set -u
+program=$(cd "$1" && pwd)/bin/moe-train
+ranks=$2
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+
+fail() {
+  echo "FAIL: moe-train $arguments: $*"
+  sed 's/^/  | /' "$work/err" | head -5
+  failures=$((failures + 1))
+}
+
+run() {
+  arguments=$*
+  if [[ $ranks -eq 0 ]]; then
+    "$program" "$@" >"$work/out" 2>"$work/err" </dev/null
+  else
+    "$here/../mpirun.sh" "$ranks" "$program" "$@" \
+      >"$work/out" 2>"$work/err" </dev/null
+  fi
+}
+
+# refuses CODE TEXT ARGUMENTS...: one message with TEXT, nothing else.
+refuses() {
+  local code=$1 text=$2 got
+  shift 2
+  run "$@"
+  got=$?
+  [[ $got -eq $code ]] || fail "exit code $got, must be $code"
+  [[ ! -s "$work/out" ]] || fail "prints to standard output"
+  [[ $(wc -l <"$work/err") -eq 1 ]] || fail "not one line of message"
+  grep -qF -- "moe-train: " "$work/err" || fail "the message has no name"
+  grep -qF -- "$text" "$work/err" || fail "the message lacks '$text'"
+}
+
+# prints TEXT ARGUMENTS...: TEXT on standard output, once, and nothing else
+# said.
+prints() {
+  local text=$1
+  shift
+  run "$@" || fail "exit code $?, must be 0"
+  [[ ! -s "$work/err" ]] || fail "prints to standard error"
+  [[ $(grep -cF -- "$text" "$work/out") -eq 1 ]] ||
+    fail "does not print '$text' once"
+}
+
+prints "Usage: moe-train" --help
+prints "moe-train 0." --version
+prints "quickstart " --list-presets
+prints "hidden_size: 77" --print-config model.hidden_size=77
+prints "46,702,792,704" --dry-run --preset=mixtral-8x7b --ranks=64
+prints "12,879,925,248" --dry-run --preset=mixtral-8x7b --ranks=64
+refuses 64 "did you mean --dry-run?" --dry-rum
+refuses 64 "did you mean 'model.hidden_size'?" model.hiden_size=3
+refuses 64 "schedule.steps is 'abc', must be an integer" schedule.steps=abc
+refuses 64 "did you mean 'e8'?" --preset=e9
+refuses 64 "data.train is empty" --preset=e8
+refuses 64 "/nowhere" --config=/nowhere/run.textproto
+refuses 64 "the nearest numbers of ranks are 8 and 16" --dry-run --ranks=9 \
+  parallel.expert=8
+refuses 69 "not in this build" run.device=CUDA
+
+# Warnings stand on standard error and change no code.
+run --dry-run router.force_balance=true || fail "exit code $?, must be 0"
+[[ $(grep -c "^moe-train: warning: .*benchmarks only" "$work/err") -eq 1 ]] ||
+  fail "not one warning"
+
+[[ -z $(ls -A "$work" | grep -v -e '^out$' -e '^err$') ]] ||
+  { arguments=; fail "something was written"; }
+if [[ $failures -gt 0 ]]; then
+  echo "$failures failed"
+  exit 1
+fi
+echo "all passed"

@@ -1,0 +1,119 @@
+#include "launch/train_command.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "launch/presets.h"
+#include "trainer/config_text.h"
+
+namespace moe {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+absl::StatusOr<TrainCommand> Parse(std::vector<const char*> words,
+                                   int world = 1) {
+  words.insert(words.begin(), "moe-train");
+  return ParseTrainCommand(static_cast<int>(words.size()), words.data(), world);
+}
+
+std::string ErrorOf(const std::vector<const char*>& words, int world = 1) {
+  const auto command = Parse(words, world);
+  EXPECT_EQ(command.status().code(), absl::StatusCode::kInvalidArgument);
+  return std::string(command.status().message());
+}
+
+TEST(TrainCommand, BareItTrainsTheQuickStart) {
+  const auto command = Parse({}, 16);
+  ASSERT_TRUE(command.ok()) << command.status();
+  EXPECT_EQ(command->text, "");
+  EXPECT_EQ(command->config.run().directory(), "runs/quickstart");
+  EXPECT_EQ(command->config.data().train().source(0).path(), "share:kjv.txt");
+}
+
+TEST(TrainCommand, OverridesComeAfterThePreset) {
+  const auto command = Parse({"data.train=a.txt", "--preset=e64",
+                              "schedule.steps=5", "schedule.warmup_steps=1"});
+  ASSERT_TRUE(command.ok()) << command.status();
+  EXPECT_EQ(command->config.model().num_local_experts(), 64);
+  EXPECT_EQ(command->config.schedule().steps(), 5);
+}
+
+TEST(TrainCommand, WhatItPrintsItTakesBack) {
+  for (const Preset& preset : Presets()) {
+    const std::string flag = "--preset=" + std::string(preset.name);
+    const auto printed = Parse({flag.c_str(), "--print-config", "run.seed=9"});
+    ASSERT_TRUE(printed.ok()) << printed.status();
+    const std::string path = ::testing::TempDir() + "/printed.textproto";
+    std::ofstream(path) << printed->text;
+    const auto again = Parse({"--config", path.c_str(), "--print-config"});
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(again->text, printed->text);
+    EXPECT_THAT(again->text, HasSubstr("seed: 9"));
+  }
+}
+
+TEST(TrainCommand, DryRunPretendsAnyNumberOfRanks) {
+  const auto command =
+      Parse({"--preset=mixtral-8x7b", "--dry-run", "--ranks=1024"}, 4);
+  ASSERT_TRUE(command.ok()) << command.status();
+  EXPECT_THAT(command->text, HasSubstr("1024 ranks: data 1024"));
+  EXPECT_THAT(command->text, HasSubstr("46,702,792,704"));
+  EXPECT_THAT(command->text, HasSubstr("data.train is empty"));
+  EXPECT_THAT(Parse({"--dry-run"}, 4)->text, HasSubstr("4 ranks: data 4"));
+}
+
+TEST(TrainCommand, DryRunRefusesWhatCannotRun) {
+  EXPECT_THAT(ErrorOf({"--dry-run", "--ranks=10", "parallel.expert=4"}),
+              HasSubstr("the nearest numbers of ranks are 8 and 12"));
+  EXPECT_THAT(ErrorOf({"--dry-run", "--ranks=-5"}),
+              HasSubstr("must be from 1"));
+  EXPECT_THAT(ErrorOf({"--dry-run", "--ranks=99999999999"}),
+              HasSubstr("must be from 1"));
+}
+
+TEST(TrainCommand, ListsThePresets) {
+  const auto command = Parse({"--list-presets"});
+  ASSERT_TRUE(command.ok());
+  EXPECT_THAT(command->text, StartsWith("quickstart     A small model"));
+  EXPECT_THAT(command->text, HasSubstr("\nmixtral-8x7b   Mixtral 8x7B"));
+}
+
+TEST(TrainCommand, WrongUsageIsNamed) {
+  EXPECT_THAT(ErrorOf({"--preset=e9"}), HasSubstr("did you mean 'e8'?"));
+  EXPECT_THAT(ErrorOf({"--preset=e8", "--config=x"}), HasSubstr("exclude"));
+  EXPECT_THAT(ErrorOf({"--config=/nowhere/x"}), HasSubstr("/nowhere/x"));
+  EXPECT_THAT(ErrorOf({"--resume=runs/a"}), HasSubstr("runs/a"));
+  EXPECT_THAT(ErrorOf({"--init-from=a"}), HasSubstr("random weights"));
+  EXPECT_THAT(ErrorOf({"--ranks=4"}), HasSubstr("--dry-run only"));
+  EXPECT_THAT(ErrorOf({"--dry-rum"}), HasSubstr("did you mean --dry-run?"));
+  EXPECT_THAT(ErrorOf({"model.hiden_size=3"}), HasSubstr("model.hidden_size"));
+  EXPECT_THAT(ErrorOf({"--preset=e8"}), HasSubstr("data.train is empty"));
+  EXPECT_THAT(ErrorOf({"parallel.expert=3"}), HasSubstr("parallel.expert"));
+}
+
+TEST(TrainCommand, AutoAndNoneAreWaysToResume) {
+  EXPECT_TRUE(Parse({"--resume=auto"}).ok());
+  EXPECT_TRUE(Parse({"--resume=none"}).ok());
+}
+
+TEST(TrainCommand, AnErrorInAFileSaysWhere) {
+  const std::string path = ::testing::TempDir() + "/wrong.textproto";
+  std::ofstream(path) << "model {\n  hiden_size: 1\n}\n";
+  const std::string flag = "--config=" + path;
+  EXPECT_THAT(ErrorOf({flag.c_str()}), StartsWith(path + ":2:13: "));
+}
+
+TEST(TrainCommand, WarningsComeWithTheCommand) {
+  EXPECT_THAT(Parse({"router.force_balance=true"})->warnings,
+              ElementsAre(HasSubstr("benchmarks only")));
+}
+
+}  // namespace
+}  // namespace moe
