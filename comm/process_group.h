@@ -48,10 +48,11 @@ ConstMemoryView ViewOf(absl::Span<const T> span) {
   return {span.data(), static_cast<int64_t>(span.size()), DTypeOf<T>()};
 }
 
+// The maximum is NaN where a contribution is.
 enum class ReduceOp { kSum, kMax };
 
-// A collective under way. Its memory must stay put until Wait returns. A
-// destroyed Work that was not waited for waits.
+// A collective under way. Its memory must stay put until Wait returns, and its
+// group must outlive it. A destroyed Work that was not waited for waits.
 class Work {
  public:
   virtual ~Work() = default;
