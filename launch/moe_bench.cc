@@ -1,0 +1,31 @@
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "comm/mpi_runtime.h"
+#include "launch/bench_command.h"
+#include "launch/leave.h"
+
+namespace moe {
+namespace {
+
+constexpr char kProgram[] = "moe-bench";
+
+int Main(int argc, char** argv) {
+  absl::StatusOr<BenchCommand> command =
+      ParseBenchCommand(argc, argv, ReadLauncherEnvironment().world);
+  if (!command.ok()) return LeaveWithoutMpi(kProgram, command.status());
+  if (!command->text.empty()) return LeaveWithoutMpi(kProgram, command->text);
+  absl::StatusOr<std::unique_ptr<MpiRuntime>> runtime = MpiRuntime::Start(
+      absl::Seconds(command->config.parallel().collective_timeout_seconds()));
+  if (!runtime.ok()) return LeaveWithoutMpi(kProgram, runtime.status());
+  const absl::Status status = RunBenchCommand(*command, **runtime);
+  return Leave(kProgram, status, *std::move(runtime));
+}
+
+}  // namespace
+}  // namespace moe
+
+int main(int argc, char** argv) { return moe::Main(argc, argv); }
