@@ -127,28 +127,30 @@ TEST_P(LinearTest, WeightGradientAddsTransposedDyTimesXInFloat32) {
 
 // Enough threads to make the tiles smaller, and more threads than tiles.
 TEST_P(LinearTest, IsRightForAnyNumberOfThreads) {
-  const Size size{300, 530, 70};
-  const TestTensor x = X(size);
-  const TestTensor w = W(size);
-  const TestTensor d_y = Y(size);
-  std::vector<double> y_expected(static_cast<size_t>(size.T * size.O));
-  std::vector<double> d_x_expected(static_cast<size_t>(size.T * size.I));
-  std::vector<double> d_w_expected(static_cast<size_t>(size.O * size.I));
-  AddForward(y_expected, x.Values(), w.Values(), size.Part());
-  AddInputGradient(d_x_expected, d_y.Values(), w.Values(), size.Part());
-  AddWeightGradient(d_w_expected, d_y.Values(), x.Values(), size.Part());
-  for (int threads : {1, 3, 8, 64}) {
-    const std::string what = absl::StrCat(threads, " threads");
-    const KernelContextPtr other = MakeKernelContext(threads);
-    TestTensor y({size.T, size.O}, GetParam());
-    TestTensor d_x({size.T, size.I}, GetParam());
-    TestTensor d_w({size.O, size.I}, DType::kFloat32);
-    LinearForward(*other, y, x, w);
-    LinearInputGradient(*other, d_x, d_y, w);
-    LinearWeightGradient(*other, d_w, d_y, x);
-    ExpectRounded(y, y_expected, what);
-    ExpectRounded(d_x, d_x_expected, what);
-    ExpectRounded(d_w, d_w_expected, what);
+  for (const Size& size : {Size{300, 530, 70}, Size{70, 5000, 3}}) {
+    const TestTensor x = X(size);
+    const TestTensor w = W(size);
+    const TestTensor d_y = Y(size);
+    std::vector<double> y_expected(static_cast<size_t>(size.T * size.O));
+    std::vector<double> d_x_expected(static_cast<size_t>(size.T * size.I));
+    std::vector<double> d_w_expected(static_cast<size_t>(size.O * size.I));
+    AddForward(y_expected, x.Values(), w.Values(), size.Part());
+    AddInputGradient(d_x_expected, d_y.Values(), w.Values(), size.Part());
+    AddWeightGradient(d_w_expected, d_y.Values(), x.Values(), size.Part());
+    for (int threads : {1, 3, 8, 64}) {
+      const std::string what =
+          absl::StrCat(size.ToString(), " on ", threads, " threads");
+      const KernelContextPtr other = MakeKernelContext(threads);
+      TestTensor y({size.T, size.O}, GetParam());
+      TestTensor d_x({size.T, size.I}, GetParam());
+      TestTensor d_w({size.O, size.I}, DType::kFloat32);
+      LinearForward(*other, y, x, w);
+      LinearInputGradient(*other, d_x, d_y, w);
+      LinearWeightGradient(*other, d_w, d_y, x);
+      ExpectRounded(y, y_expected, what);
+      ExpectRounded(d_x, d_x_expected, what);
+      ExpectRounded(d_w, d_w_expected, what);
+    }
   }
 }
 
@@ -158,7 +160,7 @@ bool SameBits(const TestTensor& a, const TestTensor& b) {
 }
 
 TEST_P(LinearTest, ProgressIsCalledBetweenTilesAndChangesNoBit) {
-  const Size size{1030, 1100, 64};
+  const Size size{1030, 1100, 1000};
   const TestTensor x = X(size);
   const TestTensor w = W(size);
   const TestTensor d_y = Y(size);
@@ -178,10 +180,10 @@ TEST_P(LinearTest, ProgressIsCalledBetweenTilesAndChangesNoBit) {
       LinearWeightGradient(*each, d_w[with_progress], d_y, x);
     }
     SetProgress(*each, nullptr);
-    // 5 x 3 tiles of y, 5 of d_x, 3 of d_w in 2 steps; of several threads the
-    // one that called may have been late for all of them.
+    // 5 x 3 tiles of y, 5 x 2 of d_x, 3 x 2 of d_w in 3 steps; of several
+    // threads the one that called may have been late for all of them.
     if (each == single.get()) {
-      EXPECT_EQ(calls, 26);
+      EXPECT_EQ(calls, 43);
     }
     EXPECT_TRUE(SameBits(y[0], y[1]));
     EXPECT_TRUE(SameBits(d_x[0], d_x[1]));
