@@ -81,7 +81,7 @@ TEST_F(TokenizeTest, DocumentsAreEncodedAndEndWithEos) {
 
 TEST_F(TokenizeTest, TheFilesDoNotDependOnTheNumberOfThreads) {
   const std::string one =
-      directory_.Write("one.txt", GeneratedText(2 << 20, 7));
+      directory_.Write("one.txt", GeneratedText(1 << 20, 7));
   std::string lines;
   for (const absl::string_view line :
        absl::StrSplit(GeneratedText(300000, 8), '\n')) {
