@@ -37,9 +37,9 @@ class NumberedSamples : public SampleSequence {
     open_ = open;
     changed_.notify_all();
   }
-  void WaitForARead() {
+  void WaitForReads(int count) {
     std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return begun_ > 0; });
+    changed_.wait(lock, [&] { return begun_ >= count; });
   }
 
  private:
@@ -93,7 +93,7 @@ TEST(BatchLoader, ATakenBlockStaysWhileTwoMoreAreRead) {
   auto first = loader.Take();
   loader.Prepare(30, 3);
   loader.Prepare(40, 3);
-  // Both are read once the second can be taken; the thread reads in order.
+  samples.WaitForReads(9);  // the last of the third block's has begun
   ExpectBlock(*first, 20, 3, 7);
   auto second = loader.Take();
   loader.Prepare(50, 3);
@@ -137,7 +137,7 @@ TEST(BatchLoader, MayBeDestroyedWithBlocksUntaken) {
     BatchLoader loader(samples, 7);
     loader.Prepare(20, 3);
     loader.Prepare(30, 3);
-    samples.WaitForARead();
+    samples.WaitForReads(1);
     samples.SetOpen(true);
   }
 }
