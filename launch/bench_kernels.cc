@@ -70,6 +70,7 @@ absl::Status BenchLinear(KernelContext& kernels, const BenchOptions& options,
                    maker.Make({outputs, inputs}, DType::kFloat32));
   BenchResult result{
       .part = "matmul",
+      .name = "",
       .shape = {{"rows", rows}, {"inputs", inputs}, {"outputs", outputs}},
       .flops = 2.0 * static_cast<double>(rows * inputs * outputs)};
   auto report = [&](const char* direction, const std::function<void()>& work) {

@@ -9,7 +9,9 @@ ExpertLoadCounter::ExpertLoadCounter(int64_t num_layers, int64_t num_experts)
     : num_experts_(static_cast<size_t>(num_experts)),
       counts_LE_(static_cast<size_t>(num_layers * num_experts)) {}
 
-void ExpertLoadCounter::Clear() { std::fill(counts_LE_.begin(), counts_LE_.end(), 0); }
+void ExpertLoadCounter::Clear() {
+  std::fill(counts_LE_.begin(), counts_LE_.end(), 0);
+}
 
 void ExpertLoadCounter::Add(absl::Span<const Routing> routings) {
   double* counts_E = counts_LE_.data();

@@ -10,9 +10,8 @@ absl::Status SaveFailure(FileSystem& files, const std::string& directory,
                          const SampleSequence& samples,
                          const BatchRange& step) {
   RETURN_IF_ERROR(files.MakeDirectories(directory));
-  RETURN_IF_ERROR(
-      WriteFileAtomically(files, JoinPath(directory, "report.txt"),
-                          absl::StrCat(failure.message(), "\n")));
+  RETURN_IF_ERROR(WriteFileAtomically(files, JoinPath(directory, "report.txt"),
+                                      absl::StrCat(failure.message(), "\n")));
   return WriteBatches(files, JoinPath(directory, "batch.safetensors"), samples,
                       step);
 }

@@ -19,8 +19,7 @@ namespace moe {
 // One rank calls it.
 absl::Status SaveFailure(FileSystem& files, const std::string& directory,
                          const absl::Status& failure,
-                         const SampleSequence& samples,
-                         const BatchRange& step);
+                         const SampleSequence& samples, const BatchRange& step);
 
 }  // namespace moe
 

@@ -14,9 +14,9 @@ namespace moe {
 // world and been resolved. `share_directory` holds what "share:" paths name.
 //
 // Collective. An error that IsAgreed is the same on every rank; any other is of
-// this rank alone, and the job must be aborted. Cancelled: stopped as asked, weights saved.
-// OutOfRange: loss or gradient not finite, said where. The others as in
-// comm/exit_code.h.
+// this rank alone, and the job must be aborted. Cancelled: stopped as asked,
+// weights saved. OutOfRange: loss or gradient not finite, said where. The
+// others as in comm/exit_code.h.
 absl::Status RunTraining(const TrainConfig& config, const MpiRuntime& runtime,
                          const std::string& share_directory);
 

@@ -232,12 +232,12 @@ absl::Status Trainer::CheckFinite(const StepReport& report) {
   const std::string what =
       absl::StrCat(loss_is_finite ? "the gradient" : "the loss", " of step ",
                    report.step, " is not finite");
-  RETURN_IF_ERROR(AgreeOnStatus(
-      found.empty() ? absl::OkStatus()
-                    : absl::OutOfRangeError(absl::StrCat(
-                          what, ": the first such value is in ", found,
-                          " on rank ", world.rank())),
-      world));
+  RETURN_IF_ERROR(AgreeOnStatus(found.empty()
+                                    ? absl::OkStatus()
+                                    : absl::OutOfRangeError(absl::StrCat(
+                                          what, ": the first such value is in ",
+                                          found, " on rank ", world.rank())),
+                                world));
   return AgreeOnStatus(absl::OutOfRangeError(absl::StrCat(
                            what, ": the sum over ranks overflowed")),
                        world);

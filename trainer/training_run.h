@@ -66,7 +66,7 @@ class TrainingRun {
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<MetricsLog> metrics_;  // rank 0
   absl::Status metrics_status_;
-  double peak_flops_ = 0;                // of all cores in use
+  double peak_flops_ = 0;  // of all cores in use
 };
 
 }  // namespace moe
