@@ -12,7 +12,7 @@
 #include "data/file_system.h"
 #include "launch/command_line.h"
 #include "launch/leave.h"
-#include "trainer/checkpoint_directory.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/generator.h"
 
 namespace moe {

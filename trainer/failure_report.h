@@ -6,7 +6,7 @@
 #include "absl/status/status.h"
 #include "data/corpus.h"
 #include "data/file_system.h"
-#include "trainer/batch_file.h"
+#include "trainer/checkpoint/batch_file.h"
 
 namespace moe {
 

@@ -8,8 +8,8 @@
 #include "comm/philox.h"
 #include "comm/status_macros.h"
 #include "nlohmann/json.hpp"
-#include "trainer/checkpoint_directory.h"
-#include "trainer/weights_loader.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/checkpoint/weights_loader.h"
 
 namespace moe {
 namespace {

@@ -17,7 +17,7 @@
 #include "moe/kernels.h"
 #include "moe/language_model.h"
 #include "moe/weights.h"
-#include "trainer/hf_config.h"
+#include "trainer/checkpoint/hf_config.h"
 #include "trainer/sampler.h"
 
 namespace moe {

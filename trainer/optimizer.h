@@ -13,7 +13,7 @@
 #include "comm/process_groups.h"
 #include "moe/kernels.h"
 #include "moe/weights.h"
-#include "trainer/master_weights.h"
+#include "trainer/checkpoint/master_weights.h"
 #include "trainer/shard_map.h"
 #include "trainer/train_config.pb.h"
 

@@ -8,12 +8,12 @@
 #include "absl/strings/str_format.h"
 #include "comm/status_macros.h"
 #include "moe/model_config.h"
+#include "trainer/checkpoint/weights_saver.h"
 #include "trainer/failure_report.h"
 #include "trainer/machine.h"
 #include "trainer/rank_zero_work.h"
 #include "trainer/stop_signal.h"
 #include "trainer/units.h"
-#include "trainer/weights_saver.h"
 
 namespace moe {
 

@@ -19,13 +19,13 @@
 #include "comm/status_macros.h"
 #include "data/corpus.h"
 #include "data/file_system.h"
-#include "trainer/batch_file.h"
-#include "trainer/checkpoint_directory.h"
+#include "trainer/checkpoint/batch_file.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/checkpoint/safetensors.h"
+#include "trainer/checkpoint/weights_loader.h"
+#include "trainer/checkpoint/weights_saver.h"
 #include "trainer/config_text.h"
-#include "trainer/safetensors.h"
 #include "trainer/trainer.h"
-#include "trainer/weights_loader.h"
-#include "trainer/weights_saver.h"
 
 namespace moe {
 namespace {

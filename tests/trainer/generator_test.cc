@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "tests/data/model_builder.h"
-#include "trainer/checkpoint_directory.h"
-#include "trainer/weights_loader.h"
-#include "trainer/weights_saver.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/checkpoint/weights_loader.h"
+#include "trainer/checkpoint/weights_saver.h"
 
 namespace moe {
 namespace {

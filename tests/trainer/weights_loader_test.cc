@@ -1,4 +1,4 @@
-#include "trainer/weights_loader.h"
+#include "trainer/checkpoint/weights_loader.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "trainer/checkpoint_directory.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
 
 namespace moe {
 namespace {

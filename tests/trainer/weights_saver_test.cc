@@ -1,4 +1,4 @@
-#include "trainer/weights_saver.h"
+#include "trainer/checkpoint/weights_saver.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,9 +13,9 @@
 #include "comm/process_groups.h"
 #include "tests/fake_file_system.h"
 #include "tests/mpi_test.h"
-#include "trainer/checkpoint_directory.h"
-#include "trainer/hf_config.h"
-#include "trainer/weights_loader.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/checkpoint/hf_config.h"
+#include "trainer/checkpoint/weights_loader.h"
 
 namespace moe {
 namespace {

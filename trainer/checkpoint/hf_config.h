@@ -1,5 +1,5 @@
-#ifndef TRAINER_HF_CONFIG_H_
-#define TRAINER_HF_CONFIG_H_
+#ifndef TRAINER_CHECKPOINT_HF_CONFIG_H_
+#define TRAINER_CHECKPOINT_HF_CONFIG_H_
 
 #include <cstdint>
 #include <string>
@@ -52,4 +52,4 @@ absl::StatusOr<HuggingFaceConfig> ParseConfigJson(absl::string_view text);
 
 }  // namespace moe
 
-#endif  // TRAINER_HF_CONFIG_H_
+#endif  // TRAINER_CHECKPOINT_HF_CONFIG_H_

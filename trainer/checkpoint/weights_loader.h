@@ -1,5 +1,5 @@
-#ifndef TRAINER_WEIGHTS_LOADER_H_
-#define TRAINER_WEIGHTS_LOADER_H_
+#ifndef TRAINER_CHECKPOINT_WEIGHTS_LOADER_H_
+#define TRAINER_CHECKPOINT_WEIGHTS_LOADER_H_
 
 #include <cstdint>
 #include <map>
@@ -14,7 +14,7 @@
 #include "data/file_system.h"
 #include "moe/parameter_table.h"
 #include "moe/weights.h"
-#include "trainer/safetensors.h"
+#include "trainer/checkpoint/safetensors.h"
 
 namespace moe {
 
@@ -75,4 +75,4 @@ absl::Status LoadWeights(const WeightsLoader& loader,
 
 }  // namespace moe
 
-#endif  // TRAINER_WEIGHTS_LOADER_H_
+#endif  // TRAINER_CHECKPOINT_WEIGHTS_LOADER_H_

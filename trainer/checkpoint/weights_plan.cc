@@ -1,12 +1,12 @@
-#include "trainer/weights_plan.h"
+#include "trainer/checkpoint/weights_plan.h"
 
 #include <algorithm>
 #include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "trainer/checkpoint_directory.h"
-#include "trainer/json_handler.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/checkpoint/json_handler.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/safetensors_header.h"
+#include "trainer/checkpoint/safetensors_header.h"
 
 #include <algorithm>
 #include <array>
@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "comm/check.h"
-#include "trainer/json_handler.h"
+#include "trainer/checkpoint/json_handler.h"
 
 namespace moe {
 namespace {

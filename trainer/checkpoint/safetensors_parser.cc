@@ -6,8 +6,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "comm/status_macros.h"
-#include "trainer/json_handler.h"
-#include "trainer/safetensors_header.h"
+#include "trainer/checkpoint/json_handler.h"
+#include "trainer/checkpoint/safetensors_header.h"
 
 namespace moe {
 namespace {

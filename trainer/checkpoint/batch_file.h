@@ -1,5 +1,5 @@
-#ifndef TRAINER_BATCH_FILE_H_
-#define TRAINER_BATCH_FILE_H_
+#ifndef TRAINER_CHECKPOINT_BATCH_FILE_H_
+#define TRAINER_CHECKPOINT_BATCH_FILE_H_
 
 #include <cstdint>
 #include <string>
@@ -25,4 +25,4 @@ absl::Status WriteBatches(FileSystem& files, const std::string& path,
 
 }  // namespace moe
 
-#endif  // TRAINER_BATCH_FILE_H_
+#endif  // TRAINER_CHECKPOINT_BATCH_FILE_H_

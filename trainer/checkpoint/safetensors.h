@@ -1,5 +1,5 @@
-#ifndef TRAINER_SAFETENSORS_H_
-#define TRAINER_SAFETENSORS_H_
+#ifndef TRAINER_CHECKPOINT_SAFETENSORS_H_
+#define TRAINER_CHECKPOINT_SAFETENSORS_H_
 
 #include <cstdint>
 #include <map>
@@ -12,7 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "data/file_system.h"
-#include "trainer/safetensors_header.h"
+#include "trainer/checkpoint/safetensors_header.h"
 
 namespace moe {
 
@@ -87,4 +87,4 @@ class SafetensorsWriter {
 
 }  // namespace moe
 
-#endif  // TRAINER_SAFETENSORS_H_
+#endif  // TRAINER_CHECKPOINT_SAFETENSORS_H_

@@ -1,5 +1,5 @@
-#ifndef TRAINER_WEIGHTS_SAVER_H_
-#define TRAINER_WEIGHTS_SAVER_H_
+#ifndef TRAINER_CHECKPOINT_WEIGHTS_SAVER_H_
+#define TRAINER_CHECKPOINT_WEIGHTS_SAVER_H_
 
 #include <cstdint>
 #include <string>
@@ -14,8 +14,8 @@
 #include "data/hf_tokenizer.h"
 #include "data/tokenizer.h"
 #include "moe/parameter_table.h"
-#include "trainer/master_weights.h"
-#include "trainer/weights_plan.h"
+#include "trainer/checkpoint/master_weights.h"
+#include "trainer/checkpoint/weights_plan.h"
 
 namespace moe {
 
@@ -77,4 +77,4 @@ class WeightsSaver {
 
 }  // namespace moe
 
-#endif  // TRAINER_WEIGHTS_SAVER_H_
+#endif  // TRAINER_CHECKPOINT_WEIGHTS_SAVER_H_

@@ -1,4 +1,4 @@
-#include "trainer/weights_loader.h"
+#include "trainer/checkpoint/weights_loader.h"
 
 #include <algorithm>
 #include <set>
@@ -9,8 +9,8 @@
 #include "absl/strings/str_join.h"
 #include "comm/check.h"
 #include "comm/status_macros.h"
-#include "trainer/checkpoint_directory.h"
-#include "trainer/weights_index.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/checkpoint/weights_index.h"
 
 namespace moe {
 namespace {

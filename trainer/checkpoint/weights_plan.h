@@ -1,5 +1,5 @@
-#ifndef TRAINER_WEIGHTS_PLAN_H_
-#define TRAINER_WEIGHTS_PLAN_H_
+#ifndef TRAINER_CHECKPOINT_WEIGHTS_PLAN_H_
+#define TRAINER_CHECKPOINT_WEIGHTS_PLAN_H_
 
 #include <cstdint>
 #include <string>
@@ -53,4 +53,4 @@ std::string WeightsIndexJson(const WeightsPlan& plan,
 
 }  // namespace moe
 
-#endif  // TRAINER_WEIGHTS_PLAN_H_
+#endif  // TRAINER_CHECKPOINT_WEIGHTS_PLAN_H_

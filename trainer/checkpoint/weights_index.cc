@@ -1,10 +1,10 @@
-#include "trainer/weights_index.h"
+#include "trainer/checkpoint/weights_index.h"
 
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "comm/status_macros.h"
-#include "trainer/json_handler.h"
+#include "trainer/checkpoint/json_handler.h"
 
 namespace moe {
 namespace {

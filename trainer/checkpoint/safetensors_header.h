@@ -1,5 +1,5 @@
-#ifndef TRAINER_SAFETENSORS_HEADER_H_
-#define TRAINER_SAFETENSORS_HEADER_H_
+#ifndef TRAINER_CHECKPOINT_SAFETENSORS_HEADER_H_
+#define TRAINER_CHECKPOINT_SAFETENSORS_HEADER_H_
 
 #include <cstdint>
 #include <map>
@@ -86,4 +86,4 @@ std::string SafetensorsHeaderBytes(
 
 }  // namespace moe
 
-#endif  // TRAINER_SAFETENSORS_HEADER_H_
+#endif  // TRAINER_CHECKPOINT_SAFETENSORS_HEADER_H_

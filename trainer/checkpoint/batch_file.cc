@@ -1,11 +1,11 @@
-#include "trainer/batch_file.h"
+#include "trainer/checkpoint/batch_file.h"
 
 #include <memory>
 #include <utility>
 #include <vector>
 
 #include "comm/status_macros.h"
-#include "trainer/safetensors.h"
+#include "trainer/checkpoint/safetensors.h"
 
 namespace moe {
 

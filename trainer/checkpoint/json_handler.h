@@ -1,5 +1,5 @@
-#ifndef TRAINER_JSON_HANDLER_H_
-#define TRAINER_JSON_HANDLER_H_
+#ifndef TRAINER_CHECKPOINT_JSON_HANDLER_H_
+#define TRAINER_CHECKPOINT_JSON_HANDLER_H_
 
 #include <cstdint>
 #include <string>
@@ -52,4 +52,4 @@ std::string JsonQuote(absl::string_view text);
 
 }  // namespace moe
 
-#endif  // TRAINER_JSON_HANDLER_H_
+#endif  // TRAINER_CHECKPOINT_JSON_HANDLER_H_

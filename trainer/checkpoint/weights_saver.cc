@@ -19,7 +19,7 @@
 // checkpoint. A rank or fabric lost in step 2 leaves step_N.tmp/ behind, since
 // others may still be writing; readers pass over the name.
 
-#include "trainer/weights_saver.h"
+#include "trainer/checkpoint/weights_saver.h"
 
 #include <algorithm>
 #include <memory>
@@ -29,9 +29,9 @@
 #include "comm/buffer.h"
 #include "comm/process_groups.h"
 #include "comm/status_macros.h"
-#include "trainer/checkpoint_directory.h"
-#include "trainer/hf_config.h"
-#include "trainer/safetensors.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/checkpoint/hf_config.h"
+#include "trainer/checkpoint/safetensors.h"
 
 namespace moe {
 namespace {

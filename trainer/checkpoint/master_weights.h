@@ -1,5 +1,5 @@
-#ifndef TRAINER_MASTER_WEIGHTS_H_
-#define TRAINER_MASTER_WEIGHTS_H_
+#ifndef TRAINER_CHECKPOINT_MASTER_WEIGHTS_H_
+#define TRAINER_CHECKPOINT_MASTER_WEIGHTS_H_
 
 #include <cstdint>
 
@@ -23,4 +23,4 @@ class MasterWeights {
 
 }  // namespace moe
 
-#endif  // TRAINER_MASTER_WEIGHTS_H_
+#endif  // TRAINER_CHECKPOINT_MASTER_WEIGHTS_H_

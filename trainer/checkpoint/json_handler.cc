@@ -1,4 +1,4 @@
-#include "trainer/json_handler.h"
+#include "trainer/checkpoint/json_handler.h"
 
 #include "absl/strings/str_cat.h"
 

@@ -1,4 +1,4 @@
-#include "trainer/hf_config.h"
+#include "trainer/checkpoint/hf_config.h"
 
 #include <limits>
 

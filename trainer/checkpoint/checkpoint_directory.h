@@ -1,5 +1,5 @@
-#ifndef TRAINER_CHECKPOINT_DIRECTORY_H_
-#define TRAINER_CHECKPOINT_DIRECTORY_H_
+#ifndef TRAINER_CHECKPOINT_CHECKPOINT_DIRECTORY_H_
+#define TRAINER_CHECKPOINT_CHECKPOINT_DIRECTORY_H_
 
 #include <cstdint>
 #include <optional>
@@ -40,4 +40,4 @@ absl::StatusOr<std::string> FindCheckpoint(FileSystem& files,
 
 }  // namespace moe
 
-#endif  // TRAINER_CHECKPOINT_DIRECTORY_H_
+#endif  // TRAINER_CHECKPOINT_CHECKPOINT_DIRECTORY_H_

@@ -1,5 +1,5 @@
-#ifndef TRAINER_WEIGHTS_INDEX_H_
-#define TRAINER_WEIGHTS_INDEX_H_
+#ifndef TRAINER_CHECKPOINT_WEIGHTS_INDEX_H_
+#define TRAINER_CHECKPOINT_WEIGHTS_INDEX_H_
 
 #include <map>
 #include <string>
@@ -17,4 +17,4 @@ absl::StatusOr<std::map<std::string, std::string>> ParseWeightsIndex(
 
 }  // namespace moe
 
-#endif  // TRAINER_WEIGHTS_INDEX_H_
+#endif  // TRAINER_CHECKPOINT_WEIGHTS_INDEX_H_
