@@ -1,6 +1,7 @@
 #include "trainer/activation_plan.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <numeric>
 #include <vector>
 
@@ -25,6 +26,10 @@ class ArenaModel {
           RoundUp(std::max({bytes, kMinimumChunkBytes, capacity() / 8})));
     }
     top_.offset += bytes;
+    const int64_t before = std::accumulate(
+        chunks_.begin(), chunks_.begin() + static_cast<ptrdiff_t>(top_.chunk),
+        int64_t{0});
+    peak_ = std::max(peak_, before + top_.offset);
   }
 
   struct Mark {
@@ -33,16 +38,18 @@ class ArenaModel {
   };
   Mark mark() const { return top_; }
   void Release(Mark mark) { top_ = mark; }
-  int64_t capacity() const {
-    return std::accumulate(chunks_.begin(), chunks_.end(), int64_t{0});
-  }
+  ArenaBytes bytes() const { return {.capacity = capacity(), .peak = peak_}; }
 
  private:
   static constexpr int64_t kMinimumChunkBytes = int64_t{1} << 20;
 
   static int64_t RoundUp(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+  int64_t capacity() const {
+    return std::accumulate(chunks_.begin(), chunks_.end(), int64_t{0});
+  }
 
   std::vector<int64_t> chunks_;
+  int64_t peak_ = 0;
   Mark top_;
 };
 
@@ -93,7 +100,7 @@ class Walk {
     scratch_.Allocate(T * D, kF32);  // gradient of the residual stream
     BackwardExperts();
     BackwardAttention();
-    return {.saved = saved_.capacity(), .scratch = scratch_.capacity()};
+    return {.saved = saved_.bytes(), .scratch = scratch_.bytes()};
   }
 
  private:

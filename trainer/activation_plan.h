@@ -23,9 +23,14 @@ struct ActivationShape {
   int64_t received_rows = 0;
 };
 
+struct ArenaBytes {
+  int64_t capacity = 0;  // Arena::capacity_bytes: what is held
+  int64_t peak = 0;      // Arena::peak_bytes: the most in use at once
+};
+
 struct ActivationBytes {
-  int64_t saved = 0;    // Arena::capacity_bytes of what backward needs
-  int64_t scratch = 0;  // and of what lives for one call
+  ArenaBytes saved;    // what backward needs
+  ArenaBytes scratch;  // what lives for one call
 };
 
 ActivationBytes PlanActivations(const ActivationShape& shape);

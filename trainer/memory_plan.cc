@@ -13,7 +13,7 @@ namespace {
 
 // Resident memory of a rank that has started MPI and the libraries and made
 // nothing yet.
-constexpr int64_t kProcessBytes = int64_t{64} << 20;
+constexpr int64_t kProcessBytes = int64_t{72} << 20;
 
 constexpr int64_t kFloatBytes = 4;
 
@@ -75,12 +75,13 @@ RankMemory PlanMemory(const TrainConfig& config, const Mesh& mesh) {
                                          config.batch().sequence_length() *
                                          config.model().num_experts_per_tok()};
   const ActivationBytes even = PlanActivations(shape);
-  memory.activations = even.saved;
-  memory.scratch = even.scratch;
+  memory.activations = even.saved.capacity;
+  memory.scratch = even.scratch.capacity;
   if (mesh.expert() == 1) return memory;  // All rows are here already.
   shape.received_rows *= 2;
   const ActivationBytes twice = PlanActivations(shape);
-  memory.double_load = twice.saved + twice.scratch - even.saved - even.scratch;
+  memory.double_load = twice.saved.capacity + twice.scratch.capacity -
+                       even.saved.capacity - even.scratch.capacity;
   return memory;
 }
 

@@ -5,6 +5,7 @@
 #include "comm/buffer.h"
 #include "tests/mpi_test.h"
 #include "tests/trainer/trainer_fixture.h"
+#include "trainer/activation_plan.h"
 #include "trainer/config_resolve.h"
 #include "trainer/layout.h"
 
@@ -29,7 +30,7 @@ TrainConfig EvenConfig(RunConfig::ComputeDType dtype) {
 class MemoryPlanTest
     : public ::testing::TestWithParam<RunConfig::ComputeDType> {};
 
-TEST_P(MemoryPlanTest, ActivationsAreTheArenasToTheByte) {
+TEST_P(MemoryPlanTest, ActivationsAreWhatTheArenasHold) {
   const TrainConfig config = EvenConfig(GetParam());
   TestTrainer trainer(config, /*alone=*/false);
   EXPECT_TRUE(trainer->TrainStep().ok());
@@ -37,6 +38,67 @@ TEST_P(MemoryPlanTest, ActivationsAreTheArenasToTheByte) {
       PlanMemory(config, *MakeMesh(config, TestRuntime().world()));
   EXPECT_EQ(plan.activations, trainer->model().saved_arena().capacity_bytes());
   EXPECT_EQ(plan.scratch, trainer->model().scratch_arena().capacity_bytes());
+}
+
+// A larger arena hides small tensors in what is left of its chunks. These
+// shapes fit one chunk, where each byte counts, and in each of them another
+// call needs the most scratch.
+constexpr int kLength = 16;
+
+struct TinyShape {
+  const char* most_scratch;
+  int head_dim = 4;
+  int hidden_size = 12;
+  int intermediate_size = 8;
+  int num_experts = 16;
+  int experts_per_token = 2;
+  int vocab_size = 11;
+};
+
+constexpr TinyShape kTinyShapes[] = {
+    {.most_scratch = "experts", .intermediate_size = 40},
+    {.most_scratch = "attention", .head_dim = 12, .intermediate_size = 2},
+    {.most_scratch = "router",
+     .hidden_size = 4,
+     .num_experts = 64,
+     .experts_per_token = 4},
+    {.most_scratch = "loss", .vocab_size = 400},
+    {.most_scratch = "dispatch",
+     .intermediate_size = 1,
+     .experts_per_token = 4},
+};
+
+TEST_P(MemoryPlanTest, EveryByteOfASmallArenaIsForeseen) {
+  for (const TinyShape& tiny : kTinyShapes) {
+    TrainConfig config = EvenConfig(GetParam());
+    ModelConfig& model = *config.mutable_model();
+    model.set_head_dim(tiny.head_dim);
+    model.set_hidden_size(tiny.hidden_size);
+    model.set_intermediate_size(tiny.intermediate_size);
+    model.set_num_local_experts(tiny.num_experts);
+    model.set_num_experts_per_tok(tiny.experts_per_token);
+    model.set_vocab_size(tiny.vocab_size);
+    config.mutable_batch()->set_sequence_length(kLength);
+    config.mutable_parallel()->set_expert(0);
+    const Mesh mesh = *MakeMesh(config, TestRuntime().world());
+    config.mutable_parallel()->set_expert(mesh.expert());
+    TestTrainer trainer(config, /*alone=*/false);
+    EXPECT_TRUE(trainer->TrainStep().ok());
+    const int64_t tokens = config.batch().micro_size() * kLength;
+    const ActivationBytes plan =
+        PlanActivations({.model = model,
+                         .compute_dtype = trainer->table().compute_dtype(),
+                         .sequences = config.batch().micro_size(),
+                         .length = kLength,
+                         .expert_ranks = mesh.expert(),
+                         .received_rows = tokens * tiny.experts_per_token});
+    EXPECT_EQ(trainer->model().saved_arena().num_growths(), 1);
+    EXPECT_EQ(trainer->model().scratch_arena().num_growths(), 1);
+    EXPECT_EQ(plan.saved.peak, trainer->model().saved_arena().peak_bytes())
+        << tiny.most_scratch;
+    EXPECT_EQ(plan.scratch.peak, trainer->model().scratch_arena().peak_bytes())
+        << tiny.most_scratch;
+  }
 }
 
 TEST_P(MemoryPlanTest, EveryBufferOfARankIsForeseen) {
