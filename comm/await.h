@@ -21,7 +21,7 @@ void SetAwaitOptions(const AwaitOptions& options);
 // The one place where a rank waits for another. Calls `is_done` until it
 // returns true: first busily for a few microseconds (not if oversubscribed),
 // then yielding, then with sleeps that grow to 200 microseconds. `what` names
-// the operation in the error: "all-to-all of layer 3 in group expert".
+// the operation in the error: "all-to-all-v in group expert".
 absl::Status Await(absl::FunctionRef<bool()> is_done, absl::string_view what);
 
 }  // namespace moe

@@ -28,6 +28,10 @@ MpiWork::MpiWork(MpiShared* shared, const char* operation, int tag)
       messages_(&shared->channel) {}
 
 MpiWork::~MpiWork() {
+  // The rank that another Work has waited for in vain would be waited for once
+  // more by each that is open, hours in all, before the error reaches main.
+  if (!complete_ && shared_->is_broken)
+    Complete(absl::UnavailableError("its group is broken"));
   // Its memory must not be written to after this. An error was for Wait to
   // say; nobody has asked.
   Wait().IgnoreError();

@@ -52,7 +52,8 @@ ConstMemoryView ViewOf(absl::Span<const T> span) {
 enum class ReduceOp { kSum, kMax };
 
 // A collective under way. Its memory must stay put until Wait returns, and its
-// group must outlive it. A destroyed Work that was not waited for waits.
+// group must outlive it. A destroyed Work that was not waited for waits, unless
+// another one of its group has failed.
 class Work {
  public:
   virtual ~Work() = default;

@@ -230,6 +230,27 @@ TEST_P(OpenWorks, AWaitForARankThatIsLostEndsWithAnError) {
   KeepForever(std::move(broken_group));
 }
 
+TEST_P(OpenWorks, ADestroyedWorkOfABrokenGroupWaitsForNobody) {
+  if (size() == 1) GTEST_SKIP() << "one rank waits for no other";
+  auto broken_group = AnotherGroup();
+  std::vector<float> first(kLarge), second(kLarge);
+  // Rank 0 never takes part.
+  if (rank() != 0) {
+    auto lost =
+        Started(broken_group->StartAllReduce(View(first), ReduceOp::kSum));
+    auto open =
+        Started(broken_group->StartAllReduce(View(second), ReduceOp::kSum));
+    SetAwaitOptions({.oversubscribed = true, .timeout = absl::Milliseconds(1)});
+    EXPECT_FALSE(lost->Wait().ok());
+    // A wait would now be one for ever.
+    SetAwaitOptions(
+        {.oversubscribed = true, .timeout = absl::InfiniteDuration()});
+    open.reset();
+  }
+  SetAwaitOptions({.oversubscribed = true, .timeout = absl::Seconds(120)});
+  KeepForever(std::move(broken_group));
+}
+
 INSTANTIATE_TEST_SUITE_P(Groups, OpenWorks, testing::ValuesIn(AllGroupKinds()),
                          KindOfParam);
 
