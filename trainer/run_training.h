@@ -16,7 +16,8 @@ namespace moe {
 // Collective. An error that IsAgreed is the same on every rank; any other is of
 // this rank alone, and the job must be aborted. Cancelled: stopped as asked,
 // weights saved. OutOfRange: loss or gradient not finite, said where. The
-// others as in comm/exit_code.h.
+// others as in comm/exit_code.h; weights are saved if a step was taken and all
+// ranks know of the error.
 absl::Status RunTraining(const TrainConfig& config, const MpiRuntime& runtime,
                          const std::string& share_directory);
 

@@ -137,9 +137,13 @@ absl::Status TrainingRun::Train() {
   const absl::Status status = Loop();
   // Not finite: all ranks know, and the weights are those before the step.
   if (absl::IsOutOfRange(status)) return SaveAfterFailure(status);
-  if (!status.ok() && !absl::IsCancelled(status)) return status;
-  RETURN_IF_ERROR(SaveAtEnd());
-  return status;
+  if (!status.ok() && !IsAgreed(status)) return status;
+  // Whatever ended the steps, all ranks know of it and can save together.
+  const bool stopped = absl::IsCancelled(status);
+  if (!status.ok() && !stopped && trainer_->step() == 0) return status;
+  const absl::Status saved = SaveAtEnd();
+  // That it stopped as asked says that everything is saved.
+  return status.ok() || (stopped && !saved.ok()) ? saved : status;
 }
 
 absl::Status TrainingRun::Loop() {
@@ -212,13 +216,13 @@ void TrainingRun::Log(const StepReport& report, const StepCost& cost) {
 }
 
 absl::Status TrainingRun::SaveAtEnd() {
-  if (metrics_ != nullptr && metrics_status_.ok())
-    metrics_status_ = metrics_->Close();
-  RETURN_IF_ERROR(AgreeOnStatus(metrics_status_, groups_->world()));
+  // The weights first: refused metrics must not cost them.
   ASSIGN_OR_RETURN(const std::string saved,
                    SaveStepWeights(directory_.checkpoints()));
   display_.Say(absl::StrCat("weights saved in ", saved));
-  return absl::OkStatus();
+  if (metrics_ != nullptr && metrics_status_.ok())
+    metrics_status_ = metrics_->Close();
+  return AgreeOnStatus(metrics_status_, groups_->world());
 }
 
 absl::StatusOr<std::string> TrainingRun::SaveStepWeights(

@@ -31,7 +31,8 @@ class TrainingRun {
 
   // Up to the first step. Agreed on by all ranks.
   absl::Status Start();
-  // All steps, then the weights. Cancelled: stopped as asked.
+  // All steps, then the weights; these also after an error that all ranks know
+  // of, once a step was taken. Cancelled: stopped as asked, weights saved.
   absl::Status Train();
 
  private:

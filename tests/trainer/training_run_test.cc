@@ -1,0 +1,103 @@
+// Whole runs of one rank, whose disk refuses at a chosen moment.
+
+#include "trainer/training_run.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/mpi_runtime.h"
+#include "data/indexed_dataset_writer.h"
+#include "tests/data/temporary_directory.h"
+#include "tests/fake_file_system.h"
+#include "tests/trainer/trainer_fixture.h"
+#include "trainer/config_resolve.h"
+
+namespace moe {
+namespace {
+
+class TrainingRunTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto runtime = MpiRuntime::Start(absl::Seconds(60));
+    ASSERT_TRUE(runtime.ok()) << runtime.status();
+    runtime_ = *std::move(runtime);
+    config_ = SmallConfig();
+    WriteTokens(config_.model().vocab_size());
+    config_.mutable_data()->mutable_train()->add_source()->set_path(
+        directory_.Path("tokens"));
+    config_.mutable_data()->set_valid_fraction(0);
+    config_.mutable_run()->set_directory(directory_.Path("run"));
+    config_.mutable_schedule()->set_steps(4);
+  }
+
+  // A run of the configuration; write `number` after its start fails (0: none).
+  absl::Status RunWithFailingWrite(int64_t number) {
+    const auto resolved = ResolveConfig(config_, /*world=*/1, 1);
+    EXPECT_TRUE(resolved.ok()) << resolved.status();
+    TrainingRun run(*resolved, *runtime_, /*share_directory=*/"", files_);
+    const absl::Status started = run.Start();
+    EXPECT_TRUE(started.ok()) << started;
+    files_.FailWrite(number);
+    return run.Train();
+  }
+
+  bool HasWeights(const std::string& step) {
+    return files_.Exists(directory_.Path("run/checkpoints/" + step + "/" +
+                                         "model.safetensors.index.json"));
+  }
+
+  TemporaryDirectory directory_;
+  FakeFileSystem files_;
+  std::unique_ptr<MpiRuntime> runtime_;
+  TrainConfig config_;
+
+ private:
+  void WriteTokens(int vocab_size) {
+    auto writer = IndexedDatasetWriter::Create(
+        PosixFileSystem(), directory_.Path("tokens"), TokenType::kInt32);
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    std::vector<int32_t> tokens;
+    for (int i = 0; i < 1000; ++i) tokens.push_back(i * 7 % vocab_size);
+    ASSERT_TRUE((*writer)->AddDocument(tokens).ok());
+    ASSERT_TRUE((*writer)->Finish().ok());
+  }
+};
+
+TEST_F(TrainingRunTest, LeavesWeightsOfTheLastStep) {
+  EXPECT_TRUE(RunWithFailingWrite(0).ok());
+  EXPECT_TRUE(HasWeights("step_00000004"));
+}
+
+// The first write after the start is the first line of metrics.
+TEST_F(TrainingRunTest, ARefusedLineOfMetricsEndsTheRunButCostsNoWeights) {
+  const absl::Status status = RunWithFailingWrite(1);
+  EXPECT_TRUE(absl::IsAborted(status)) << status;
+  EXPECT_TRUE(HasWeights("step_00000002")) << "where the rank learns of it";
+}
+
+TEST_F(TrainingRunTest, ARefusedLastLineOfMetricsCostsNoWeights) {
+  config_.mutable_log()->set_interval_steps(4);
+  const absl::Status status = RunWithFailingWrite(1);
+  EXPECT_TRUE(absl::IsAborted(status)) << status;
+  EXPECT_TRUE(HasWeights("step_00000004"));
+}
+
+TEST_F(TrainingRunTest, StoppedAsAskedPromisesThatTheWeightsAreThere) {
+  config_.mutable_schedule()->set_stop_after_seconds(1e-9);
+  config_.mutable_log()->set_interval_steps(4);
+  EXPECT_TRUE(absl::IsCancelled(RunWithFailingWrite(0)));
+  EXPECT_TRUE(HasWeights("step_00000001"));
+}
+
+TEST_F(TrainingRunTest, StoppedAsAskedIsNotSaidWhenTheDiskRefusesTheWeights) {
+  config_.mutable_schedule()->set_stop_after_seconds(1e-9);
+  EXPECT_TRUE(absl::IsAborted(RunWithFailingWrite(2)));
+  EXPECT_FALSE(HasWeights("step_00000001"));
+}
+
+}  // namespace
+}  // namespace moe
