@@ -116,10 +116,6 @@ setsid mpirun -q --bind-to none -x MOE_TERMINAL -x MOE_READY_FILE \
 job=$!
 trap on_interrupt INT TERM
 trap 'ask_to_stop &' USR1
+# A signal of ours ends a wait early; once the job is gone, it does not.
+while kill -0 "$job" 2>/dev/null; do wait "$job"; done
 wait "$job"
-code=$?
-while kill -0 "$job" 2>/dev/null; do  # wait was ended by a signal of ours
-  wait "$job"
-  code=$?
-done
-exit "$code"
