@@ -11,8 +11,8 @@
 
 namespace moe {
 
-// A stack of tensors: forward pushes, backward pops by going back to a mark.
-// Memory once taken is kept, so that steps of equal shape take no more of it.
+// A stack of tensors: going back to a mark frees all that came after it. Memory
+// once taken is kept, so that steps of equal shape take no more of it.
 class Arena {
  public:
   explicit Arena(Device device = {}) : device_(device) {}

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "comm/process_group.h"
 #include "data/file_system.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/train_config.pb.h"
 
 namespace moe {
@@ -16,7 +17,7 @@ namespace moe {
 //   config.textproto  metrics.jsonl  checkpoints/step_NNNNNNNN/
 //   data/      vocabulary and token caches of raw text
 //   failure/   after a loss that was not finite: report.txt, batch.safetensors
-//              and weights/, see SaveFailure
+//              (see SaveFailure) and step_NNNNNNNN/, the weights before it
 class RunDirectory {
  public:
   explicit RunDirectory(std::string path) : path_(std::move(path)) {}
@@ -24,7 +25,7 @@ class RunDirectory {
   const std::string& path() const { return path_; }
   std::string config() const { return Join("config.textproto"); }
   std::string metrics() const { return Join("metrics.jsonl"); }
-  std::string checkpoints() const { return Join("checkpoints"); }
+  std::string checkpoints() const { return CheckpointsDirectory(path_); }
   std::string data() const { return Join("data"); }
   std::string failure() const { return Join("failure"); }
 

@@ -10,8 +10,7 @@
 namespace moe {
 namespace {
 
-// The one mutable global of the program: a signal handler has nothing else to
-// write to.
+// A mutable global, because a signal handler has nothing else to write to.
 volatile std::sig_atomic_t stop_signal_received = 0;
 
 extern "C" void OnStopSignal(int signal) {

@@ -4,7 +4,8 @@
 namespace moe {
 
 // USR1, TERM and INT, from now on, ask for an orderly end: StopSignalReceived
-// becomes and stays true. A second INT ends the process as if unhandled.
+// becomes and stays true. An INT after any of them ends the process as if
+// unhandled.
 void InstallStopSignals();
 bool StopSignalReceived();
 

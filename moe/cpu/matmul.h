@@ -2,7 +2,7 @@
 #define MOE_CPU_MATMUL_H_
 
 // Matrix products of one tile, by oneDNN, each on the thread that asks for it.
-// Nothing else of ours knows oneDNN.
+// Only this and block_product.h know oneDNN.
 //
 // Letters: T rows, I inputs and O outputs of a linear map.
 
