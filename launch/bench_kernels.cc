@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <initializer_list>
-#include <utility>
 #include <vector>
 
 #include "comm/philox.h"
@@ -99,6 +98,7 @@ absl::Status BenchGrouped(KernelContext& kernels, const BenchOptions& options,
                    maker.Make({experts, outputs, inputs}, DType::kFloat32));
   BenchResult result{
       .part = "experts",
+      .name = "",
       .shape = {{"experts", experts},
                 {"rows", rows},
                 {"inputs", inputs},
