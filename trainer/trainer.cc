@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "comm/status_macros.h"
@@ -10,8 +9,6 @@
 
 namespace moe {
 namespace {
-
-constexpr int kNoLayer = -2;
 
 DType ComputeDType(const TrainConfig& config) {
   return config.run().compute_dtype() == RunConfig::BFLOAT16 ? DType::kBFloat16
@@ -63,8 +60,6 @@ Trainer::Trainer(const TrainConfig& config, const Environment& environment)
       shards_(MakeShards(config, table_, environment.mesh)),
       load_(config.model().num_hidden_layers(),
             config.model().num_local_experts()) {}
-
-Trainer::~Trainer() { SetProgress(environment_.kernels, nullptr); }
 
 absl::Status Trainer::Allocate() {
   const Environment& env = environment_;
@@ -158,7 +153,7 @@ void Trainer::ClearGradients() {
   for (ArenaKind kind : kAllArenaKinds)
     SetZero(environment_.kernels, gradient_storage_.arena(kind));
   load_.Clear();
-  non_finite_layer_ = kNoLayer;
+  non_finite_layer_.reset();
 }
 
 absl::Status Trainer::ForwardBackward(const MicroBatch& batch, bool last,
@@ -177,7 +172,7 @@ absl::Status Trainer::ForwardBackward(const MicroBatch& batch, bool last,
 }
 
 void Trainer::NoteNonFinite(const LossTerms& losses) {
-  if (non_finite_layer_ == kNoLayer && !IsFinite(losses))
+  if (!non_finite_layer_.has_value() && !IsFinite(losses))
     non_finite_layer_ = model_->FirstNonFiniteLayer();
 }
 
@@ -222,8 +217,8 @@ absl::Status Trainer::CheckFinite(const StepReport& report) {
     found = "the logits";
   } else if (non_finite_layer_ == -1) {
     found = "the embedding";
-  } else if (non_finite_layer_ >= 0) {
-    found = absl::StrCat("the output of layer ", non_finite_layer_);
+  } else if (non_finite_layer_.has_value()) {
+    found = absl::StrCat("the output of layer ", *non_finite_layer_);
   } else if (loss_is_finite) {
     const std::string name = optimizer_->FirstNonFinite(gradient_storage_);
     if (!name.empty()) found = absl::StrCat("the gradient of ", name);

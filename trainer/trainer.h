@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,7 +52,6 @@ class Trainer {
   // environment names outlives the trainer. Weights are InitialArena's.
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(
       const TrainConfig& config, const Environment& environment);
-  ~Trainer();
 
   // Collective. OutOfRange: loss or gradient is not finite, said where, the
   // same status on all ranks and the weights as before the step. Errors of the
@@ -110,8 +110,8 @@ class Trainer {
   int64_t step_ = 0;
   bool stop_requested_ = false;
   absl::Status data_status_;
-  // The first layer of this step whose output was not finite; -2: none.
-  int non_finite_layer_ = -2;
+  // Of this step, where a loss was not finite: FirstNonFiniteLayer.
+  std::optional<int> non_finite_layer_;
 };
 
 }  // namespace moe
