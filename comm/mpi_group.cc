@@ -15,7 +15,6 @@
 
 #include <mpi.h>
 
-#include <algorithm>
 #include <cstring>
 #include <utility>
 

@@ -2,7 +2,6 @@
 #define COMM_MPI_WORK_H_
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 

@@ -1,7 +1,5 @@
 #include "comm/process_groups.h"
 
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"

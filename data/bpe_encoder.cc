@@ -1,7 +1,5 @@
 #include "data/bpe_encoder.h"
 
-#include <algorithm>
-
 #include "data/utf8.h"
 
 namespace moe {

@@ -1,6 +1,5 @@
 #include "data/corpus_source.h"
 
-#include <algorithm>
 #include <cmath>
 #include <utility>
 

@@ -1,7 +1,6 @@
 #include "data/file_system.h"
 
 #include <filesystem>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "comm/status_macros.h"

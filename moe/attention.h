@@ -2,7 +2,6 @@
 #define MOE_ATTENTION_H_
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "moe/layer_context.h"
 #include "moe/tensor.h"
 #include "moe/weights.h"

@@ -5,7 +5,6 @@
 #include "absl/status/statusor.h"
 #include "moe/attention.h"
 #include "moe/experts.h"
-#include "moe/gradient_listener.h"
 #include "moe/layer_context.h"
 #include "moe/router.h"
 #include "moe/token_dispatcher.h"

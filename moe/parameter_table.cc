@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "comm/check.h"
 #include "moe/model_config.h"
 
 namespace moe {

@@ -1,7 +1,6 @@
 #include "moe/weights.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "comm/check.h"
 #include "comm/philox.h"

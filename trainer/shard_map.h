@@ -4,8 +4,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
-#include "comm/mesh.h"
 #include "moe/parameter_table.h"
 
 namespace moe {

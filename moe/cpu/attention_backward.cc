@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 
 #include "moe/cpu/attention_unit.h"
 #include "moe/cpu/block_product.h"

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 
 #include "comm/check.h"
 #include "moe/cpu/dispatch_dtype.h"

@@ -56,7 +56,6 @@ class KernelContext {
   void set_progress(std::function<void()> progress) {
     progress_ = std::move(progress);
   }
-  bool has_progress() const { return static_cast<bool>(progress_); }
   void Progress() const {
     if (progress_) progress_();
   }

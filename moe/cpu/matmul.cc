@@ -1,6 +1,5 @@
 #include "moe/cpu/matmul.h"
 
-#include <algorithm>
 #include <set>
 #include <utility>
 

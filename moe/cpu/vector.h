@@ -83,7 +83,6 @@ void ForEachVector(int64_t n, const Body& body) {
 }
 
 inline Float8 Max(Float8 a, Float8 b) { return a > b ? a : b; }
-inline Float8 Min(Float8 a, Float8 b) { return a < b ? a : b; }
 
 // e^x with an error below 1.5 units in the last place. Results below the
 // smallest normal number are 0, above the largest infinity; NaN stays NaN.

@@ -1,7 +1,6 @@
 #include "trainer/checkpoint/batch_file.h"
 
 #include <memory>
-#include <utility>
 #include <vector>
 
 #include "comm/status_macros.h"

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <tuple>
 #include <unordered_set>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"

@@ -1,7 +1,5 @@
 #include "trainer/checkpoint/weights_index.h"
 
-#include <utility>
-
 #include "absl/strings/str_cat.h"
 #include "comm/status_macros.h"
 #include "trainer/checkpoint/json_handler.h"
