@@ -7,86 +7,13 @@
 #include <set>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "tests/data/dataset_builder.h"
-#include "tests/data/generated_text.h"
-#include "tests/data/model_builder.h"
-#include "tests/data/temporary_directory.h"
+#include "tests/data/corpus_fixture.h"
 
 namespace moe {
 namespace {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-constexpr int64_t kLength = 7;
-
-class CorpusTest : public testing::Test {
- protected:
-  CorpusTest() {
-    options_.vocab_size = 300;
-    options_.sequence_length = kLength;
-    options_.seed = 5;
-    options_.cache_directory = directory_.Path("run/data");
-    options_.share_directory = directory_.Path("share");
-    options_.threads = 2;
-    options_.config.set_valid_fraction(0);
-  }
-
-  void AddTrain(const std::string& path, double weight = 1) {
-    DataSource* source = options_.config.mutable_train()->add_source();
-    source->set_path(path);
-    source->set_weight(weight);
-  }
-  void AddValid(const std::string& path) {
-    options_.config.mutable_valid()->add_source()->set_path(path);
-  }
-  void UseTokenizer() {
-    const ModelBuilder builder = ModelBuilder().Bytes().Add(
-        {"\xE2\x96\x81", "th", "the", "an", "\xE2\x96\x81the"});
-    options_.config.set_tokenizer(
-        directory_.Write("t.model", builder.Serialize()));
-    tokenizer_ = *builder.Load();
-  }
-  absl::Status Prepare() {
-    work_.clear();
-    return PrepareCorpus(options_, [this](const std::string& what, int64_t,
-                                          int64_t) { work_.insert(what); });
-  }
-  absl::StatusOr<std::unique_ptr<Corpus>> PrepareAndOpen() {
-    if (absl::Status status = Prepare(); !status.ok()) return status;
-    return Corpus::Open(options_);
-  }
-  void ExpectRefused(absl::StatusCode code, const std::string& words) {
-    const absl::Status status = PrepareAndOpen().status();
-    EXPECT_EQ(status.code(), code) << status;
-    EXPECT_THAT(std::string(status.message()), HasSubstr(words));
-  }
-
-  // The stream behind one pass of a sequence: its samples, in file order, each
-  // input once.
-  static std::vector<int32_t> InputsInFileOrder(const SampleSequence& samples) {
-    const int64_t size = samples.samples_per_epoch();
-    std::vector<int32_t> all(static_cast<size_t>(size * kLength), -1);
-    std::vector<int32_t> targets(kLength);
-    for (int64_t position = 0; position < size; ++position) {
-      const absl::Span<int32_t> inputs = absl::MakeSpan(all).subspan(
-          static_cast<size_t>(samples.SampleAt(position) * kLength), kLength);
-      EXPECT_TRUE(samples.Read(position, inputs, absl::MakeSpan(targets)).ok());
-    }
-    return all;
-  }
-  // Whole samples at the beginning of a stream.
-  static std::vector<int32_t> Whole(std::vector<int32_t> stream) {
-    stream.resize((stream.size() - 1) / kLength * kLength);
-    return stream;
-  }
-
-  TemporaryDirectory directory_;
-  CorpusOptions options_;
-  std::unique_ptr<Tokenizer> tokenizer_;
-  std::set<std::string> work_;  // what progress was told of
-};
 
 TEST_F(CorpusTest, TextBecomesSamplesOfItsTokens) {
   UseTokenizer();
@@ -312,103 +239,6 @@ TEST_F(CorpusTest, ShareNamesLieInTheShareDirectory) {
   ExpectRefused(
       absl::StatusCode::kNotFound,
       "data.train: there is no file " + directory_.Path("share/none.txt"));
-}
-
-TEST_F(CorpusTest, WhatIsNotThereIsNamed) {
-  AddTrain(directory_.Path("none"));
-  ExpectRefused(absl::StatusCode::kNotFound, directory_.Path("none.idx"));
-  options_.config.clear_train();
-  WriteDataset(directory_.Path("p"), CountingDocuments({30}));
-  AddTrain(directory_.Path("p"));
-  AddValid(directory_.Path("v.txt"));
-  ExpectRefused(absl::StatusCode::kNotFound,
-                "data.valid: there is no file " + directory_.Path("v.txt"));
-  options_.config.clear_valid();
-  options_.config.set_tokenizer(directory_.Path("x.model"));
-  ExpectRefused(absl::StatusCode::kNotFound,
-                "data.tokenizer: there is no file");
-}
-
-TEST_F(CorpusTest, AFileThatIsNeitherTextNorTokensIsRefused) {
-  AddTrain(directory_.Write("a.pdf", "x"));
-  ExpectRefused(absl::StatusCode::kInvalidArgument,
-                "a.pdf is neither .txt nor .jsonl");
-}
-
-TEST_F(CorpusTest, NoSourceAndAPathlessSourceAreRefused) {
-  ExpectRefused(absl::StatusCode::kInvalidArgument, "data.train is empty");
-  AddTrain("");
-  ExpectRefused(absl::StatusCode::kInvalidArgument, "a source has no path");
-}
-
-TEST_F(CorpusTest, TextBesideTokensNeedsTheirTokenizer) {
-  WriteDataset(directory_.Path("p"), CountingDocuments({30}));
-  AddTrain(directory_.Path("p"));
-  AddTrain(directory_.Write("a.txt", "the cat and the owl"));
-  ExpectRefused(absl::StatusCode::kInvalidArgument, "data.tokenizer is empty");
-  UseTokenizer();
-  EXPECT_TRUE(PrepareAndOpen().ok());
-}
-
-TEST_F(CorpusTest, ATokenizerLargerThanTheModelIsRefused) {
-  UseTokenizer();
-  AddTrain(directory_.Write("a.txt", "the cat and the owl"));
-  options_.vocab_size = tokenizer_->vocab_size();
-  EXPECT_TRUE(PrepareAndOpen().ok());
-  --options_.vocab_size;
-  ExpectRefused(absl::StatusCode::kInvalidArgument,
-                absl::StrCat("model.vocab_size is ", options_.vocab_size,
-                             ", must be at least the ", options_.vocab_size + 1,
-                             " pieces of"));
-}
-
-TEST_F(CorpusTest, BosWithoutATokenizerIsRefused) {
-  WriteDataset(directory_.Path("p"), CountingDocuments({30}));
-  AddTrain(directory_.Path("p"));
-  options_.config.set_add_bos(true);
-  ExpectRefused(absl::StatusCode::kInvalidArgument, "data.add_bos is true");
-}
-
-TEST_F(CorpusTest, LessThanOneSampleIsRefusedWithBothNumbers) {
-  WriteDataset(directory_.Path("p"), CountingDocuments({7}));
-  WriteDataset(directory_.Path("q"), CountingDocuments({8}));
-  AddTrain(directory_.Path("p"));
-  ExpectRefused(absl::StatusCode::kFailedPrecondition,
-                "p has 7 tokens, one sample of batch.sequence_length (7) "
-                "needs 8");
-  options_.config.clear_train();
-  AddTrain(directory_.Path("q"));
-  EXPECT_TRUE(PrepareAndOpen().ok());
-  AddValid(directory_.Path("p"));
-  ExpectRefused(absl::StatusCode::kFailedPrecondition, "data.valid: ");
-  options_.config.clear_valid();
-  options_.config.set_valid_fraction(0.01);
-  ExpectRefused(absl::StatusCode::kInvalidArgument,
-                "data.valid_fraction is 0.01");
-}
-
-TEST_F(CorpusTest, ValuesOutOfRangeAreRefused) {
-  WriteDataset(directory_.Path("p"), CountingDocuments({30}));
-  AddTrain(directory_.Path("p"), 0);
-  ExpectRefused(absl::StatusCode::kInvalidArgument,
-                "data.train: weight of source 0 is 0");
-  options_.config.mutable_train()->mutable_source(0)->set_weight(1);
-  for (const double fraction : {-0.1, 1.0, 7.0}) {
-    options_.config.set_valid_fraction(fraction);
-    ExpectRefused(absl::StatusCode::kInvalidArgument,
-                  absl::StrCat("data.valid_fraction is ", fraction));
-  }
-  options_.config.set_valid_fraction(0);
-  options_.sequence_length = 0;
-  ExpectRefused(absl::StatusCode::kInvalidArgument,
-                "batch.sequence_length is 0");
-}
-
-TEST_F(CorpusTest, ACacheThatCannotBeWrittenIsAborted) {
-  UseTokenizer();
-  AddTrain(directory_.Write("a.txt", "the cat and the owl"));
-  options_.cache_directory = directory_.Path("a.txt/data");
-  ExpectRefused(absl::StatusCode::kAborted, "a.txt/data");
 }
 
 }  // namespace

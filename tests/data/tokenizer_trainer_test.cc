@@ -118,6 +118,12 @@ TEST_F(TokenizerTrainerTest, LearnsFromEveryDocumentAndEveryPartOfALine) {
   EXPECT_FALSE(has("\xEF\xBF\xBD"));  // no character was cut in two
 }
 
+TEST_F(TokenizerTrainerTest, AWordMayBeOfAnyLength) {
+  Input("a.txt", GeneratedText(50000, 6));
+  Input("b.txt", std::string(300000, 'x'));
+  EXPECT_EQ(TrainTokenizer(options_), absl::OkStatus());
+}
+
 TEST_F(TokenizerTrainerTest, ASizeThatDoesNotFitNamesTheLimitThatDoes) {
   Input("a.txt", "hello world\nabc abc\n");
   const auto message = [&](int vocab_size) {
