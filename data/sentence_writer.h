@@ -16,7 +16,9 @@ namespace moe {
 // divided, so that no text is lost.
 class SentenceWriter {
  public:
-  static constexpr size_t kMaxLineBytes = 65536;
+  // A line may be one word, in which spm_train numbers the characters, and the
+  // space that it puts before them, with 15 bits: it crashes beyond.
+  static constexpr size_t kMaxLineBytes = 32000;
 
   explicit SentenceWriter(std::unique_ptr<WritableFile> file)
       : file_(std::move(file)) {}
