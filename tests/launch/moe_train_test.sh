@@ -31,6 +31,7 @@ train() {
     model.num_key_value_heads=2 model.num_local_experts=4 \
     model.initializer_range=0.02 batch.global_size=8 batch.sequence_length=32 \
     schedule.steps=5 schedule.warmup_steps=1 eval.interval_steps=0 \
+    log.interval_steps=1 \
     run.directory="$run" data.train="$work/text.txt" "$@" \
     >"$work/out" 2>"$work/err" </dev/null
 }
@@ -86,9 +87,9 @@ echo '{"content": "x"}' >"$work/no_text.jsonl"
 expect 65 "$work/missing.txt" data.train="$work/missing.txt"
 expect 65 "$work/empty.txt" data.train="$work/empty.txt"
 expect 65 "$work/binary.txt" data.train="$work/binary.txt"
-expect 65 "$work" data.train="$work"
-expect 65 "line 4" data.train="$work/broken.jsonl"
-expect 65 "line 1" data.train="$work/no_text.jsonl"
+expect 64 "$work is neither .txt nor .jsonl" data.train="$work"
+expect 65 "broken.jsonl:4: " data.train="$work/broken.jsonl"
+expect 65 "no_text.jsonl:1: " data.train="$work/no_text.jsonl"
 expect 65 "batch.global_size is 4000" batch.global_size=4000
 echo "no model" >"$work/none.model"
 expect 65 "none.model" data.tokenizer="$work/none.model"
@@ -98,8 +99,8 @@ expect 65 "unigram" data.tokenizer="$work/unigram.model"
 
 # Tokens of a vocabulary larger than the model's.
 "$build/bin/moe-tokenize" --input "$work/text.txt" --output "$work/tokens" \
-  --vocab-size 320 >/dev/null 2>&1 || fail "moe-tokenize: exit code $?"
-expect 65 "300" data.train="$work/tokens"
+  --vocab-size 310 >/dev/null 2>&1 || fail "moe-tokenize: exit code $?"
+expect 65 "vocab_size (300)" data.train="$work/tokens"
 # Its index, cut.
 head -c 40 "$work/tokens.idx" >"$work/cut.idx"
 cp "$work/tokens.bin" "$work/cut.bin"
@@ -126,7 +127,8 @@ else
 fi
 
 # --- ends -------------------------------------------------------------------
-expect 76 "is not finite" optimizer.learning_rate=1e30 schedule.steps=50
+expect 76 "is not finite" optimizer.learning_rate=1000 \
+  optimizer.weight_decay=1000 schedule.steps=50
 for file in report.txt batch.safetensors; do
   [[ -s "$run/failure/$file" ]] || fail "after a loss not finite: no $file"
 done
