@@ -229,12 +229,12 @@ double SumOfSquares(KernelContext& context, const Tensor& x);
 int64_t FirstNonFinite(KernelContext& context, const Tensor& x);
 
 struct AdamWOptions {
-  float learning_rate = 0;
-  float beta1 = 0;
-  float beta2 = 0;
-  float epsilon = 0;
-  float weight_decay = 0;
-  float gradient_scale = 1;  // from clipping
+  double learning_rate = 0;
+  double beta1 = 0;
+  double beta2 = 0;
+  double epsilon = 0;
+  double weight_decay = 0;
+  double gradient_scale = 1;  // from clipping
   int64_t update = 1;        // counted from 1, for the bias correction
 };
 

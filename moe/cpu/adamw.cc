@@ -29,18 +29,17 @@ struct Factors {
 Factors MakeFactors(const AdamWOptions& options) {
   const double update = static_cast<double>(options.update);
   const double rate = options.learning_rate;
-  const double beta1 = options.beta1;
-  const double beta2 = options.beta2;
   const auto single = [](double x) { return static_cast<float>(x); };
-  return {.gradient_scale = options.gradient_scale,
-          .beta1 = options.beta1,
-          .beta2 = options.beta2,
-          .fresh1 = single(1 - beta1),
-          .fresh2 = single(1 - beta2),
+  return {.gradient_scale = single(options.gradient_scale),
+          .beta1 = single(options.beta1),
+          .beta2 = single(options.beta2),
+          .fresh1 = single(1 - options.beta1),
+          .fresh2 = single(1 - options.beta2),
           .decay = single(1 - rate * options.weight_decay),
-          .step = single(rate / (1 - std::pow(beta1, update))),
-          .inverse_root = single(1 / std::sqrt(1 - std::pow(beta2, update))),
-          .epsilon = options.epsilon};
+          .step = single(rate / (1 - std::pow(options.beta1, update))),
+          .inverse_root =
+              single(1 / std::sqrt(1 - std::pow(options.beta2, update))),
+          .epsilon = single(options.epsilon)};
 }
 
 struct Elements {
