@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "comm/status_macros.h"
+#include "trainer/gradient_reducer.h"
 
 namespace moe {
 namespace {
@@ -55,12 +56,7 @@ ShardedAdamW::ShardedAdamW(const OptimizerConfig& config,
       groups_(groups),
       shards_(shards),
       weights_(weights),
-      kernels_(kernels) {
-  size_t num_buckets = 0;
-  for (const ShardMap& map : shards)
-    num_buckets += static_cast<size_t>(map.num_buckets());
-  works_.reserve(num_buckets);
-}
+      kernels_(kernels) {}
 
 ProcessGroup& ShardedAdamW::Group(ArenaKind kind) const {
   return groups_[ReductionAxis(kind)];
@@ -96,8 +92,7 @@ absl::Status ShardedAdamW::Initialize(
     }
     RETURN_IF_ERROR(GatherCopies(kind));
   }
-  for (std::unique_ptr<Work>& work : works_) RETURN_IF_ERROR(work->Wait());
-  works_.clear();
+  while (!works_.empty()) RETURN_IF_ERROR(WaitForOldestCopy());
   return KernelStatus(kernels_);
 }
 
@@ -136,22 +131,19 @@ std::string ShardedAdamW::FirstNonFinite(
 absl::Status ShardedAdamW::Step(const ParameterStorage& gradients,
                                 double learning_rate, double gradient_scale,
                                 int64_t update) {
-  const AdamWOptions options{
-      .learning_rate = static_cast<float>(learning_rate),
-      .beta1 = static_cast<float>(config_.beta1()),
-      .beta2 = static_cast<float>(config_.beta2()),
-      .epsilon = static_cast<float>(config_.epsilon()),
-      .weight_decay = static_cast<float>(config_.weight_decay()),
-      .gradient_scale = static_cast<float>(gradient_scale),
-      .update = update};
+  const AdamWOptions options{.learning_rate = learning_rate,
+                             .beta1 = config_.beta1(),
+                             .beta2 = config_.beta2(),
+                             .epsilon = config_.epsilon(),
+                             .weight_decay = config_.weight_decay(),
+                             .gradient_scale = gradient_scale,
+                             .update = update};
   for (ArenaKind kind : kAllArenaKinds) {
     for (const ShardSegment& segment : arenas_[Index(kind)].segments)
       UpdateSegment(kind, segment, gradients, options);
     RETURN_IF_ERROR(GatherCopies(kind));
   }
-  for (std::unique_ptr<Work>& work : works_)
-    RETURN_IF_ERROR(Annotate(work->Wait(), "exchange of new weights"));
-  works_.clear();
+  while (!works_.empty()) RETURN_IF_ERROR(WaitForOldestCopy());
   return KernelStatus(kernels_);
 }
 
@@ -184,6 +176,12 @@ absl::Status ShardedAdamW::GatherCopies(ArenaKind kind) {
                                           memory.Slice(all.begin, all.count)));
     works_.push_back(std::move(work));
   }
+  return absl::OkStatus();
+}
+
+absl::Status ShardedAdamW::WaitForOldestCopy() {
+  RETURN_IF_ERROR(Annotate(works_.front()->Wait(), "exchange of new weights"));
+  works_.pop_front();
   return absl::OkStatus();
 }
 

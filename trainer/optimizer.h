@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -76,6 +77,7 @@ class ShardedAdamW : public MasterWeights {
   void UpdateSegment(ArenaKind kind, const ShardSegment& segment,
                      const ParameterStorage& gradients, AdamWOptions options);
   absl::Status GatherCopies(ArenaKind kind);
+  absl::Status WaitForOldestCopy();
 
   OptimizerConfig config_;
   const ParameterTable& table_;
@@ -84,7 +86,7 @@ class ShardedAdamW : public MasterWeights {
   const ParameterStorage& weights_;
   KernelContext& kernels_;
   std::array<ArenaShard, 3> arenas_;
-  std::vector<std::unique_ptr<Work>> works_;
+  std::deque<std::unique_ptr<Work>> works_;  // under way, the oldest first
 };
 
 }  // namespace moe
