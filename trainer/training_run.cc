@@ -80,14 +80,14 @@ absl::Status TrainingRun::OpenData() {
 absl::Status TrainingRun::CheckEnoughData() const {
   const int64_t samples = corpus_->train().samples_per_epoch();
   const int64_t batch = config_.batch().global_size();
-  if (samples >= batch) return absl::OkStatus();
-  return AgreeOnStatus(
-      absl::FailedPreconditionError(absl::StrCat(
-          "data.train holds ", samples, " sequences of batch.sequence_length (",
-          config_.batch().sequence_length(),
-          ") tokens, must be at least one batch: batch.global_size is ",
-          batch)),
-      groups_->world());
+  absl::Status status;
+  if (samples < batch) {
+    status = absl::FailedPreconditionError(absl::StrCat(
+        "data.train holds ", samples, " sequences of batch.sequence_length (",
+        config_.batch().sequence_length(),
+        ") tokens, must be at least one batch: batch.global_size is ", batch));
+  }
+  return AgreeOnStatus(status, groups_->world());
 }
 
 absl::Status TrainingRun::BuildTrainer() {
@@ -155,6 +155,7 @@ absl::Status TrainingRun::Loop() {
     const bool last = step == num_steps_ || report.stop_requested;
     const bool validates =
         corpus_->valid() != nullptr && config_.eval().interval_steps() > 0 &&
+        !report.stop_requested &&  // who stops a run waits for its weights
         (last || IsDue(config_.eval().interval_steps(), step));
     if (last || validates || IsDue(config_.log().interval_steps(), step)) {
       ASSIGN_OR_RETURN(StepCost cost, Cost(report, absl::Now() - logged_at,
