@@ -47,7 +47,7 @@ absl::Status TokenDispatcher::MakePlan(LayerContext& context,
   ASSIGN_OR_RETURN(plan.row_of_arrival_R, saved.Allocate({R}, kIndex));
   OrderArrivals(context.kernels, plan.arrival_of_row_R, plan.row_of_arrival_R,
                 plan.counts_Pe, num_local_experts_);
-  return absl::OkStatus();
+  return KernelStatus(context.kernels);  // Rows are looked up by it at once.
 }
 
 absl::Status TokenDispatcher::ExchangeCounts(DispatchPlan& plan) const {
