@@ -1,6 +1,7 @@
 #include "launch/leave.h"
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -34,6 +35,13 @@ int LeaveWithoutMpi(absl::string_view program,
     Print(stderr, absl::StrCat(program, ": ", text.status().message(), "\n"));
   }
   return code;
+}
+
+void LeaveAfterFailedStart(absl::string_view program,
+                           const absl::Status& status) {
+  Print(stderr, absl::StrCat(program, ": rank ", ReadLauncherEnvironment().rank,
+                             ": ", status.message(), "\n"));
+  std::_Exit(ExitCode(status));
 }
 
 int Leave(absl::string_view program, const absl::Status& status,

@@ -22,6 +22,11 @@ namespace moe {
 int LeaveWithoutMpi(absl::string_view program,
                     const absl::StatusOr<std::string>& text);
 
+// When MPI could not be started, which may have failed on this rank alone:
+// every rank that it fails on says so and ends at once.
+[[noreturn]] void LeaveAfterFailedStart(absl::string_view program,
+                                        const absl::Status& status);
+
 // After MPI was started: says an error as above and finalises MPI. An error
 // that only this rank knows of aborts the job.
 int Leave(absl::string_view program, const absl::Status& status,

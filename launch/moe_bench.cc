@@ -20,7 +20,7 @@ int Main(int argc, char** argv) {
   if (!command->text.empty()) return LeaveWithoutMpi(kProgram, command->text);
   absl::StatusOr<std::unique_ptr<MpiRuntime>> runtime = MpiRuntime::Start(
       absl::Seconds(command->config.parallel().collective_timeout_seconds()));
-  if (!runtime.ok()) return LeaveWithoutMpi(kProgram, runtime.status());
+  if (!runtime.ok()) LeaveAfterFailedStart(kProgram, runtime.status());
   const absl::Status status = RunBenchCommand(*command, **runtime);
   return Leave(kProgram, status, *std::move(runtime));
 }

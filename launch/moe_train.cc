@@ -38,7 +38,7 @@ int Main(int argc, char** argv) {
 
   absl::StatusOr<std::unique_ptr<MpiRuntime>> runtime = MpiRuntime::Start(
       absl::Seconds(command->config.parallel().collective_timeout_seconds()));
-  if (!runtime.ok()) return LeaveWithoutMpi(kProgram, runtime.status());
+  if (!runtime.ok()) LeaveAfterFailedStart(kProgram, runtime.status());
   const absl::Status status = Train(command->config, **runtime);
   return Leave(kProgram, status, *std::move(runtime));
 }
