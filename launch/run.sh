@@ -10,7 +10,10 @@
 #
 # INT (Ctrl-C), TERM and USR1 ask for an orderly end: the step ends and all is
 # saved, exit code 75. A second INT ends at once. A signal that comes before
-# the ranks can handle it is held until they can.
+# the ranks can handle it is held until they can. A terminal that closes (HUP)
+# asks as USR1 does; nohup keeps the run going.
+#
+# The exit code is that of the ranks; 71 if one was killed, 70 if one crashed.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -77,6 +80,7 @@ if ! command -v "$program" >/dev/null; then
   exit 64
 fi
 
+export PATH  # bash has one, also where the environment had none
 if [[ $(id -u) -eq 0 ]]; then
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
@@ -98,15 +102,39 @@ ask_to_stop() {
   kill -USR1 "$job" 2>/dev/null
 }
 
+job=
+pending=
 interrupts=0
+on_stop() {
+  if [[ -z "$job" ]]; then pending=yes; else ask_to_stop & fi
+}
 on_interrupt() {
   interrupts=$((interrupts + 1))
-  if [[ $interrupts -gt 1 ]]; then
+  if [[ $interrupts -gt 1 && -n "$job" ]]; then
     kill -TERM "$job" 2>/dev/null
   else
     echo "run.sh: stopping after this step; once more to stop at once" >&2
-    ask_to_stop &
+    on_stop
   fi
+}
+trap on_interrupt INT TERM
+trap on_stop USR1 HUP
+
+# Ends with the ranks' code. Of a signal that ended one, mpirun makes 128 and its
+# number, of trouble of its own 1 or 255, and -q keeps it from saying more.
+leave() {
+  local code=$1 signal
+  if [[ $code -eq 1 || $code -eq 255 ]] && [[ $interrupts -eq 0 ]]; then
+    echo "run.sh: mpirun failed with code $code; without -q it may say why" >&2
+  elif [[ $code -gt 128 && $code -le 192 ]]; then
+    signal=SIG$(kill -l $((code - 128)))
+    echo "run.sh: a rank was ended by $signal, and with it the run" >&2
+    case $signal in
+      SIGILL | SIGABRT | SIGBUS | SIGFPE | SIGSEGV) code=70 ;;
+      *) code=71 ;;
+    esac
+  fi
+  exit "$code"
 }
 
 # A session of its own: the terminal's Ctrl-C must not reach mpirun, which
@@ -114,8 +142,8 @@ on_interrupt() {
 setsid mpirun -q --bind-to none -x MOE_TERMINAL -x MOE_READY_FILE \
   ${options[@]+"${options[@]}"} "$program" "$@" <&0 &
 job=$!
-trap on_interrupt INT TERM
-trap 'ask_to_stop &' USR1
+if [[ -n "$pending" ]]; then ask_to_stop & fi
 # A signal of ours ends a wait early; once the job is gone, it does not.
 while kill -0 "$job" 2>/dev/null; do wait "$job"; done
 wait "$job"
+leave $?
