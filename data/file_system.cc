@@ -13,6 +13,8 @@ std::string ParentOf(const std::string& path) {
   return parent.empty() ? "." : parent;
 }
 
+}  // namespace
+
 absl::Status WriteDurably(FileSystem& files, const std::string& path,
                           absl::string_view contents) {
   ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, files.Create(path));
@@ -20,8 +22,6 @@ absl::Status WriteDurably(FileSystem& files, const std::string& path,
   RETURN_IF_ERROR(file->Sync());
   return file->Close();
 }
-
-}  // namespace
 
 absl::Status WriteFileAtomically(FileSystem& files, const std::string& path,
                                  absl::string_view contents) {

@@ -73,6 +73,10 @@ class FileSystem {
 // The machine's own; lives as long as the process.
 FileSystem& PosixFileSystem();
 
+// Creates the file with these contents, fsynced; its name is not durable yet.
+absl::Status WriteDurably(FileSystem& files, const std::string& path,
+                          absl::string_view contents);
+
 // Temporary name beside `path`, fsync, rename, fsync of the directory: the old
 // contents or the new, never a part.
 absl::Status WriteFileAtomically(FileSystem& files, const std::string& path,

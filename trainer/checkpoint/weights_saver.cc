@@ -89,14 +89,6 @@ class RankFiles {
   int current_ = -1;
 };
 
-absl::Status WriteDurably(FileSystem& files, const std::string& path,
-                          absl::string_view contents) {
-  ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, files.Create(path));
-  RETURN_IF_ERROR(file->Append(contents));
-  RETURN_IF_ERROR(file->Sync());
-  return file->Close();
-}
-
 }  // namespace
 
 std::vector<NamedFile> ModelFiles(const ModelConfig& model,
