@@ -235,7 +235,7 @@ struct AdamWOptions {
   double epsilon = 0;
   double weight_decay = 0;
   double gradient_scale = 1;  // from clipping
-  int64_t update = 1;        // counted from 1, for the bias correction
+  int64_t update = 1;         // counted from 1, for the bias correction
 };
 
 // Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, in one
