@@ -113,12 +113,13 @@ on_interrupt() {
   if [[ $interrupts -gt 1 && -n "$job" ]]; then
     kill -TERM "$job" 2>/dev/null
   else
-    echo "run.sh: stopping after this step; once more to stop at once" >&2
     on_stop
+    echo "run.sh: stopping after this step; once more to stop at once" >&2
   fi
 }
 trap on_interrupt INT TERM
 trap on_stop USR1 HUP
+trap : PIPE  # Ctrl-C ends a tee behind us too, and our words must not end us
 
 # Ends with the ranks' code. Of a signal that ended one, mpirun makes 128 and its
 # number, of trouble of its own 1 or 255, and -q keeps it from saying more.
@@ -128,7 +129,7 @@ leave() {
     echo "run.sh: mpirun failed with code $code; without -q it may say why" >&2
   elif [[ $code -gt 128 && $code -le 192 ]]; then
     signal=SIG$(kill -l $((code - 128)))
-    echo "run.sh: a rank was ended by $signal, and with it the run" >&2
+    echo "run.sh: $signal ended a rank or mpirun, and with it the run" >&2
     case $signal in
       SIGILL | SIGABRT | SIGBUS | SIGFPE | SIGSEGV) code=70 ;;
       *) code=71 ;;

@@ -28,8 +28,13 @@ void InstallStopSignals() {
   action.sa_handler = OnStopSignal;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
-  for (int signal : {SIGUSR1, SIGTERM, SIGINT})
-    sigaction(signal, &action, nullptr);
+  for (int signal : {SIGUSR1, SIGTERM, SIGINT, SIGHUP}) {
+    struct sigaction before = {};
+    sigaction(signal, nullptr, &before);
+    const bool is_nohup = signal == SIGHUP && before.sa_handler == SIG_IGN;
+    if (!is_nohup) sigaction(signal, &action, nullptr);
+  }
+  std::signal(SIGPIPE, SIG_IGN);
 }
 
 bool StopSignalReceived() { return stop_signal_received != 0; }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# launch/run.sh and signals: who asks finds the weights saved (75); a rank that
-# was killed or has crashed is said, by one line and the right exit code; what
-# keeps mpirun from starting ranks is not passed over in silence.
+# launch/run.sh, and moe-train alone, when signals come: who asks finds the
+# weights saved (75); a rank that was killed or has crashed is said, by one line
+# and the right exit code; what keeps mpirun from starting ranks is not passed
+# over in silence.
 #
 #     run_test.sh BUILD_DIRECTORY
 set -um  # -m: else what is started in the background ignores INT
@@ -17,17 +18,18 @@ fail() {
   failures=$((failures + 1))
 }
 
-# An endless run of three ranks, in its second step or later when this returns.
-# Sets $job (run.sh) and $ranks.
+# start LAUNCHER...: an endless run, in its second step or later when this
+# returns, whose messages go to $err. Sets $job and $ranks.
+err=$work/err
 start() {
   rm -rf "$work/run"
-  "$here/../../launch/run.sh" -n 3 "$build/bin/moe-train" --preset=quickstart \
+  "$@" "$build/bin/moe-train" --preset=quickstart \
     model.vocab_size=300 model.hidden_size=32 model.intermediate_size=32 \
     model.num_hidden_layers=2 model.num_attention_heads=4 \
     model.num_key_value_heads=2 model.num_local_experts=4 \
     batch.global_size=8 batch.sequence_length=32 schedule.steps=1000000 \
     eval.interval_steps=0 log.interval_steps=1 run.directory="$work/run" \
-    data.train="$work/text.txt" >"$work/out" 2>"$work/err" </dev/null &
+    data.train="$work/text.txt" >"$work/out" 2>"$err" </dev/null &
   job=$!
   until [[ -s "$work/run/metrics.jsonl" ]]; do
     kill -0 "$job" 2>/dev/null || return
@@ -51,20 +53,47 @@ awk 'BEGIN {
     print "the " i * 7919 % 1000 " cats and " i * 31 % 100 " dogs run"
 }' >"$work/text.txt"
 
-for signal in INT TERM USR1 HUP; do
-  start
-  kill -$signal "$job"
-  ends 75 "stopped as asked after step" $signal
+run_sh=("$here/../../launch/run.sh" -n 3)
+alone=(env)
+
+saves() {
   compgen -G "$work/run/checkpoints/step_*/model*.safetensors" >/dev/null ||
-    fail "$signal: no weights"
+    fail "$1: no weights"
+}
+
+for signal in INT TERM USR1 HUP; do
+  start "${run_sh[@]}"
+  kill -$signal "$job"
+  ends 75 "stopped as asked after step" "run.sh, $signal"
+  saves "run.sh, $signal"
+  start "${alone[@]}"
+  kill -$signal "$job"
+  ends 75 "stopped as asked after step" "alone, $signal"
+  saves "alone, $signal"
 done
 
-start
+# A reader of the messages that leaves after the first. mpirun itself may crash
+# in the end, so that only without it the code is ours.
+mkfifo "$work/pipe"
+err=$work/pipe
+head -n 1 "$work/pipe" >"$work/err" &
+start "${run_sh[@]}"
+kill -INT "$job"
+wait "$job"
+saves "run.sh, INT, nobody reads"
+head -n 1 "$work/pipe" >"$work/err" &
+start "${alone[@]}"
+kill -INT "$job"
+ends 75 "" "alone, INT, nobody reads"
+saves "alone, INT, nobody reads"
+err=$work/err
+
+start "${run_sh[@]}"
 kill -KILL "${ranks[1]}"
-ends 71 "run.sh: a rank was ended by SIGKILL" "a rank killed"
-start
+ends 71 "run.sh: SIGKILL ended a rank" "a rank killed"
+start "${run_sh[@]}"
 kill -SEGV "${ranks[1]}"
-ends 70 "run.sh: a rank was ended by SIGSEGV" "a rank crashed"
+ends 70 "run.sh: SIGSEGV ended a rank" "a rank crashed"
 
 "$here/../../launch/run.sh" --hostfile "$work/nowhere" -n 2 true \
   >"$work/out" 2>"$work/err" && fail "a missing host file: exit code 0"
