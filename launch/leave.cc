@@ -1,7 +1,9 @@
 #include "launch/leave.h"
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -14,27 +16,28 @@ namespace {
 
 constexpr absl::Duration kLaunchersTime = absl::Seconds(10);
 
-// One write, so that the lines of several ranks never mix.
-void Print(std::FILE* file, const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), file);
-  std::fflush(file);
+// One write, so that the lines of several ranks never mix. True if it took all.
+bool Print(std::FILE* file, const std::string& text) {
+  return std::fwrite(text.data(), 1, text.size(), file) == text.size() &&
+         std::fflush(file) == 0;
 }
 
 }  // namespace
 
 int LeaveWithoutMpi(absl::string_view program,
                     const absl::StatusOr<std::string>& text) {
-  const int code = ExitCode(text.status());
+  absl::Status status = text.status();
   if (ReadLauncherEnvironment().rank != 0) {
-    if (code != 0) absl::SleepFor(kLaunchersTime);
-    return code;
+    if (!status.ok()) absl::SleepFor(kLaunchersTime);
+    return ExitCode(status);
   }
-  if (text.ok()) {
-    Print(stdout, *text);
-  } else {
-    Print(stderr, absl::StrCat(program, ": ", text.status().message(), "\n"));
+  if (text.ok() && !Print(stdout, *text)) {
+    status = absl::AbortedError(absl::StrCat(
+        "cannot write to standard output: ", std::strerror(errno)));
   }
-  return code;
+  if (!status.ok())
+    Print(stderr, absl::StrCat(program, ": ", status.message(), "\n"));
+  return ExitCode(status);
 }
 
 void LeaveAfterFailedStart(absl::string_view program,

@@ -68,6 +68,14 @@ refuses 64 "the nearest numbers of ranks are 8 and 16" --dry-run --ranks=9 \
   parallel.expert=8
 refuses 69 "not in this build" run.device=CUDA
 
+# Text that nobody gets is no success.
+if [[ $ranks -eq 0 && -c /dev/full ]]; then
+  arguments="--print-config >/dev/full"
+  "$program" --print-config >/dev/full 2>"$work/err"
+  [[ $? -eq 74 ]] || fail "exit code is not 74"
+  grep -q "standard output" "$work/err" || fail "not a word of it"
+fi
+
 # Warnings stand on standard error and change no code.
 run --dry-run router.force_balance=true || fail "exit code $?, must be 0"
 [[ $(grep -c "^moe-train: warning: .*benchmarks only" "$work/err") -eq 1 ]] ||
