@@ -7,9 +7,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "comm/status_macros.h"
+#include "data/corpus_source.h"
 #include "data/file_system.h"
 #include "launch/command_line.h"
 #include "launch/presets.h"
+#include "launch/share_directory.h"
 #include "trainer/config_check.h"
 #include "trainer/config_override.h"
 #include "trainer/config_resolve.h"
@@ -111,10 +113,22 @@ std::string PresetList() {
   return text;
 }
 
+// What a run started here would say of its data first.
+absl::Status FindData(const TrainConfig& config) {
+  RETURN_IF_ERROR(RequireTrainingData(config));
+  return FindSources({.config = config.data(),
+                      .vocab_size = config.model().vocab_size(),
+                      .sequence_length = config.batch().sequence_length(),
+                      .cache_directory = config.run().directory(),
+                      .share_directory = ShareDirectory()})
+      .status();
+}
+
+// Data that is not here is no error: it may be where the run is going to be.
 absl::StatusOr<std::string> DryRunOutput(const TrainConfig& config, int world) {
   ASSIGN_OR_RETURN(const DryRun run, MakeDryRun(config, world));
   std::string text = DryRunText(run);
-  const absl::Status data = RequireTrainingData(config);
+  const absl::Status data = FindData(config);
   if (!data.ok()) absl::StrAppend(&text, "Note: ", data.message(), "\n");
   return text;
 }

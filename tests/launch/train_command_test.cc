@@ -78,6 +78,13 @@ TEST(TrainCommand, DryRunRefusesWhatCannotRun) {
               HasSubstr("must be from 1"));
 }
 
+TEST(TrainCommand, DryRunNotesDataThatIsNotHere) {
+  const auto command = Parse({"--dry-run", "data.train=nowhere.txt"});
+  ASSERT_TRUE(command.ok()) << command.status();
+  EXPECT_THAT(command->text,
+              HasSubstr("Note: data.train: there is no file nowhere.txt\n"));
+}
+
 TEST(TrainCommand, ListsThePresets) {
   const auto command = Parse({"--list-presets"});
   ASSERT_TRUE(command.ok());
