@@ -4,13 +4,15 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
 #include <initializer_list>
 
 namespace moe {
 namespace {
 
-// A mutable global, because a signal handler has nothing else to write to.
+// Mutable globals, because a signal handler has nothing else to write to.
+alignas(16) char handler_stack[size_t{1} << 16];
 volatile std::sig_atomic_t stop_signal_received = 0;
 
 extern "C" void OnStopSignal(int signal) {
@@ -21,12 +23,26 @@ extern "C" void OnStopSignal(int signal) {
   stop_signal_received = 1;
 }
 
+// oneDNN's float32 products let the stack pointer point into a buffer of the
+// heap, and the kernel would write a signal's frame to what lies before it.
+// Signals of a process go to this, its first thread.
+void UseStackOfItsOwn() {
+  stack_t stack = {};
+  sigaltstack(nullptr, &stack);
+  if ((stack.ss_flags & SS_DISABLE) == 0) return;  // a sanitizer has made one
+  stack.ss_sp = handler_stack;
+  stack.ss_size = sizeof(handler_stack);
+  stack.ss_flags = 0;
+  sigaltstack(&stack, nullptr);
+}
+
 }  // namespace
 
 void InstallStopSignals() {
+  UseStackOfItsOwn();
   struct sigaction action = {};
   action.sa_handler = OnStopSignal;
-  action.sa_flags = SA_RESTART;
+  action.sa_flags = SA_RESTART | SA_ONSTACK;
   sigemptyset(&action.sa_mask);
   for (int signal : {SIGUSR1, SIGTERM, SIGINT, SIGHUP}) {
     struct sigaction before = {};

@@ -8,6 +8,7 @@ namespace moe {
 // of them ends the process as if unhandled. PIPE is ignored: an INT from the
 // terminal ends a tee behind us too, and the next line of progress must not end
 // the process before the weights are saved.
+// Call it from the first thread.
 void InstallStopSignals();
 bool StopSignalReceived();
 
