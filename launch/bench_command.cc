@@ -117,12 +117,15 @@ absl::Status RunBenchCommand(const BenchCommand& command,
         RETURN_IF_ERROR(part.run(*kernels, options));
     }
   }
-  if (!Wants(command, kStep)) return absl::OkStatus();
-  options.peak_flops =
-      core_peak *
-      std::min(threads * runtime.local_size(), runtime.node_cores()) *
-      runtime.world() / runtime.local_size();
-  return BenchStep(runtime, options);
+  if (Wants(command, kStep)) {
+    options.peak_flops =
+        core_peak *
+        std::min(threads * runtime.local_size(), runtime.node_cores()) *
+        runtime.world() / runtime.local_size();
+    RETURN_IF_ERROR(BenchStep(runtime, options));
+  }
+  if (std::ferror(stdout) == 0) return absl::OkStatus();
+  return absl::AbortedError("standard output: not all results were written");
 }
 
 }  // namespace moe

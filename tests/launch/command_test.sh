@@ -74,6 +74,10 @@ if [[ $ranks -eq 0 && -c /dev/full ]]; then
   "$program" --print-config >/dev/full 2>"$work/err"
   [[ $? -eq 74 ]] || fail "exit code is not 74"
   grep -q "standard output" "$work/err" || fail "not a word of it"
+  arguments="(moe-bench) --part=optimizer >/dev/full"
+  "${program%train}bench" --part=optimizer --seconds=0.01 >/dev/full \
+    2>"$work/err"
+  [[ $? -eq 74 ]] || fail "exit code is not 74"
 fi
 
 # Warnings stand on standard error and change no code.
