@@ -1,7 +1,5 @@
 #include "moe/language_model.h"
 
-#include <malloc.h>
-
 #include <limits>
 #include <string>
 #include <utility>
@@ -10,6 +8,7 @@
 #include "comm/buffer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/counted_heap.h"
 #include "tests/golden_file.h"
 #include "tests/moe/network_cases.h"
 #include "tests/moe/reference_model.h"
@@ -199,10 +198,10 @@ TEST_F(LanguageModelTest, AfterTheFirstStepsNoMemoryIsTaken) {
   };
   steps(3);
   const int64_t buffers = Buffer::num_allocated();
-  const size_t heap = mallinfo2().uordblks;
+  const int64_t heap = LiveHeapBytes();
   steps(7);
   EXPECT_EQ(Buffer::num_allocated(), buffers);
-  EXPECT_EQ(mallinfo2().uordblks, heap);
+  EXPECT_EQ(LiveHeapBytes(), heap);
 }
 
 }  // namespace

@@ -2,51 +2,16 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <malloc.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <cstdlib>
 #include <limits>
-#include <new>
 #include <string>
 
 #include "comm/buffer.h"
+#include "tests/counted_heap.h"
 #include "tests/mpi_test.h"
 #include "tests/trainer/trainer_fixture.h"
-
-// Bytes that C++ code of this process holds: ours and that of C++ libraries,
-// but not what MPI keeps for itself, which grows with the messages that happen
-// to be under way.
-static std::atomic<int64_t> live_heap_bytes = 0;
-
-static void* CountedAllocate(size_t bytes, size_t alignment) {
-  void* data = std::aligned_alloc(
-      alignment, (bytes + alignment - 1) / alignment * alignment);
-  if (data == nullptr) std::abort();
-  live_heap_bytes += static_cast<int64_t>(malloc_usable_size(data));
-  return data;
-}
-
-static void CountedFree(void* data) {
-  if (data == nullptr) return;
-  live_heap_bytes -= static_cast<int64_t>(malloc_usable_size(data));
-  std::free(data);
-}
-
-void* operator new(size_t bytes) { return CountedAllocate(bytes, 16); }
-void* operator new(size_t bytes, std::align_val_t alignment) {
-  return CountedAllocate(bytes, static_cast<size_t>(alignment));
-}
-void operator delete(void* data) noexcept { CountedFree(data); }
-void operator delete(void* data, size_t) noexcept { CountedFree(data); }
-void operator delete(void* data, std::align_val_t) noexcept {
-  CountedFree(data);
-}
-void operator delete(void* data, size_t, std::align_val_t) noexcept {
-  CountedFree(data);
-}
 
 namespace moe {
 namespace {
@@ -80,18 +45,18 @@ TEST(Trainer, AStepTakesNoNewMemory) {
   };
   steps(3);
   const int64_t buffers = Buffer::num_allocated();
-  const int64_t heap = live_heap_bytes;
+  const int64_t heap = LiveHeapBytes();
   steps(47);
   if (TestRuntime().world() == 1) {
     EXPECT_EQ(Buffer::num_allocated(), buffers);
-    EXPECT_EQ(live_heap_bytes, heap);
+    EXPECT_EQ(LiveHeapBytes(), heap);
     return;
   }
   // How many messages are under way at once is a matter of timing, and a new
   // largest number takes a little more for good; a leak of 350 bytes a step
   // would be seen.
   EXPECT_LE(Buffer::num_allocated() - buffers, 16);
-  EXPECT_LE(live_heap_bytes - heap, 16 << 10);
+  EXPECT_LE(LiveHeapBytes() - heap, 16 << 10);
 }
 
 // On every rank together, or a rank that is last would find nothing early.

@@ -1,0 +1,42 @@
+#include "tests/counted_heap.h"
+
+#include <malloc.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+static std::atomic<int64_t> live_heap_bytes = 0;
+
+static void* CountedAllocate(size_t bytes, size_t alignment) {
+  void* data = std::aligned_alloc(
+      alignment, (bytes + alignment - 1) / alignment * alignment);
+  if (data == nullptr) std::abort();
+  live_heap_bytes += static_cast<int64_t>(malloc_usable_size(data));
+  return data;
+}
+
+static void CountedFree(void* data) {
+  if (data == nullptr) return;
+  live_heap_bytes -= static_cast<int64_t>(malloc_usable_size(data));
+  std::free(data);
+}
+
+void* operator new(size_t bytes) { return CountedAllocate(bytes, 16); }
+void* operator new(size_t bytes, std::align_val_t alignment) {
+  return CountedAllocate(bytes, static_cast<size_t>(alignment));
+}
+void operator delete(void* data) noexcept { CountedFree(data); }
+void operator delete(void* data, size_t) noexcept { CountedFree(data); }
+void operator delete(void* data, std::align_val_t) noexcept {
+  CountedFree(data);
+}
+void operator delete(void* data, size_t, std::align_val_t) noexcept {
+  CountedFree(data);
+}
+
+namespace moe {
+
+int64_t LiveHeapBytes() { return live_heap_bytes; }
+
+}  // namespace moe
