@@ -8,6 +8,8 @@
 
 static std::atomic<int64_t> live_heap_bytes = 0;
 
+// AddressSanitizer pairs its own operators, and its heap is not counted.
+#if !defined(__SANITIZE_ADDRESS__)
 static void* CountedAllocate(size_t bytes, size_t alignment) {
   void* data = std::aligned_alloc(
       alignment, (bytes + alignment - 1) / alignment * alignment);
@@ -34,6 +36,7 @@ void operator delete(void* data, std::align_val_t) noexcept {
 void operator delete(void* data, size_t, std::align_val_t) noexcept {
   CountedFree(data);
 }
+#endif
 
 namespace moe {
 
