@@ -21,6 +21,10 @@ absl::StatusOr<Buffer> AllocateState(int64_t elements) {
 
 }  // namespace
 
+double ClipScale(double grad_norm, double limit) {
+  return limit > 0 ? std::min(1.0, limit / (grad_norm + 1e-6)) : 1.0;
+}
+
 absl::StatusOr<std::unique_ptr<ShardedAdamW>> ShardedAdamW::Create(
     const OptimizerConfig& config, const ParameterTable& table,
     const ProcessGroups& groups, const std::array<ShardMap, 3>& shards,

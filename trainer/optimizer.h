@@ -20,6 +20,10 @@
 
 namespace moe {
 
+// What gradients of this global norm are multiplied by so that it is at most
+// `limit` (0: no limit), as torch.nn.utils.clip_grad_norm_ does it.
+double ClipScale(double grad_norm, double limit);
+
 // AdamW whose state is spread over the ranks that share a parameter: each rank
 // updates the elements whose gradients it reduced (see ShardMap), in float32,
 // and an all-gather brings the new weights to the others. So every element of

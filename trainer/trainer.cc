@@ -31,11 +31,6 @@ bool IsFinite(const LossTerms& losses) {
          std::isfinite(losses.z);
 }
 
-// As torch.nn.utils.clip_grad_norm_ does it.
-double ClipScale(double grad_norm, double limit) {
-  return limit > 0 ? std::min(1.0, limit / (grad_norm + 1e-6)) : 1.0;
-}
-
 Tensor TokenTensor(absl::Span<const int32_t> tokens) {
   return Tensor(const_cast<int32_t*>(tokens.data()),
                 {static_cast<int64_t>(tokens.size())}, DType::kInt32);
