@@ -142,8 +142,9 @@ absl::Status BenchAttention(KernelContext& kernels,
                             const BenchOptions& options) {
   const TrainConfig& config = options.config;
   const int64_t tokens = Tokens(config);
-  const AttentionShape shape =
-      MakeAttentionShape(config.model(), config.batch().sequence_length());
+  AttentionShape shape =
+      MakeAttentionShape(config.model(), config.parallel().tensor());
+  shape.length = config.batch().sequence_length();
   const int64_t width = shape.heads * shape.head_dim;
   const int64_t qkv_width = width + 2 * shape.kv_heads * shape.head_dim;
   TensorMaker maker(kernels, ComputeDType(config));

@@ -7,13 +7,12 @@
 namespace moe {
 
 Balancing::Balancing(const ModelConfig& model, const RouterConfig& config,
-                     ProcessGroup& data)
+                     const ProcessGroups& groups)
     : num_experts_(model.num_local_experts()),
       top_k_(model.num_experts_per_tok()),
       config_(config),
-      data_(data),
-      totals_(
-          static_cast<size_t>(model.num_hidden_layers() * 2 * num_experts_)) {}
+      world_(groups.world()),
+      tensor_(groups[Axis::kTensor]) {}
 
 absl::Status Balancing::Finish(LayerContext& context,
                                std::vector<Tensor>& balance, double* aux_loss,
@@ -27,37 +26,54 @@ absl::Status Balancing::Finish(LayerContext& context,
                                DType::kFloat32));
   }
   if (config_.aux_loss_scope() == RouterConfig::SEQUENCE) {
-    FinishSequences(balance, aux_loss, routings, scale, length);
-    return absl::OkStatus();
+    RETURN_IF_ERROR(SumOverTensorGroup(routings));
+    FinishSequences(balance, aux_loss, scale, length);
+  } else {
+    RETURN_IF_ERROR(SumOverWorld(routings));
+    FinishMicroBatch(balance, aux_loss, scale, length);
   }
-  RETURN_IF_ERROR(SumOverRanks(routings));
-  FinishMicroBatch(balance, aux_loss, scale, length);
   return absl::OkStatus();
 }
 
+absl::Status Balancing::SumOverTensorGroup(absl::Span<const Routing> routings) {
+  totals_.clear();
+  for (const Routing& routing : routings) {
+    for (const Tensor& part :
+         {routing.counts_BE, routing.probability_sums_BE}) {
+      const float* part_BE = part.data<float>();
+      totals_.insert(totals_.end(), part_BE, part_BE + part.size());
+    }
+  }
+  return Annotate(
+      tensor_.AllReduce(ViewOf(absl::MakeSpan(totals_)), ReduceOp::kSum),
+      "expert load of the sequences");
+}
+
 void Balancing::FinishSequences(std::vector<Tensor>& balance, double* aux_loss,
-                                absl::Span<const Routing> routings,
                                 const BatchScale& scale, int64_t length) const {
   const double tokens = static_cast<double>(length);
   const double weight = static_cast<double>(num_experts_) /
                         static_cast<double>(scale.global_sequences);
-  for (size_t layer = 0; layer < routings.size(); ++layer) {
-    const float* counts_BE = routings[layer].counts_BE.data<float>();
-    const float* sums_BE = routings[layer].probability_sums_BE.data<float>();
-    float* balance_BE = balance[layer].data<float>();
-    for (int64_t i = 0; i < balance[layer].size(); ++i) {
+  const double* counts_BE = totals_.data();
+  for (const Tensor& layer : balance) {
+    const int64_t size = layer.size();
+    const double* sums_BE = counts_BE + size;
+    float* balance_BE = layer.data<float>();
+    for (int64_t i = 0; i < size; ++i) {
       const double f = counts_BE[i] / (tokens * static_cast<double>(top_k_));
       const double p = sums_BE[i] / tokens;
-      *aux_loss += weight * f * p;
+      // The ranks of a tensor group have the same sequences: one reports.
+      if (tensor_.rank() == 0) *aux_loss += weight * f * p;
       balance_BE[i] = static_cast<float>(config_.aux_loss_coefficient() *
                                          weight * f / tokens);
     }
+    counts_BE = sums_BE + size;
   }
 }
 
-absl::Status Balancing::SumOverRanks(absl::Span<const Routing> routings) {
-  std::fill(totals_.begin(), totals_.end(), 0.0);
+absl::Status Balancing::SumOverWorld(absl::Span<const Routing> routings) {
   const size_t E = static_cast<size_t>(num_experts_);
+  totals_.assign(routings.size() * 2 * E, 0.0);
   for (size_t layer = 0; layer < routings.size(); ++layer) {
     double* counts_E = &totals_[layer * 2 * E];
     double* sums_E = counts_E + E;
@@ -70,7 +86,7 @@ absl::Status Balancing::SumOverRanks(absl::Span<const Routing> routings) {
     }
   }
   return Annotate(
-      data_.AllReduce(ViewOf(absl::MakeSpan(totals_)), ReduceOp::kSum),
+      world_.AllReduce(ViewOf(absl::MakeSpan(totals_)), ReduceOp::kSum),
       "expert load of a micro-step");
 }
 
@@ -101,7 +117,7 @@ void Balancing::FinishMicroBatch(std::vector<Tensor>& balance, double* aux_loss,
                              counts_E[i % num_experts_] / choices / tokens);
     }
     // The loss is the same on all ranks: one of them reports it.
-    if (data_.rank() != 0 || (hf_mixtral && layer > 0)) continue;
+    if (world_.rank() != 0 || (hf_mixtral && layer > 0)) continue;
     for (size_t e = 0; e < E; ++e)
       *aux_loss += weight * counts_E[e] / choices * counts_E[E + e] / tokens;
   }

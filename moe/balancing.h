@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "comm/process_group.h"
+#include "comm/process_groups.h"
 #include "moe/layer_context.h"
 #include "moe/model_config.pb.h"
 #include "moe/router.h"
@@ -35,31 +35,32 @@ struct BatchScale {
 // batch's micro-steps the weights sum to 1.
 class Balancing {
  public:
-  // `data` joins the ranks whose tokens make a micro-step.
   Balancing(const ModelConfig& model, const RouterConfig& config,
-            ProcessGroup& data);
+            const ProcessGroups& groups);
 
   // Fills balance[layer] (one [B, E] tensor each, in context.saved) and adds
   // this rank's share of the loss, without its coefficient, to *aux_loss. The
-  // shares of all ranks sum to the loss. Collective if the scope is
-  // MICRO_BATCH.
+  // shares of all ranks sum to the loss. Collective over the ranks that share
+  // a scope: a sequence's tensor group, a micro-step's world.
   absl::Status Finish(LayerContext& context, std::vector<Tensor>& balance,
                       double* aux_loss, absl::Span<const Routing> routings,
                       const BatchScale& scale, int64_t length);
 
  private:
+  absl::Status SumOverTensorGroup(absl::Span<const Routing> routings);
   void FinishSequences(std::vector<Tensor>& balance, double* aux_loss,
-                       absl::Span<const Routing> routings,
                        const BatchScale& scale, int64_t length) const;
-  absl::Status SumOverRanks(absl::Span<const Routing> routings);
+  absl::Status SumOverWorld(absl::Span<const Routing> routings);
   void FinishMicroBatch(std::vector<Tensor>& balance, double* aux_loss,
                         const BatchScale& scale, int64_t length);
 
   int64_t num_experts_;
   int64_t top_k_;
   RouterConfig config_;
-  ProcessGroup& data_;
-  // [layers, 2, E]: choices, then probability sums, of all ranks.
+  ProcessGroup& world_;
+  ProcessGroup& tensor_;
+  // Choices, then probability sums, of all ranks of the scope: [layers, 2, B,
+  // E] for sequences, [layers, 2, E] for a micro-batch.
   std::vector<double> totals_;
 };
 

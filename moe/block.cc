@@ -41,20 +41,20 @@ absl::StatusOr<Tensor> InComputeDType(LayerContext& context,
 absl::StatusOr<Tensor> Block::Forward(LayerContext& context, BlockSaved& saved,
                                       Routing& routing, const Tensor& x_TD,
                                       const LayerWeights& weights,
-                                      int64_t length) const {
+                                      const BatchShape& batch) const {
   ArenaScope scope(context.scratch);
   saved.x_TD = x_TD;
   RETURN_IF_ERROR(Normalize(context, saved.normed_TD, saved.inverse_rms_T, x_TD,
                             weights.input_norm_D, epsilon_));
   ASSIGN_OR_RETURN(saved.middle_TD, Branch(context, x_TD));
   RETURN_IF_ERROR(attention_.Forward(context, saved.middle_TD, saved.attention,
-                                     saved.normed_TD, weights, length));
+                                     saved.normed_TD, weights, batch));
 
   RETURN_IF_ERROR(Normalize(context, saved.middle_normed_TD,
                             saved.middle_inverse_rms_T, saved.middle_TD,
                             weights.post_attention_norm_D, epsilon_));
   RETURN_IF_ERROR(router_.Forward(context, routing, saved.middle_normed_TD,
-                                  weights.gate_ED, length));
+                                  weights.gate_ED, batch));
   RETURN_IF_ERROR(
       dispatcher_.MakePlan(context, saved.plan, routing.expert_ids_TK));
   RETURN_IF_ERROR(dispatcher_.Dispatch(
@@ -69,12 +69,10 @@ absl::StatusOr<Tensor> Block::Forward(LayerContext& context, BlockSaved& saved,
   return out_TD;
 }
 
-absl::Status Block::BackwardExperts(LayerContext& context, Tensor d_x_TD,
-                                    LayerWeights& gradients,
-                                    const BlockSaved& saved,
-                                    const Routing& routing,
-                                    const Tensor& balance_BE, float z_scale,
-                                    const LayerWeights& weights) const {
+absl::Status Block::BackwardExperts(
+    LayerContext& context, Tensor d_x_TD, LayerWeights& gradients,
+    const BlockSaved& saved, const Routing& routing, const Tensor& balance_BE,
+    float z_scale, const LayerWeights& weights, const BatchShape& batch) const {
   ArenaScope scope(context.scratch);
   const int64_t T = d_x_TD.dim(0);
   ASSIGN_OR_RETURN(Tensor d_out_TD, InComputeDType(context, d_x_TD));
@@ -96,7 +94,7 @@ absl::Status Block::BackwardExperts(LayerContext& context, Tensor d_x_TD,
       context, d_normed_TD, d_weights_TK, saved.plan, d_rows_RD, d_weight_R));
   RETURN_IF_ERROR(router_.Backward(
       context, d_normed_TD, gradients.gate_ED, d_weights_TK, balance_BE,
-      z_scale, saved.middle_normed_TD, routing, weights.gate_ED));
+      z_scale, saved.middle_normed_TD, routing, weights.gate_ED, batch));
   ASSIGN_OR_RETURN(Tensor d_y_TD, InComputeDType(context, d_normed_TD));
   RmsNormBackward(context.kernels, d_x_TD, gradients.post_attention_norm_D,
                   d_y_TD, saved.middle_TD, weights.post_attention_norm_D,
@@ -108,7 +106,7 @@ absl::Status Block::BackwardAttention(LayerContext& context, Tensor d_x_TD,
                                       LayerWeights& gradients,
                                       const BlockSaved& saved,
                                       const LayerWeights& weights,
-                                      int64_t length) const {
+                                      const BatchShape& batch) const {
   ArenaScope scope(context.scratch);
   ASSIGN_OR_RETURN(Tensor d_out_TD, InComputeDType(context, d_x_TD));
   ASSIGN_OR_RETURN(Tensor d_normed_TD,
@@ -116,7 +114,7 @@ absl::Status Block::BackwardAttention(LayerContext& context, Tensor d_x_TD,
                                             context.compute_dtype));
   RETURN_IF_ERROR(attention_.Backward(context, d_normed_TD, gradients, d_out_TD,
                                       saved.normed_TD, saved.attention, weights,
-                                      length));
+                                      batch));
   RmsNormBackward(context.kernels, d_x_TD, gradients.input_norm_D, d_normed_TD,
                   saved.x_TD, weights.input_norm_D, saved.inverse_rms_T);
   return absl::OkStatus();

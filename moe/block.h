@@ -13,7 +13,7 @@
 namespace moe {
 
 // One transformer block: x += attention(norm(x)); x += experts(norm(x)).
-// T tokens, D model width.
+// T tokens of this rank, D model width.
 
 struct BlockSaved {
   Tensor x_TD;  // the residual stream coming in, float32
@@ -40,7 +40,7 @@ class Block {
   absl::StatusOr<Tensor> Forward(LayerContext& context, BlockSaved& saved,
                                  Routing& routing, const Tensor& x_TD,
                                  const LayerWeights& weights,
-                                 int64_t length) const;
+                                 const BatchShape& batch) const;
 
   // d_x is the residual stream's gradient, from that of the output to that of
   // the input, in place. The expert part comes first, then attention; each is
@@ -48,13 +48,13 @@ class Block {
   absl::Status BackwardExperts(LayerContext& context, Tensor d_x_TD,
                                LayerWeights& gradients, const BlockSaved& saved,
                                const Routing& routing, const Tensor& balance_BE,
-                               float z_scale,
-                               const LayerWeights& weights) const;
+                               float z_scale, const LayerWeights& weights,
+                               const BatchShape& batch) const;
   absl::Status BackwardAttention(LayerContext& context, Tensor d_x_TD,
                                  LayerWeights& gradients,
                                  const BlockSaved& saved,
                                  const LayerWeights& weights,
-                                 int64_t length) const;
+                                 const BatchShape& batch) const;
 
  private:
   float epsilon_;

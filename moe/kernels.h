@@ -132,19 +132,39 @@ void AttentionBackward(KernelContext& context, Tensor d_qkv_TC,
 
 // --- embedding and loss -----------------------------------------------------
 
-// x[t] = w[ids[t]]. ids int32, w compute, x float32.
-void EmbeddingForward(KernelContext& context, Tensor x_TD, const Tensor& ids_T,
-                      const Tensor& w_VD);
-// d_w[ids[t]] += d_x[t], tokens in order. d_x and d_w float32.
-void EmbeddingBackward(KernelContext& context, Tensor d_w_VD,
-                       const Tensor& d_x_TD, const Tensor& ids_T);
+// The vocabulary may be cut into slices: here V is one slice's, of the pieces
+// [first_id, first_id + V). ids and targets are of the whole vocabulary.
 
-// Adds sum_t (log sum_v exp z[t, v] - z[t, target[t]]) to *loss_sum and, unless
-// d_logits is null, d_logits = (softmax(z) - onehot(target)) scale. logits
-// float32, d_logits compute; it may be `logits` itself when float32.
-void CrossEntropy(KernelContext& context, Tensor d_logits_TV, double* loss_sum,
-                  const Tensor& logits_TV, const Tensor& targets_T,
-                  float scale);
+// x[t] = w[ids[t] - first_id], or 0 where that piece is in another slice. ids
+// int32, w compute, x float32.
+void EmbeddingForward(KernelContext& context, Tensor x_TD, const Tensor& ids_T,
+                      const Tensor& w_VD, int64_t first_id);
+// d_w[ids[t] - first_id] += d_x[t] for the pieces of this slice, tokens in
+// order. d_x and d_w float32.
+void EmbeddingBackward(KernelContext& context, Tensor d_w_VD,
+                       const Tensor& d_x_TD, const Tensor& ids_T,
+                       int64_t first_id);
+
+// Cross-entropy log sum_v exp z[t, v] - z[t, target[t]], in three steps so that
+// slices can be put together. A target of -1 is none: its loss and gradient are
+// 0. All float32 but d_logits, which is compute.
+
+// A slice's statistics[t]: the largest z, the sum of exp(z - largest), and z at
+// the target, 0 if that is in another slice.
+void LogitStatistics(KernelContext& context, Tensor statistics_T3,
+                     const Tensor& logits_TV, const Tensor& targets_T,
+                     int64_t first_id);
+// Statistics of the whole from those of P slices, in their order.
+void MergeLogitStatistics(KernelContext& context, Tensor statistics_T3,
+                          const Tensor& slices_PT3);
+// Adds the tokens' losses, in order, to *loss_sum.
+void CrossEntropyLoss(KernelContext& context, double* loss_sum,
+                      const Tensor& statistics_T3, const Tensor& targets_T);
+// d_logits = (softmax(z) - onehot(target)) scale; it may be `logits` itself.
+void CrossEntropyGradient(KernelContext& context, Tensor d_logits_TV,
+                          const Tensor& logits_TV, const Tensor& statistics_T3,
+                          const Tensor& targets_T, int64_t first_id,
+                          float scale);
 
 // --- routing ----------------------------------------------------------------
 
@@ -162,11 +182,15 @@ void RouterTopK(KernelContext& context, Tensor probabilities_TE,
                 Tensor expert_ids_TK, Tensor weights_TK, Tensor log_sum_exp_T,
                 const Tensor& logits_TE, const TopKOptions& options);
 
-// counts[b, e] = choices of expert e in sequence b (as float32, exact), and
-// probability_sums[b, e] = sum of p over the sequence's L tokens.
+// The T tokens stand at [first_token, first_token + T) of B sequences of L;
+// token t's sequence is b(t) = (first_token + t) / L.
+
+// counts[b, e] = choices of expert e by these tokens of sequence b (as float32,
+// exact), and probability_sums[b, e] = sum of their p.
 void ExpertLoad(KernelContext& context, Tensor counts_BE,
                 Tensor probability_sums_BE, const Tensor& expert_ids_TK,
-                const Tensor& probabilities_TE, int64_t length);
+                const Tensor& probabilities_TE, int64_t first_token,
+                int64_t length);
 
 // d_logits of: the routing weights (d_weights), the auxiliary loss
 // (sum_t sum_e balance[b(t), e] p[t, e]) and the z-loss
@@ -175,7 +199,8 @@ void RouterBackward(KernelContext& context, Tensor d_logits_TE,
                     const Tensor& d_weights_TK, const Tensor& balance_BE,
                     const Tensor& probabilities_TE, const Tensor& expert_ids_TK,
                     const Tensor& weights_TK, const Tensor& log_sum_exp_T,
-                    float z_scale, int64_t length, bool renormalize);
+                    float z_scale, int64_t first_token, int64_t length,
+                    bool renormalize);
 
 // --- rows on their way to the experts and back ------------------------------
 
@@ -221,6 +246,8 @@ void SwiGluBackward(KernelContext& context, Tensor d_gate_up_R2F,
 
 // y = x, between float32 and bfloat16, or a copy.
 void Convert(KernelContext& context, Tensor y, const Tensor& x);
+// y += x, float32.
+void Add(KernelContext& context, Tensor y, const Tensor& x);
 // All bytes zero.
 void SetZero(KernelContext& context, Tensor x);
 // Sum of x^2 of float32 elements, in double, in an order fixed by the size.

@@ -39,12 +39,13 @@ LanguageModel::LanguageModel(const Options& options,
       kernels_(kernels),
       rotary_table_(std::move(rotary_table)),
       context_{kernels_, saved_arena_, scratch_arena_, options.compute_dtype},
-      attention_(MakeAttentionShape(options.model, options.max_length),
-                 RotaryTableView(options, rotary_table_)),
+      tensor_(groups[Axis::kTensor]),
+      attention_(MakeAttentionShape(options.model, table.tensor_ranks()),
+                 RotaryTableView(options, rotary_table_), tensor_),
       router_(options.model, options.router),
       dispatcher_(groups[Axis::kExpert], options.model.num_local_experts()),
       block_(options.model, attention_, router_, dispatcher_),
-      balancing_(options.model, options.router, groups[Axis::kData]) {
+      balancing_(options.model, options.router, groups) {
   const size_t layers = static_cast<size_t>(options.model.num_hidden_layers());
   saved_.resize(layers);
   routings_.resize(layers);
@@ -54,7 +55,8 @@ LanguageModel::LanguageModel(const Options& options,
 absl::Status LanguageModel::Forward(LossTerms* losses, const MicroBatch& batch,
                                     const ModelWeights& weights,
                                     ModelWeights* gradients) {
-  RETURN_IF_ERROR(RunBlocks(batch.inputs_T, batch.length, weights));
+  const BatchShape shape = ShapeOf(batch.inputs_S, batch.length);
+  RETURN_IF_ERROR(RunBlocks(batch.inputs_S, shape, weights));
   RETURN_IF_ERROR(balancing_.Finish(context_, balance_, &losses->aux, routings_,
                                     batch.scale, batch.length));
   const double tokens = static_cast<double>(batch.scale.global_tokens);
@@ -62,18 +64,22 @@ absl::Status LanguageModel::Forward(LossTerms* losses, const MicroBatch& batch,
     losses->z += SumOfSquares(kernels_, routing.log_sum_exp_T) / tokens;
 
   ASSIGN_OR_RETURN(Tensor normed_TD, FinalNorm(weights));
-  d_normed_TD_ = Tensor();
-  Tensor d_head_VD;
+  LossHeadArguments head = {
+      .x_TD = normed_TD,
+      .w_VD = weights.head_VD,
+      .first_id = weights.first_id,
+      .targets_T = batch.targets_S.Rows(shape.first_token, normed_TD.dim(0)),
+      .scale = static_cast<float>(1.0 / tokens)};
   if (gradients != nullptr) {
-    d_head_VD = gradients->head_VD;
-    ASSIGN_OR_RETURN(d_normed_TD_,
+    ASSIGN_OR_RETURN(head.d_x_TD,
                      saved_arena_.Allocate({normed_TD.dim(0), normed_TD.dim(1)},
                                            options_.compute_dtype));
+    head.d_w_VD = gradients->head_VD;
   }
+  d_normed_TD_ = head.d_x_TD;
   double loss_sum = 0;
-  RETURN_IF_ERROR(LossHead(context_, &loss_sum, d_normed_TD_, d_head_VD,
-                           normed_TD, weights.head_VD, batch.targets_T,
-                           static_cast<float>(1.0 / tokens)));
+  RETURN_IF_ERROR(LossHead(context_, tensor_, &loss_sum, head,
+                           options_.model.vocab_size()));
   losses->cross_entropy += loss_sum / tokens;
   return KernelStatus(kernels_);
 }
@@ -86,6 +92,7 @@ absl::Status LanguageModel::Backward(const MicroBatch& batch,
     return listener == nullptr ? absl::OkStatus()
                                : listener->GradientsReady(range);
   };
+  const BatchShape shape = ShapeOf(batch.inputs_S, batch.length);
   ArenaScope scope(scratch_arena_);
   ASSIGN_OR_RETURN(Tensor d_x_TD,
                    scratch_arena_.Allocate({out_TD_.dim(0), out_TD_.dim(1)},
@@ -102,42 +109,56 @@ absl::Status LanguageModel::Backward(const MicroBatch& batch,
     const size_t i = static_cast<size_t>(layer);
     RETURN_IF_ERROR(block_.BackwardExperts(
         context_, d_x_TD, gradients.layers[i], saved_[i], routings_[i],
-        balance_[i], z_scale, weights.layers[i]));
+        balance_[i], z_scale, weights.layers[i], shape));
     RETURN_IF_ERROR(ready(table_.moe(layer)));
     RETURN_IF_ERROR(block_.BackwardAttention(context_, d_x_TD,
                                              gradients.layers[i], saved_[i],
-                                             weights.layers[i], batch.length));
+                                             weights.layers[i], shape));
     RETURN_IF_ERROR(ready(table_.attention(layer)));
   }
-  EmbeddingBackward(kernels_, gradients.embedding_VD, d_x_TD, batch.inputs_T);
+  RETURN_IF_ERROR(tensor_.EmbeddingBackward(context_, gradients.embedding_VD,
+                                            d_x_TD, batch.inputs_S,
+                                            gradients.first_id));
   RETURN_IF_ERROR(ready(table_.embedding()));
   return KernelStatus(kernels_);
 }
 
-absl::Status LanguageModel::Logits(Tensor logits_RV, const Tensor& inputs_T,
+absl::Status LanguageModel::Logits(Tensor logits_RV, const Tensor& inputs_S,
                                    int64_t length, int64_t first_row,
                                    const ModelWeights& weights) {
-  RETURN_IF_ERROR(RunBlocks(inputs_T, length, weights));
-  ASSIGN_OR_RETURN(Tensor normed_TD, FinalNorm(weights));
+  RETURN_IF_ERROR(RunBlocks(inputs_S, ShapeOf(inputs_S, length), weights));
+  ASSIGN_OR_RETURN(const Tensor normed_TD, FinalNorm(weights));
+  ASSIGN_OR_RETURN(const Tensor normed_SD,
+                   tensor_.Gather(context_, saved_arena_, normed_TD));
   LinearForward(kernels_, logits_RV,
-                normed_TD.Rows(first_row, logits_RV.dim(0)), weights.head_VD);
+                normed_SD.Rows(first_row, logits_RV.dim(0)), weights.head_VD);
   return KernelStatus(kernels_);
 }
 
-absl::Status LanguageModel::RunBlocks(const Tensor& inputs_T, int64_t length,
-                                      const ModelWeights& weights) {
+BatchShape LanguageModel::ShapeOf(const Tensor& inputs_S,
+                                  int64_t length) const {
   CHECK(length > 0 && length <= options_.max_length);
-  CHECK(inputs_T.size() % length == 0);
+  CHECK(inputs_S.size() % length == 0);
+  CHECK(inputs_S.size() % tensor_.size() == 0);
+  return {.length = length,
+          .num_sequences = inputs_S.size() / length,
+          .first_token = inputs_S.size() / tensor_.size() * tensor_.rank()};
+}
+
+absl::Status LanguageModel::RunBlocks(const Tensor& inputs_S,
+                                      const BatchShape& batch,
+                                      const ModelWeights& weights) {
   saved_arena_.Release({});
-  ASSIGN_OR_RETURN(
-      Tensor x_TD,
-      saved_arena_.Allocate({inputs_T.size(), options_.model.hidden_size()},
-                            DType::kFloat32));
-  EmbeddingForward(kernels_, x_TD, inputs_T, weights.embedding_VD);
+  ASSIGN_OR_RETURN(Tensor x_TD,
+                   saved_arena_.Allocate({inputs_S.size() / tensor_.size(),
+                                          options_.model.hidden_size()},
+                                         DType::kFloat32));
+  RETURN_IF_ERROR(tensor_.EmbeddingForward(
+      context_, x_TD, inputs_S, weights.embedding_VD, weights.first_id));
   for (size_t layer = 0; layer < saved_.size(); ++layer) {
     absl::StatusOr<Tensor> out_TD =
         block_.Forward(context_, saved_[layer], routings_[layer], x_TD,
-                       weights.layers[layer], length);
+                       weights.layers[layer], batch);
     if (!out_TD.ok())
       return Annotate(out_TD.status(), absl::StrCat("layer ", layer));
     x_TD = *out_TD;

@@ -19,12 +19,12 @@
 
 namespace moe {
 
-// This rank's part of one micro-step. T may be 0: the rank then joins the
-// collectives with no tokens.
+// One micro-step of a tensor group, whose ranks are all given all S of its
+// tokens. S may be 0: the group then joins the collectives with no tokens.
 struct MicroBatch {
-  Tensor inputs_T;     // int32, sequences one after another
-  Tensor targets_T;    // int32, the next token of each
-  int64_t length = 0;  // of a sequence, also where T is 0
+  Tensor inputs_S;     // int32, sequences one after another
+  Tensor targets_S;    // int32, the next token of each; -1: none
+  int64_t length = 0;  // of a sequence, also where S is 0
   BatchScale scale;
 };
 
@@ -70,8 +70,9 @@ class LanguageModel {
   absl::Status Backward(const MicroBatch& batch, const ModelWeights& weights,
                         ModelWeights& gradients, GradientListener* listener);
 
-  // Logits of rows [first_row, first_row + logits.dim(0)) of the tokens.
-  absl::Status Logits(Tensor logits_RV, const Tensor& inputs_T, int64_t length,
+  // Logits of rows [first_row, first_row + logits.dim(0)) of the tokens, of
+  // this rank's slice of the vocabulary.
+  absl::Status Logits(Tensor logits_RV, const Tensor& inputs_S, int64_t length,
                       int64_t first_row, const ModelWeights& weights);
 
   // Of the last Forward, a layer each.
@@ -93,8 +94,10 @@ class LanguageModel {
                 Buffer rotary_table);
 
   // Embedding and all blocks; releases what the last pass had saved.
-  absl::Status RunBlocks(const Tensor& inputs_T, int64_t length,
+  absl::Status RunBlocks(const Tensor& inputs_S, const BatchShape& batch,
                          const ModelWeights& weights);
+  // Where this rank's tokens stand in S of sequences of `length`.
+  BatchShape ShapeOf(const Tensor& inputs_S, int64_t length) const;
   absl::StatusOr<Tensor> FinalNorm(const ModelWeights& weights);
 
   Options options_;
@@ -104,6 +107,7 @@ class LanguageModel {
   Arena saved_arena_;
   Arena scratch_arena_;
   LayerContext context_;
+  TensorParallel tensor_;
   Attention attention_;
   Router router_;
   TokenDispatcher dispatcher_;

@@ -6,22 +6,37 @@
 #include "absl/status/status.h"
 #include "moe/layer_context.h"
 #include "moe/tensor.h"
+#include "moe/tensor_parallel.h"
 
 namespace moe {
 
 // Logits and cross-entropy, a chunk of tokens at a time: logits of all tokens
 // never exist at once. In training the chunk's logits become their own
 // gradient and are used on the spot, so backward has nothing left to do here.
-// T tokens, D model width, V vocabulary.
+// The ranks of a tensor group each compute the logits of their slice of the
+// vocabulary for all tokens; what they exchange of them are three numbers a
+// token, not the logits.
+// T tokens of this rank, D model width, V its slice of the vocabulary.
+struct LossHeadArguments {
+  Tensor x_TD;
+  Tensor w_VD;
+  int64_t first_id = 0;  // of the slice
+  Tensor targets_T;      // -1: none
+  float scale = 0;       // of the sum of losses that is differentiated
+  // Training: d_x is overwritten, d_w added to. Null: evaluation.
+  Tensor d_x_TD = {};
+  Tensor d_w_VD = {};
+};
 
-// Rows of one chunk, so that its logits take about 16 MiB.
+// This rank's rows of one chunk, so that its logits take about 16 MiB, where
+// `vocab_size` is of the whole vocabulary.
 int64_t LossChunkRows(int64_t vocab_size);
 
-// Adds sum_t cross-entropy(x w^T, target) to *loss_sum. In training (d_x not
-// null) d_x = gradient of scale times the sum, and d_w += likewise.
-absl::Status LossHead(LayerContext& context, double* loss_sum, Tensor d_x_TD,
-                      Tensor d_w_VD, const Tensor& x_TD, const Tensor& w_VD,
-                      const Tensor& targets_T, float scale);
+// Adds sum_t cross-entropy(x w^T, target) over this rank's tokens to *loss_sum.
+// Collective over the tensor group, whose ranks have the same T.
+absl::Status LossHead(LayerContext& context, const TensorParallel& tensor,
+                      double* loss_sum, const LossHeadArguments& arguments,
+                      int64_t vocab_size);
 
 }  // namespace moe
 

@@ -104,10 +104,9 @@ int64_t HeadDim(const ModelConfig& config) {
              : config.hidden_size() / config.num_attention_heads();
 }
 
-AttentionShape MakeAttentionShape(const ModelConfig& config, int64_t length) {
-  return {.length = length,
-          .heads = config.num_attention_heads(),
-          .kv_heads = config.num_key_value_heads(),
+AttentionShape MakeAttentionShape(const ModelConfig& config, int tensor_ranks) {
+  return {.heads = config.num_attention_heads() / tensor_ranks,
+          .kv_heads = config.num_key_value_heads() / tensor_ranks,
           .head_dim = HeadDim(config)};
 }
 

@@ -17,7 +17,8 @@ absl::Status ValidateRouter(const RouterConfig& config);
 // head_dim, or hidden_size / num_attention_heads when it is 0.
 int64_t HeadDim(const ModelConfig& config);
 
-AttentionShape MakeAttentionShape(const ModelConfig& config, int64_t length);
+// Of the heads that one of `tensor_ranks` has; without a length.
+AttentionShape MakeAttentionShape(const ModelConfig& config, int tensor_ranks);
 
 // The auxiliary loss, without its coefficient, of perfectly balanced routers:
 // 1 for each layer, summed (SWITCH), or top-k (HF_MIXTRAL).

@@ -3,20 +3,21 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "comm/check.h"
 #include "moe/model_config.h"
 
 namespace moe {
 namespace {
 
 Parameter Matrix(std::string name, int64_t rows, int64_t columns,
-                 ArenaKind arena = ArenaKind::kReplicated) {
+                 ArenaKind arena = ArenaKind::kTensor) {
   return {.name = std::move(name), .shape = {rows, columns}, .arena = arena};
 }
 
 Parameter Norm(std::string name, int64_t width) {
   return {.name = std::move(name),
           .shape = {width},
-          .arena = ArenaKind::kReplicatedFloat32,
+          .arena = ArenaKind::kReplicated,
           .decay = false,
           .is_norm = true};
 }
@@ -28,16 +29,28 @@ int64_t RoundUp(int64_t n, int64_t multiple) {
 }  // namespace
 
 Axis ReductionAxis(ArenaKind kind) {
-  return kind == ArenaKind::kExpert ? Axis::kExpertReplica : Axis::kWorld;
+  switch (kind) {
+    case ArenaKind::kReplicated:
+      return Axis::kWorld;
+    case ArenaKind::kTensor:
+      return Axis::kData;
+    case ArenaKind::kExpert:
+      return Axis::kExpertReplica;
+  }
+  CHECK(false && "not an ArenaKind");
+  return Axis::kWorld;
 }
 
 ParameterTable::ParameterTable(const ModelConfig& model, DType compute_dtype,
                                const Mesh& mesh, int rank)
     : compute_dtype_(compute_dtype),
+      tensor_ranks_(mesh.tensor()),
+      tensor_rank_(mesh.Index(Axis::kTensor, rank)),
       local_experts_(model.num_local_experts() / mesh.expert()) {
   first_expert_ = mesh.Index(Axis::kExpert, rank) * local_experts_;
   const int64_t width = model.hidden_size();
-  Add(Matrix("model.embed_tokens.weight", model.vocab_size(), width));
+  Add(Matrix("model.embed_tokens.weight", model.vocab_size(), width),
+      Split::kRows);
   for (int layer = 0; layer < model.num_hidden_layers(); ++layer) {
     const std::string prefix = absl::StrCat("model.layers.", layer, ".");
     const int begin = static_cast<int>(parameters_.size());
@@ -50,7 +63,7 @@ ParameterTable::ParameterTable(const ModelConfig& model, DType compute_dtype,
   head_.begin = static_cast<int>(parameters_.size());
   Add(Norm("model.norm.weight", width));
   if (!model.tie_word_embeddings())
-    Add(Matrix("lm_head.weight", model.vocab_size(), width));
+    Add(Matrix("lm_head.weight", model.vocab_size(), width), Split::kRows);
   head_.end = static_cast<int>(parameters_.size());
   PlaceInArenas(mesh);
 }
@@ -61,16 +74,33 @@ int ParameterTable::Find(absl::string_view name) const {
   return -1;
 }
 
-void ParameterTable::Add(Parameter parameter) {
-  parameter.size = 1;
-  for (int64_t dim : parameter.shape) parameter.size *= dim;
+void ParameterTable::Add(Parameter parameter, Split split) {
+  const int64_t rows = parameter.shape[0];
+  const int64_t columns = parameter.num_columns();
+  parameter.size = rows * columns;
+  parameter.slice = {.num_rows = rows, .num_columns = columns};
+  Slice& slice = parameter.slice;
+  if (split == Split::kRows) {
+    slice.first_row = BeginOfPart(rows, tensor_rank_);
+    slice.num_rows = BeginOfPart(rows, tensor_rank_ + 1) - slice.first_row;
+  } else if (split == Split::kColumns) {
+    slice.first_column = BeginOfPart(columns, tensor_rank_);
+    slice.num_columns =
+        BeginOfPart(columns, tensor_rank_ + 1) - slice.first_column;
+  }
   parameter.local = parameter.expert < 0 ||
                     (parameter.expert >= first_expert_ &&
                      parameter.expert < first_expert_ + local_experts_);
   parameters_.push_back(std::move(parameter));
 }
 
-// q, k and v lie side by side, so that one product makes all three.
+// Parts differ by one at most: heads divide evenly, a vocabulary need not.
+int64_t ParameterTable::BeginOfPart(int64_t n, int part) const {
+  return n * part / tensor_ranks_;
+}
+
+// q, k and v lie side by side, so that one product makes all three. A rank's
+// rows of them are whole heads, and o's columns are the same heads.
 void ParameterTable::AddAttention(const ModelConfig& model,
                                   const std::string& prefix) {
   const int64_t width = model.hidden_size();
@@ -78,10 +108,10 @@ void ParameterTable::AddAttention(const ModelConfig& model,
   const int64_t kv_width = model.num_key_value_heads() * HeadDim(model);
   const std::string attention = prefix + "self_attn.";
   Add(Norm(prefix + "input_layernorm.weight", width));
-  Add(Matrix(attention + "q_proj.weight", q_width, width));
-  Add(Matrix(attention + "k_proj.weight", kv_width, width));
-  Add(Matrix(attention + "v_proj.weight", kv_width, width));
-  Add(Matrix(attention + "o_proj.weight", width, q_width));
+  Add(Matrix(attention + "q_proj.weight", q_width, width), Split::kRows);
+  Add(Matrix(attention + "k_proj.weight", kv_width, width), Split::kRows);
+  Add(Matrix(attention + "v_proj.weight", kv_width, width), Split::kRows);
+  Add(Matrix(attention + "o_proj.weight", width, q_width), Split::kColumns);
 }
 
 // The experts' gate (w1) and up (w3) matrices alternate, so that one product
@@ -92,7 +122,7 @@ void ParameterTable::AddMoe(const ModelConfig& model,
   const int64_t hidden = model.intermediate_size();
   Add(Norm(prefix + "post_attention_layernorm.weight", width));
   Add(Matrix(prefix + "block_sparse_moe.gate.weight", model.num_local_experts(),
-             width, ArenaKind::kReplicatedFloat32));
+             width, ArenaKind::kReplicated));
   auto add = [&](int expert, const char* name, int64_t rows, int64_t columns) {
     Parameter matrix = Matrix(absl::StrCat(prefix, "block_sparse_moe.experts.",
                                            expert, ".", name, ".weight"),
@@ -111,12 +141,12 @@ void ParameterTable::AddMoe(const ModelConfig& model,
 void ParameterTable::PlaceInArenas(const Mesh& mesh) {
   for (Parameter& parameter : parameters_) {
     if (!parameter.local) continue;
-    int64_t& size = arena_sizes_[static_cast<size_t>(parameter.arena)];
+    int64_t& size = arena_sizes_[Index(parameter.arena)];
     parameter.offset = size;
-    size += parameter.size;
+    size += parameter.slice.size();
   }
   for (ArenaKind kind : kAllArenaKinds) {
-    int64_t& size = arena_sizes_[static_cast<size_t>(kind)];
+    int64_t& size = arena_sizes_[Index(kind)];
     size = RoundUp(size, kAlignment * mesh.Size(ReductionAxis(kind)));
   }
 }

@@ -1,7 +1,9 @@
 #ifndef MOE_PARAMETER_TABLE_H_
 #define MOE_PARAMETER_TABLE_H_
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -17,31 +19,66 @@ namespace moe {
 // Parameters whose gradients are reduced over the same group and whose compute
 // copies have the same dtype lie side by side in one flat arena.
 enum class ArenaKind {
-  kReplicatedFloat32,  // norms and gates: world, always float32
-  kReplicated,         // attention, embedding, head: world, compute dtype
-  kExpert,             // experts: expert replicas, compute dtype
+  kReplicated,  // norms and gates: world, always float32
+  kTensor,      // attention, embedding, head: data, compute dtype
+  kExpert,      // experts: expert replicas, compute dtype
 };
 inline constexpr ArenaKind kAllArenaKinds[] = {
-    ArenaKind::kReplicatedFloat32, ArenaKind::kReplicated, ArenaKind::kExpert};
+    ArenaKind::kReplicated, ArenaKind::kTensor, ArenaKind::kExpert};
+inline constexpr size_t kNumArenaKinds = 3;
+inline constexpr size_t Index(ArenaKind kind) {
+  return static_cast<size_t>(kind);
+}
 
 // The ranks over which an arena's gradients are summed.
 Axis ReductionAxis(ArenaKind kind);
+
+// A rectangle of a matrix. A vector counts as a matrix of one column.
+struct Slice {
+  int64_t first_row = 0;
+  int64_t num_rows = 0;
+  int64_t first_column = 0;
+  int64_t num_columns = 0;
+
+  int64_t size() const { return num_rows * num_columns; }
+};
 
 // One tensor of the model under its Hugging Face name.
 struct Parameter {
   std::string name;
   std::vector<int64_t> shape;  // the whole tensor, as checkpoints hold it
   int64_t size = 0;            // its elements
-  ArenaKind arena = ArenaKind::kReplicated;
+  ArenaKind arena = ArenaKind::kTensor;
   bool decay = true;     // weight decay applies: all matrices
   bool is_norm = false;  // starts at 1; all else normal
   // The expert it belongs to, or -1.
   int expert = -1;
-  // On this rank: elements [offset, offset + size) of the arena. An expert of
-  // another rank is not local.
+  // On this rank: `slice` of the tensor, row-major at elements [offset, offset
+  // + slice.size()) of the arena. An expert of another rank is not local.
   bool local = true;
+  Slice slice;
   int64_t offset = 0;
+
+  int64_t num_columns() const { return shape.size() == 1 ? 1 : shape[1]; }
 };
+
+// visit(begin_in_tensor, begin_in_slice, count) for the runs of elements
+// [begin, begin + count) of a slice that are adjacent in the whole tensor too.
+template <typename Visit>
+void ForEachRun(const Slice& slice, int64_t tensor_columns, int64_t begin,
+                int64_t count, const Visit& visit) {
+  const int64_t end = begin + count;
+  // Whole rows are one run.
+  const int64_t run =
+      slice.num_columns == tensor_columns ? slice.size() : slice.num_columns;
+  while (begin < end) {
+    const int64_t row = slice.first_row + begin / slice.num_columns;
+    const int64_t column = slice.first_column + begin % slice.num_columns;
+    const int64_t length = std::min(end, (begin / run + 1) * run) - begin;
+    visit(row * tensor_columns + column, begin, length);
+    begin += length;
+  }
+}
 
 // Indices [begin, end) into ParameterTable::parameters().
 struct ParameterRange {
@@ -74,14 +111,15 @@ class ParameterTable {
 
   // Elements of this rank's arena, padded to a multiple of kAlignment times
   // the ranks that reduce it.
-  int64_t ArenaSize(ArenaKind kind) const {
-    return arena_sizes_[static_cast<size_t>(kind)];
-  }
+  int64_t ArenaSize(ArenaKind kind) const { return arena_sizes_[Index(kind)]; }
   DType ArenaDType(ArenaKind kind) const {
-    return kind == ArenaKind::kReplicatedFloat32 ? DType::kFloat32
-                                                 : compute_dtype_;
+    return kind == ArenaKind::kReplicated ? DType::kFloat32 : compute_dtype_;
   }
   DType compute_dtype() const { return compute_dtype_; }
+
+  // Ranks among which attention and vocabulary are split, and this one's place.
+  int tensor_ranks() const { return tensor_ranks_; }
+  int tensor_rank() const { return tensor_rank_; }
 
   // Experts on this rank: [first_expert, first_expert + local_experts).
   int first_expert() const { return first_expert_; }
@@ -95,18 +133,25 @@ class ParameterTable {
     ParameterRange moe;
   };
 
-  void Add(Parameter parameter);
+  // How a matrix is split among the ranks of a tensor group.
+  enum class Split { kNone, kRows, kColumns };
+
+  void Add(Parameter parameter, Split split = Split::kNone);
+  // The first of n rows or columns that this tensor rank's `part` has.
+  int64_t BeginOfPart(int64_t n, int part) const;
   void AddAttention(const ModelConfig& model, const std::string& prefix);
   void AddMoe(const ModelConfig& model, const std::string& prefix);
   void PlaceInArenas(const Mesh& mesh);
 
   DType compute_dtype_;
+  int tensor_ranks_;
+  int tensor_rank_;
   int first_expert_;
   int local_experts_;
   std::vector<Parameter> parameters_;
   std::vector<LayerRanges> layers_;
   ParameterRange head_;
-  std::array<int64_t, 3> arena_sizes_ = {};
+  std::array<int64_t, kNumArenaKinds> arena_sizes_ = {};
 };
 
 }  // namespace moe

@@ -24,12 +24,12 @@ Router::Router(const ModelConfig& model, const RouterConfig& config)
 
 absl::Status Router::Forward(LayerContext& context, Routing& routing,
                              const Tensor& x_TD, const Tensor& gate_ED,
-                             int64_t length) const {
+                             const BatchShape& batch) const {
   ArenaScope scope(context.scratch);
   const int64_t T = x_TD.dim(0);
   const int64_t E = gate_ED.dim(0);
   const int64_t K = top_k_.num_experts_per_token;
-  const int64_t B = T / length;
+  const int64_t B = batch.num_sequences;
   const DType f32 = DType::kFloat32;
   Arena& saved = context.saved;
   ASSIGN_OR_RETURN(routing.probabilities_TE, saved.Allocate({T, E}, f32));
@@ -46,7 +46,8 @@ absl::Status Router::Forward(LayerContext& context, Routing& routing,
   RouterTopK(context.kernels, routing.probabilities_TE, routing.expert_ids_TK,
              routing.weights_TK, routing.log_sum_exp_T, logits_TE, top_k_);
   ExpertLoad(context.kernels, routing.counts_BE, routing.probability_sums_BE,
-             routing.expert_ids_TK, routing.probabilities_TE, length);
+             routing.expert_ids_TK, routing.probabilities_TE, batch.first_token,
+             batch.length);
   return absl::OkStatus();
 }
 
@@ -54,17 +55,17 @@ absl::Status Router::Backward(LayerContext& context, Tensor d_x_TD,
                               Tensor d_gate_ED, const Tensor& d_weights_TK,
                               const Tensor& balance_BE, float z_scale,
                               const Tensor& x_TD, const Routing& routing,
-                              const Tensor& gate_ED) const {
+                              const Tensor& gate_ED,
+                              const BatchShape& batch) const {
   ArenaScope scope(context.scratch);
   const int64_t T = x_TD.dim(0);
-  const int64_t B = balance_BE.dim(0);
   ASSIGN_OR_RETURN(
       Tensor d_logits_TE,
       context.scratch.Allocate({T, gate_ED.dim(0)}, DType::kFloat32));
   RouterBackward(context.kernels, d_logits_TE, d_weights_TK, balance_BE,
                  routing.probabilities_TE, routing.expert_ids_TK,
                  routing.weights_TK, routing.log_sum_exp_T, z_scale,
-                 /*length=*/B == 0 ? 1 : T / B, top_k_.renormalize);
+                 batch.first_token, batch.length, top_k_.renormalize);
   ASSIGN_OR_RETURN(Tensor x32_TD, AsFloat32(context, x_TD));
   LinearWeightGradient(context.kernels, d_gate_ED, d_logits_TE, x32_TD);
   LinearInputGradient(context.kernels, d_x_TD, d_logits_TE, gate_ED,

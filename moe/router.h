@@ -2,6 +2,7 @@
 #define MOE_ROUTER_H_
 
 #include "absl/status/status.h"
+#include "moe/batch_shape.h"
 #include "moe/layer_context.h"
 #include "moe/model_config.pb.h"
 #include "moe/tensor.h"
@@ -16,7 +17,8 @@ struct Routing {
   Tensor expert_ids_TK;     // int32
   Tensor weights_TK;        // float32
   Tensor log_sum_exp_T;     // float32, of the logits
-  // What the balancing terms are made from.
+  // What the balancing terms are made from: of all sequences of the tensor
+  // group, but of this rank's tokens only.
   Tensor counts_BE;            // float32, choices of e in sequence b
   Tensor probability_sums_BE;  // float32
 };
@@ -27,7 +29,7 @@ class Router {
 
   absl::Status Forward(LayerContext& context, Routing& routing,
                        const Tensor& x_TD, const Tensor& gate_ED,
-                       int64_t length) const;
+                       const BatchShape& batch) const;
 
   // d_x += (float32). balance_BE: the auxiliary loss's derivative by a token's
   // probability of e in sequence b. z_scale: the z-loss's weight of one
@@ -35,7 +37,8 @@ class Router {
   absl::Status Backward(LayerContext& context, Tensor d_x_TD, Tensor d_gate_ED,
                         const Tensor& d_weights_TK, const Tensor& balance_BE,
                         float z_scale, const Tensor& x_TD,
-                        const Routing& routing, const Tensor& gate_ED) const;
+                        const Routing& routing, const Tensor& gate_ED,
+                        const BatchShape& batch) const;
 
  private:
   TopKOptions top_k_;

@@ -10,8 +10,6 @@
 namespace moe {
 namespace {
 
-size_t Index(ArenaKind kind) { return static_cast<size_t>(kind); }
-
 // The tensor that begins at `parameter` and runs on through its neighbours.
 Tensor From(const ParameterTable& table, const ParameterStorage& storage,
             int parameter, std::initializer_list<int64_t> shape) {
@@ -27,8 +25,11 @@ LayerWeights BindLayer(const ModelConfig& model, const ParameterTable& table,
   const int64_t width = model.hidden_size();
   const int64_t hidden = model.intermediate_size();
   const int64_t experts = table.local_experts();
-  const int64_t q_width = model.num_attention_heads() * HeadDim(model);
-  const int64_t kv_width = model.num_key_value_heads() * HeadDim(model);
+  const int64_t tensor_ranks = table.tensor_ranks();
+  const int64_t q_width =
+      model.num_attention_heads() / tensor_ranks * HeadDim(model);
+  const int64_t kv_width =
+      model.num_key_value_heads() / tensor_ranks * HeadDim(model);
   const int attention = table.attention(layer).begin;
   const int moe = table.moe(layer).begin;
   const int gate_up = moe + 2 + 2 * table.first_expert();
@@ -84,27 +85,29 @@ absl::StatusOr<ParameterStorage> ParameterStorage::AllocateGradients(
 
 Tensor ParameterStorage::Get(const Parameter& parameter) const {
   CHECK(parameter.local);
+  const Slice& slice = parameter.slice;
   const Tensor flat =
-      arena(parameter.arena).Rows(parameter.offset, parameter.size);
+      arena(parameter.arena).Rows(parameter.offset, slice.size());
   return parameter.shape.size() == 1
              ? flat
-             : flat.Reshape({parameter.shape[0], parameter.shape[1]});
+             : flat.Reshape({slice.num_rows, slice.num_columns});
 }
 
 ModelWeights BindWeights(const ModelConfig& model, const ParameterTable& table,
                          const ParameterStorage& storage) {
   ModelWeights weights;
   const int64_t width = model.hidden_size();
-  const int64_t vocabulary = model.vocab_size();
-  weights.embedding_VD =
-      From(table, storage, table.embedding().begin, {vocabulary, width});
+  const Slice& vocabulary = table.parameters()[0].slice;
+  weights.first_id = vocabulary.first_row;
+  weights.embedding_VD = From(table, storage, table.embedding().begin,
+                              {vocabulary.num_rows, width});
   for (int layer = 0; layer < model.num_hidden_layers(); ++layer)
     weights.layers.push_back(BindLayer(model, table, storage, layer));
   weights.norm_D = From(table, storage, table.head().begin, {width});
-  weights.head_VD =
-      model.tie_word_embeddings()
-          ? weights.embedding_VD
-          : From(table, storage, table.head().begin + 1, {vocabulary, width});
+  weights.head_VD = model.tie_word_embeddings()
+                        ? weights.embedding_VD
+                        : From(table, storage, table.head().begin + 1,
+                               {vocabulary.num_rows, width});
   return weights;
 }
 
@@ -127,11 +130,16 @@ void InitialArena(const ModelConfig& model, const ParameterTable& table,
   for (const Parameter& parameter : table.parameters()) {
     if (!parameter.local || parameter.arena != kind) continue;
     const int64_t from = std::max(begin, parameter.offset);
-    const int64_t to = std::min(end, parameter.offset + parameter.size);
+    const int64_t to = std::min(end, parameter.offset + parameter.slice.size());
     if (from >= to) continue;
-    InitialValues(model, parameter, seed, from - parameter.offset,
-                  out.subspan(static_cast<size_t>(from - begin),
-                              static_cast<size_t>(to - from)));
+    ForEachRun(parameter.slice, parameter.num_columns(),
+               from - parameter.offset, to - from,
+               [&](int64_t in_tensor, int64_t in_slice, int64_t count) {
+                 const int64_t place = parameter.offset + in_slice - begin;
+                 InitialValues(model, parameter, seed, in_tensor,
+                               out.subspan(static_cast<size_t>(place),
+                                           static_cast<size_t>(count)));
+               });
   }
 }
 

@@ -24,18 +24,17 @@ class ParameterStorage {
       const ParameterTable& table);
 
   // All elements of an arena, one dim, padding included.
-  Tensor arena(ArenaKind kind) const {
-    return arenas_[static_cast<size_t>(kind)];
-  }
+  Tensor arena(ArenaKind kind) const { return arenas_[Index(kind)]; }
   // A local parameter under its own shape (one or two dims).
   Tensor Get(const Parameter& parameter) const;
 
  private:
-  std::array<Buffer, 3> buffers_;
-  std::array<Tensor, 3> arenas_;
+  std::array<Buffer, kNumArenaKinds> buffers_;
+  std::array<Tensor, kNumArenaKinds> arenas_;
 };
 
-// Views of one layer's local parameters as the layers use them; e experts.
+// Views of one layer's local parameters as the layers use them: e experts, H
+// query and G key/value heads of this rank.
 struct LayerWeights {
   Tensor input_norm_D;
   Tensor qkv_CD;  // C = (H + 2 G) head_dim
@@ -46,7 +45,9 @@ struct LayerWeights {
   Tensor down_eDF;
 };
 
+// V pieces of the vocabulary on this rank.
 struct ModelWeights {
+  int64_t first_id = 0;  // of the V
   Tensor embedding_VD;
   std::vector<LayerWeights> layers;
   Tensor norm_D;
@@ -56,7 +57,7 @@ struct ModelWeights {
 ModelWeights BindWeights(const ModelConfig& model, const ParameterTable& table,
                          const ParameterStorage& storage);
 
-// Elements [begin, begin + out.size()) of a parameter's initial value: norms
+// Elements [begin, begin + out.size()) of a whole tensor's initial value: norms
 // 1, all else normal with initializer_range, keyed by (seed, name).
 void InitialValues(const ModelConfig& model, const Parameter& parameter,
                    uint64_t seed, int64_t begin, absl::Span<float> out);

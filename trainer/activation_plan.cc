@@ -72,18 +72,21 @@ constexpr DType kIndex = DType::kInt32;
 class Walk {
  public:
   explicit Walk(const ActivationShape& shape)
-      : B(shape.sequences),
-        T(shape.sequences * shape.length),
+      : t(shape.tensor_ranks),
+        B(shape.sequences),
+        S(shape.sequences * shape.length),
+        T(S / t),
         D(shape.model.hidden_size()),
-        V(shape.model.vocab_size()),
-        H(shape.model.num_attention_heads()),
+        V((shape.model.vocab_size() + t - 1) / t),
+        H(shape.model.num_attention_heads() / t),
         A(H * HeadDim(shape.model)),
-        C(A + 2 * shape.model.num_key_value_heads() * HeadDim(shape.model)),
+        C(A + 2 * shape.model.num_key_value_heads() / t * HeadDim(shape.model)),
         E(shape.model.num_local_experts()),
         K(shape.model.num_experts_per_tok()),
         N(T * K),
         R(shape.received_rows),
         F(shape.model.intermediate_size()),
+        chunk_(std::min(T, LossChunkRows(shape.model.vocab_size()))),
         layers_(shape.model.num_hidden_layers()),
         exchanges_(shape.expert_ranks > 1),
         reorders_(exchanges_ && E > shape.expert_ranks),
@@ -91,6 +94,7 @@ class Walk {
 
   ActivationBytes Run() {
     saved_.Allocate(T * D, kF32);  // the embedded tokens
+    SumOverTensorGroup(S, kF32, /*accumulate=*/false);
     for (int i = 0; i < layers_; ++i) BlockForward();
     for (int i = 0; i < layers_; ++i) saved_.Allocate(B * E, kF32);  // balance
     Norm();
@@ -100,6 +104,7 @@ class Walk {
     scratch_.Allocate(T * D, kF32);  // gradient of the residual stream
     BackwardExperts();
     BackwardAttention();
+    EmbeddingBackward();
     return {.saved = saved_.bytes(), .scratch = scratch_.bytes()};
   }
 
@@ -113,9 +118,7 @@ class Walk {
     ScopeModel scope(scratch_);
     Norm();
     saved_.Allocate(T * D, kF32);  // the residual stream's middle
-    saved_.Allocate(T * C, compute_);
-    saved_.Allocate(T * A, compute_);
-    saved_.Allocate(H * T, kF32);
+    Attention();
     Norm();
     RouterForward();
     MakePlan();
@@ -126,6 +129,27 @@ class Walk {
     saved_.Allocate(T * D, kF32);        // the residual stream going out
     ScopeModel combine(scratch_);
     FromExperts(D, compute_);
+  }
+
+  void Attention() {
+    ScopeModel scope(scratch_);
+    Gather(S * D, compute_);
+    saved_.Allocate(S * C, compute_);
+    saved_.Allocate(S * A, compute_);
+    saved_.Allocate(H * S, kF32);
+    SumOverTensorGroup(S, kF32, /*accumulate=*/true);
+  }
+
+  // What TensorParallel takes beside its result, which has D columns and
+  // `dtype`, for `rows` of the group.
+  void Gather(int64_t elements, DType dtype) {
+    if (t > 1) scratch_.Allocate(elements, dtype);
+  }
+  void SumOverTensorGroup(int64_t rows, DType dtype, bool accumulate) {
+    if (t == 1) return;
+    ScopeModel scope(scratch_);
+    scratch_.Allocate(rows * D, kF32);
+    if (accumulate || dtype != kF32) scratch_.Allocate(rows / t * D, kF32);
   }
 
   void RouterForward() {
@@ -175,9 +199,14 @@ class Walk {
 
   void LossHead() {
     ScopeModel scope(scratch_);
-    const int64_t chunk = std::min(T, LossChunkRows(V));
-    scratch_.Allocate(chunk * V, kF32);
-    if (compute_ != kF32) scratch_.Allocate(chunk * V, compute_);
+    const int64_t rows = t * chunk_;
+    Gather(rows * D, compute_);
+    Gather(rows, kIndex);
+    scratch_.Allocate(rows * V, kF32);
+    scratch_.Allocate(rows * 3, kF32);
+    Gather(t * rows * 3, kF32);
+    if (compute_ != kF32) scratch_.Allocate(rows * V, compute_);
+    SumOverTensorGroup(rows, compute_, /*accumulate=*/false);
   }
 
   void BackwardExperts() {
@@ -210,12 +239,22 @@ class Walk {
     ScopeModel scope(scratch_);
     CopyUnless(kF32, compute_);
     scratch_.Allocate(T * D, compute_);
-    scratch_.Allocate(T * A, compute_);
-    scratch_.Allocate(T * C, compute_);
+    Gather(S * D, compute_);
+    Gather(S * D, compute_);
+    scratch_.Allocate(S * A, compute_);
+    scratch_.Allocate(S * C, compute_);
+    SumOverTensorGroup(S, compute_, /*accumulate=*/false);
   }
 
-  // As in moe/kernels.h.
-  const int64_t B, T, D, V, H, A, C, E, K, N, R, F;
+  void EmbeddingBackward() {
+    ScopeModel scope(scratch_);
+    Gather(S * D, kF32);
+  }
+
+  // As in moe/kernels.h, of this rank; t ranks of the tensor group have B
+  // sequences and S tokens.
+  const int64_t t, B, S, T, D, V, H, A, C, E, K, N, R, F;
+  const int64_t chunk_;  // tokens of this rank in a chunk of the loss head
   const int layers_;
   const bool exchanges_;  // rows go to other ranks
   const bool reorders_;   // and arrive in another order than the experts'

@@ -15,11 +15,12 @@ namespace moe {
 struct ActivationShape {
   ModelConfig model;
   DType compute_dtype = DType::kFloat32;
-  int64_t sequences = 0;     // B
+  int64_t sequences = 0;     // B, of the tensor group
   int64_t length = 0;        // L
+  int64_t tensor_ranks = 1;  // t
   int64_t expert_ranks = 1;  // P
-  // R: rows arriving at this rank's experts in each layer; B L K when tokens
-  // are spread evenly.
+  // R: rows arriving at this rank's experts in each layer; B L K / t when
+  // tokens are spread evenly.
   int64_t received_rows = 0;
 };
 

@@ -6,15 +6,10 @@
 #include "comm/status_macros.h"
 
 namespace moe {
-namespace {
-
-size_t Index(ArenaKind kind) { return static_cast<size_t>(kind); }
-
-}  // namespace
 
 GradientReducer::GradientReducer(const ParameterTable& table,
                                  const ProcessGroups& groups,
-                                 const std::array<ShardMap, 3>& shards,
+                                 const ShardMaps& shards,
                                  const ParameterStorage& gradients)
     : table_(table), shards_(shards), gradients_(gradients) {
   for (ArenaKind kind : kAllArenaKinds) {

@@ -32,8 +32,7 @@ class GradientReducer : public GradientListener {
   static constexpr int kMaxOpenBuckets = 16;
 
   GradientReducer(const ParameterTable& table, const ProcessGroups& groups,
-                  const std::array<ShardMap, 3>& shards,
-                  const ParameterStorage& gradients);
+                  const ShardMaps& shards, const ParameterStorage& gradients);
 
   absl::Status GradientsReady(ParameterRange range) override;
   void Progress();
@@ -55,9 +54,9 @@ class GradientReducer : public GradientListener {
   absl::Status WaitForOldest();
 
   const ParameterTable& table_;
-  const std::array<ShardMap, 3>& shards_;
+  const ShardMaps& shards_;
   const ParameterStorage& gradients_;
-  std::array<ArenaState, 3> arenas_;
+  std::array<ArenaState, kNumArenaKinds> arenas_;
   std::deque<std::unique_ptr<Work>> works_;  // under way, the oldest first
   int64_t finished_bytes_ = 0;               // that arrived for earlier ones
   int64_t early_bytes_ = 0;

@@ -22,9 +22,11 @@ DType ComputeDType(const TrainConfig& config) {
                                                              : DType::kFloat32;
 }
 
-// Every rank's arenas are of the same sizes.
+// Of the largest rank: slices of the vocabulary are as equal as they can be,
+// the last one is never the smaller.
 ParameterTable AnyRanksTable(const TrainConfig& config, const Mesh& mesh) {
-  return ParameterTable(config.model(), ComputeDType(config), mesh, /*rank=*/0);
+  return ParameterTable(config.model(), ComputeDType(config), mesh,
+                        /*rank=*/mesh.world() - 1);
 }
 
 BatchPlan PlanBatch(const TrainConfig& config, const Mesh& mesh) {
@@ -66,14 +68,15 @@ RankMemory PlanMemory(const TrainConfig& config, const Mesh& mesh) {
       memory.exchange, GradientReducer::kMaxOpenBuckets *
                            config.parallel().bucket_elements() * kFloatBytes);
   const int64_t sequences = MostSequences(PlanBatch(config, mesh), mesh).count;
-  ActivationShape shape{.model = config.model(),
-                        .compute_dtype = ComputeDType(config),
-                        .sequences = sequences,
-                        .length = config.batch().sequence_length(),
-                        .expert_ranks = mesh.expert(),
-                        .received_rows = sequences *
-                                         config.batch().sequence_length() *
-                                         config.model().num_experts_per_tok()};
+  ActivationShape shape{
+      .model = config.model(),
+      .compute_dtype = ComputeDType(config),
+      .sequences = sequences,
+      .length = config.batch().sequence_length(),
+      .tensor_ranks = mesh.tensor(),
+      .expert_ranks = mesh.expert(),
+      .received_rows = sequences * config.batch().sequence_length() /
+                       mesh.tensor() * config.model().num_experts_per_tok()};
   const ActivationBytes even = PlanActivations(shape);
   memory.activations = even.saved.capacity;
   memory.scratch = even.scratch.capacity;

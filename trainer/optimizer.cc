@@ -9,8 +9,6 @@
 namespace moe {
 namespace {
 
-size_t Index(ArenaKind kind) { return static_cast<size_t>(kind); }
-
 absl::StatusOr<Buffer> AllocateState(int64_t elements) {
   absl::StatusOr<Buffer> buffer =
       Buffer::Allocate(elements * SizeOf(DType::kFloat32));
@@ -27,7 +25,7 @@ double ClipScale(double grad_norm, double limit) {
 
 absl::StatusOr<std::unique_ptr<ShardedAdamW>> ShardedAdamW::Create(
     const OptimizerConfig& config, const ParameterTable& table,
-    const ProcessGroups& groups, const std::array<ShardMap, 3>& shards,
+    const ProcessGroups& groups, const ShardMaps& shards,
     const ParameterStorage& weights, KernelContext& kernels) {
   std::unique_ptr<ShardedAdamW> optimizer(
       new ShardedAdamW(config, table, groups, shards, weights, kernels));
@@ -51,8 +49,7 @@ absl::StatusOr<std::unique_ptr<ShardedAdamW>> ShardedAdamW::Create(
 
 ShardedAdamW::ShardedAdamW(const OptimizerConfig& config,
                            const ParameterTable& table,
-                           const ProcessGroups& groups,
-                           const std::array<ShardMap, 3>& shards,
+                           const ProcessGroups& groups, const ShardMaps& shards,
                            const ParameterStorage& weights,
                            KernelContext& kernels)
     : config_(config),
@@ -124,7 +121,7 @@ std::string ShardedAdamW::FirstNonFinite(
       for (const Parameter& parameter : table_.parameters()) {
         if (parameter.local && parameter.arena == kind &&
             parameter.offset <= element &&
-            element < parameter.offset + parameter.size)
+            element < parameter.offset + parameter.slice.size())
           return parameter.name;
       }
     }

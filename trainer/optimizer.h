@@ -35,7 +35,7 @@ class ShardedAdamW : public MasterWeights {
  public:
   static absl::StatusOr<std::unique_ptr<ShardedAdamW>> Create(
       const OptimizerConfig& config, const ParameterTable& table,
-      const ProcessGroups& groups, const std::array<ShardMap, 3>& shards,
+      const ProcessGroups& groups, const ShardMaps& shards,
       const ParameterStorage& weights, KernelContext& kernels);
 
   // Sets the master weights of this rank's elements and every rank's compute
@@ -69,8 +69,7 @@ class ShardedAdamW : public MasterWeights {
   };
 
   ShardedAdamW(const OptimizerConfig& config, const ParameterTable& table,
-               const ProcessGroups& groups,
-               const std::array<ShardMap, 3>& shards,
+               const ProcessGroups& groups, const ShardMaps& shards,
                const ParameterStorage& weights, KernelContext& kernels);
 
   ProcessGroup& Group(ArenaKind kind) const;
@@ -86,10 +85,10 @@ class ShardedAdamW : public MasterWeights {
   OptimizerConfig config_;
   const ParameterTable& table_;
   const ProcessGroups& groups_;
-  const std::array<ShardMap, 3>& shards_;
+  const ShardMaps& shards_;
   const ParameterStorage& weights_;
   KernelContext& kernels_;
-  std::array<ArenaShard, 3> arenas_;
+  std::array<ArenaShard, kNumArenaKinds> arenas_;
   std::deque<std::unique_ptr<Work>> works_;  // under way, the oldest first
 };
 

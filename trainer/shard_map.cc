@@ -37,7 +37,7 @@ std::vector<ShardSegment> SegmentsOfOwner(const ParameterTable& table,
   int bucket = 0;
   for (const Parameter& parameter : table.parameters()) {
     if (!parameter.local || parameter.arena != kind) continue;
-    const int64_t end = parameter.offset + parameter.size;
+    const int64_t end = parameter.offset + parameter.slice.size();
     while (bucket < map.num_buckets()) {
       const ShardMap::Range slice = map.Slice(bucket, owner);
       const int64_t from = std::max(slice.begin, parameter.offset);

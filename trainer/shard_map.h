@@ -1,6 +1,7 @@
 #ifndef TRAINER_SHARD_MAP_H_
 #define TRAINER_SHARD_MAP_H_
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -42,6 +43,9 @@ class ShardMap {
   int64_t bucket_size_;
   int num_buckets_;
 };
+
+// A map for each arena.
+using ShardMaps = std::array<ShardMap, kNumArenaKinds>;
 
 // A run of arena elements that one rank owns and one rule of decay covers.
 struct ShardSegment {

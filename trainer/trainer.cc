@@ -15,9 +15,8 @@ DType ComputeDType(const TrainConfig& config) {
                                                              : DType::kFloat32;
 }
 
-std::array<ShardMap, 3> MakeShards(const TrainConfig& config,
-                                   const ParameterTable& table,
-                                   const Mesh& mesh) {
+ShardMaps MakeShards(const TrainConfig& config, const ParameterTable& table,
+                     const Mesh& mesh) {
   auto map = [&](ArenaKind kind) {
     return ShardMap(table.ArenaSize(kind), mesh.Size(ReductionAxis(kind)),
                     config.parallel().bucket_elements());
@@ -136,8 +135,8 @@ MicroBatch Trainer::MakeMicroBatch(const BatchPlan& plan, int micro_step,
   if (tokens.count == 0) range = {};
   const size_t begin = static_cast<size_t>(range.begin * length);
   const size_t count = static_cast<size_t>(range.count * length);
-  return {.inputs_T = TokenTensor(tokens.inputs.subspan(begin, count)),
-          .targets_T = TokenTensor(tokens.targets.subspan(begin, count)),
+  return {.inputs_S = TokenTensor(tokens.inputs.subspan(begin, count)),
+          .targets_S = TokenTensor(tokens.targets.subspan(begin, count)),
           .length = length,
           .scale = {.global_tokens = global_tokens,
                     .global_sequences = global_tokens / length,

@@ -72,7 +72,7 @@ class Trainer {
   const ParameterStorage& weights() const { return weight_storage_; }
   // Reduced on this rank's slices only, valid between steps.
   const ParameterStorage& gradients() const { return gradient_storage_; }
-  const std::array<ShardMap, 3>& shards() const { return shards_; }
+  const ShardMaps& shards() const { return shards_; }
   // [layers, E]: the world's choices of each expert in the last step.
   absl::Span<const double> expert_counts() const { return load_.counts(); }
   int64_t step() const { return step_; }
@@ -95,7 +95,7 @@ class Trainer {
   const Environment environment_;
   const ParameterTable table_;
   const BatchPlan plan_;
-  const std::array<ShardMap, 3> shards_;
+  const ShardMaps shards_;
   ParameterStorage weight_storage_;
   ParameterStorage gradient_storage_;
   ModelWeights weights_;

@@ -2,9 +2,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <type_traits>
 
-#include "comm/check.h"
 #include "moe/cpu/dispatch_dtype.h"
 #include "moe/cpu/kernel_context.h"
 #include "moe/cpu/vector.h"
@@ -34,78 +32,132 @@ float Largest(const float* z, int64_t V) {
 // Float sums stay this short; longer ones go on in double.
 constexpr int64_t kBlock = 1024;
 
-// Sum of e[v] = exp(z[v] - largest); e may be null or z itself.
-double ExpAndSum(float* e, const float* z, int64_t V, float largest) {
+// Sum of exp(z[v] - largest).
+double SumOfExp(const float* z, int64_t V, float largest) {
   double sum = 0;
   for (int64_t begin = 0; begin < V; begin += kBlock) {
     Float8 block_sum = {};
     ForEachVector(
         std::min(kBlock, V - begin), [&](int64_t offset, int64_t lanes) {
-          const int64_t v = begin + offset;
-          const Float8 power = Exp(Load(z + v, lanes, kLowest) - largest);
-          block_sum += power;
-          if (e != nullptr) Store(e + v, power, lanes);
+          block_sum += Exp(Load(z + begin + offset, lanes, kLowest) - largest);
         });
     sum += Sum(block_sum);
   }
   return sum;
 }
 
-// d = (e / sum - onehot(target)) scale; d may be e itself.
-template <typename T>
-void Gradient(T* d, const float* e, int64_t V, double sum, int64_t target,
-              float scale) {
-  const double factor = scale / sum;
-  const float at_target =
-      static_cast<float>(e[target] * factor - double{scale});
-  ForEachVector(V, [&](int64_t v, int64_t lanes) {
-    Store(d + v, Load(e + v, lanes) * static_cast<float>(factor), lanes);
-  });
-  d[target] = FromFloat<T>(at_target);
+// A token's row of a statistics tensor.
+struct Statistics {
+  float largest;
+  float sum;
+  float at_target;
+};
+static_assert(sizeof(Statistics) == 3 * sizeof(float));
+
+Statistics* StatisticsOf(const Tensor& statistics_T3) {
+  return reinterpret_cast<Statistics*>(statistics_T3.data<float>());
 }
 
-// The loss of one token. `e` holds V floats of scratch, or is d itself.
+// d = (exp(z - largest) / sum - onehot(target)) scale; d may be z itself.
+// `target` is of this slice, or outside of it.
 template <typename T>
-double TokenLoss(T* d, float* e, const float* z, int64_t V, int64_t target,
-                 float scale) {
-  const float z_target = z[target];  // d may be z
-  const float largest = Largest(z, V);
-  const double sum = ExpAndSum(d == nullptr ? nullptr : e, z, V, largest);
-  if (d != nullptr) Gradient(d, e, V, sum, target, scale);
-  return std::log(sum) + (double{largest} - double{z_target});
+void Gradient(T* d, const float* z, int64_t V, const Statistics& statistics,
+              int64_t target, float scale) {
+  const float factor = scale / statistics.sum;
+  const auto without_target = [&](float z_v) {
+    return std::exp(double{z_v} - double{statistics.largest}) * double{factor};
+  };
+  const bool has_target = target >= 0 && target < V;
+  const double at_target = has_target ? without_target(z[target]) : 0;
+  ForEachVector(V, [&](int64_t v, int64_t lanes) {
+    Store(d + v, Exp(Load(z + v, lanes) - statistics.largest) * factor, lanes);
+  });
+  if (has_target)
+    d[target] = FromFloat<T>(static_cast<float>(at_target - double{scale}));
 }
 
 }  // namespace
 
-void CrossEntropy(KernelContext& context, Tensor d_logits_TV, double* loss_sum,
-                  const Tensor& logits_TV, const Tensor& targets_T,
-                  float scale) {
-  const int64_t T = logits_TV.dim(0);
+void LogitStatistics(KernelContext& context, Tensor statistics_T3,
+                     const Tensor& logits_TV, const Tensor& targets_T,
+                     int64_t first_id) {
   const int64_t V = logits_TV.dim(1);
   const float* z = logits_TV.data<float>();
   const int32_t* targets = targets_T.data<int32_t>();
-  CHECK(targets_T.size() == T);
-  if (T == 0) return;
-  // Losses by token, in thread 0's piece, so that their sum is in order.
-  const int64_t losses_bytes = T * SizeOf(DType::kFloat64);
-  const ThreadScratch scratch =
-      context.ReserveThreadScratch(losses_bytes + V * SizeOf(DType::kFloat32));
-  if (scratch.is_null()) return;
-  double* losses = scratch.Get<double>(0);
+  Statistics* statistics = StatisticsOf(statistics_T3);
+  ParallelFor(context, logits_TV.dim(0), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const float* z_V = z + t * V;
+      const int64_t target = targets[t] - first_id;
+      const float largest = Largest(z_V, V);
+      statistics[t] = {
+          .largest = largest,
+          .sum = static_cast<float>(SumOfExp(z_V, V, largest)),
+          .at_target = target >= 0 && target < V ? z_V[target] : 0};
+    }
+  });
+}
+
+void MergeLogitStatistics(KernelContext& context, Tensor statistics_T3,
+                          const Tensor& slices_PT3) {
+  const int64_t P = slices_PT3.dim(0);
+  const int64_t T = statistics_T3.dim(0);
+  Statistics* merged = StatisticsOf(statistics_T3);
+  const Statistics* slices = StatisticsOf(slices_PT3);
+  constexpr int64_t kGrain = 256;  // tokens a thread is worth waking for
+  ParallelFor(context, T, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      float largest = kLowest;
+      for (int64_t p = 0; p < P; ++p)
+        largest = std::max(largest, slices[p * T + t].largest);
+      double sum = 0;
+      float at_target = 0;
+      for (int64_t p = 0; p < P; ++p) {
+        const Statistics& slice = slices[p * T + t];
+        sum += double{slice.sum} *
+               std::exp(double{slice.largest} - double{largest});
+        at_target += slice.at_target;
+      }
+      merged[t] = {.largest = largest,
+                   .sum = static_cast<float>(sum),
+                   .at_target = at_target};
+    }
+  });
+}
+
+void CrossEntropyLoss(KernelContext& /*context*/, double* loss_sum,
+                      const Tensor& statistics_T3, const Tensor& targets_T) {
+  const Statistics* statistics = StatisticsOf(statistics_T3);
+  const int32_t* targets = targets_T.data<int32_t>();
+  for (int64_t t = 0; t < targets_T.size(); ++t) {
+    if (targets[t] < 0) continue;
+    const Statistics& s = statistics[t];
+    *loss_sum +=
+        std::log(double{s.sum}) + (double{s.largest} - double{s.at_target});
+  }
+}
+
+void CrossEntropyGradient(KernelContext& context, Tensor d_logits_TV,
+                          const Tensor& logits_TV, const Tensor& statistics_T3,
+                          const Tensor& targets_T, int64_t first_id,
+                          float scale) {
+  const int64_t V = logits_TV.dim(1);
+  const float* z = logits_TV.data<float>();
+  const int32_t* targets = targets_T.data<int32_t>();
+  const Statistics* statistics = StatisticsOf(statistics_T3);
   DispatchDType(d_logits_TV.dtype(), [&]<typename D>() {
     D* d = d_logits_TV.data<D>();
-    ParallelFor(context, T, [&](int64_t begin, int64_t end, int thread) {
-      float* row = scratch.Get<float>(thread) + 2 * T;  // past the losses
+    ParallelFor(context, logits_TV.dim(0), [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
-        CHECK(targets[t] >= 0 && targets[t] < V);
-        D* d_t = d == nullptr ? nullptr : d + t * V;
-        float* e = row;
-        if constexpr (std::is_same_v<D, float>) e = d_t;
-        losses[t] = TokenLoss(d_t, e, z + t * V, V, targets[t], scale);
+        if (targets[t] < 0) {
+          std::fill_n(d + t * V, V, FromFloat<D>(0));
+          continue;
+        }
+        Gradient(d + t * V, z + t * V, V, statistics[t],
+                 int64_t{targets[t]} - first_id, scale);
       }
     });
   });
-  for (int64_t t = 0; t < T; ++t) *loss_sum += losses[t];
 }
 
 }  // namespace moe

@@ -100,6 +100,19 @@ void Convert(KernelContext& context, Tensor y, const Tensor& x) {
   });
 }
 
+void Add(KernelContext& context, Tensor y, const Tensor& x) {
+  CHECK(y.size() == x.size());
+  float* sum = y.data<float>();
+  const float* summand = x.data<float>();
+  ParallelFor(context, x.size(), kGrain, [=](int64_t begin, int64_t end) {
+    ForEachVector(end - begin, [=](int64_t i, int64_t lanes) {
+      float* place = sum + begin + i;
+      Store(place, Load(place, lanes) + Load(summand + begin + i, lanes),
+            lanes);
+    });
+  });
+}
+
 void SetZero(KernelContext& context, Tensor x) {
   char* bytes = static_cast<char*>(x.raw());
   ParallelFor(context, x.size() * SizeOf(x.dtype()), kGrain * 4,

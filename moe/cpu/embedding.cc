@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdint>
 
 #include "moe/cpu/dispatch_dtype.h"
@@ -5,12 +6,13 @@
 #include "moe/cpu/vector.h"
 #include "moe/kernels.h"
 
-// Letters: T tokens, V vocabulary, D model width.
+// Letters: T tokens, V pieces of the vocabulary's slice, D model width.
 
 namespace moe {
 
 void EmbeddingForward(KernelContext& context, Tensor x_TD, const Tensor& ids_T,
-                      const Tensor& w_VD) {
+                      const Tensor& w_VD, int64_t first_id) {
+  const int64_t V = w_VD.dim(0);
   const int64_t D = x_TD.dim(1);
   const int32_t* ids = ids_T.data<int32_t>();
   float* x = x_TD.data<float>();
@@ -19,7 +21,12 @@ void EmbeddingForward(KernelContext& context, Tensor x_TD, const Tensor& ids_T,
     const W* w = w_VD.data<W>();
     ParallelFor(context, x_TD.dim(0), kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
-        const W* row = w + ids[t] * D;
+        const int64_t v = ids[t] - first_id;
+        if (v < 0 || v >= V) {
+          std::fill_n(x + t * D, D, 0.0f);
+          continue;
+        }
+        const W* row = w + v * D;
         ForEachVector(D, [&](int64_t i, int64_t lanes) {
           Store(x + t * D + i, Load(row + i, lanes), lanes);
         });
@@ -31,7 +38,9 @@ void EmbeddingForward(KernelContext& context, Tensor x_TD, const Tensor& ids_T,
 // Tokens may share a row, so threads divide the columns: each row's additions
 // happen in the order of the tokens.
 void EmbeddingBackward(KernelContext& context, Tensor d_w_VD,
-                       const Tensor& d_x_TD, const Tensor& ids_T) {
+                       const Tensor& d_x_TD, const Tensor& ids_T,
+                       int64_t first_id) {
+  const int64_t V = d_w_VD.dim(0);
   const int64_t T = d_x_TD.dim(0);
   const int64_t D = d_x_TD.dim(1);
   const int32_t* ids = ids_T.data<int32_t>();
@@ -40,7 +49,9 @@ void EmbeddingBackward(KernelContext& context, Tensor d_w_VD,
   constexpr int64_t kGrain = 64;  // columns
   ParallelFor(context, D, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t t = 0; t < T; ++t) {
-      float* d_row = d_w + ids[t] * D;
+      const int64_t v = ids[t] - first_id;
+      if (v < 0 || v >= V) continue;
+      float* d_row = d_w + v * D;
       ForEachVector(end - begin, [&](int64_t i, int64_t lanes) {
         const int64_t column = begin + i;
         Store(d_row + column,

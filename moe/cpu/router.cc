@@ -137,7 +137,9 @@ void RouterTopK(KernelContext& context, Tensor probabilities_TE,
 
 void ExpertLoad(KernelContext& context, Tensor counts_BE,
                 Tensor probability_sums_BE, const Tensor& expert_ids_TK,
-                const Tensor& probabilities_TE, int64_t length) {
+                const Tensor& probabilities_TE, int64_t first_token,
+                int64_t length) {
+  const int64_t T = expert_ids_TK.dim(0);
   const int64_t E = counts_BE.dim(1);
   const int64_t K = expert_ids_TK.dim(1);
   const int32_t* expert_ids = expert_ids_TK.data<int32_t>();
@@ -150,9 +152,10 @@ void ExpertLoad(KernelContext& context, Tensor counts_BE,
       float* sums_E = all_sums + b * E;
       std::fill_n(counts_E, E, 0.0f);
       std::fill_n(sums_E, E, 0.0f);
-      for (int64_t n = b * length * K; n < (b + 1) * length * K; ++n)
-        ++counts_E[expert_ids[n]];
-      for (int64_t t = b * length; t < (b + 1) * length; ++t) {
+      const int64_t from = std::max<int64_t>(b * length - first_token, 0);
+      const int64_t to = std::min((b + 1) * length - first_token, T);
+      for (int64_t t = from; t < to; ++t) {
+        for (int64_t k = 0; k < K; ++k) ++counts_E[expert_ids[t * K + k]];
         ForEachVector(E, [&](int64_t i, int64_t lanes) {
           Store(
               sums_E + i,
@@ -168,7 +171,8 @@ void RouterBackward(KernelContext& context, Tensor d_logits_TE,
                     const Tensor& d_weights_TK, const Tensor& balance_BE,
                     const Tensor& probabilities_TE, const Tensor& expert_ids_TK,
                     const Tensor& weights_TK, const Tensor& log_sum_exp_T,
-                    float z_scale, int64_t length, bool renormalize) {
+                    float z_scale, int64_t first_token, int64_t length,
+                    bool renormalize) {
   const int64_t E = d_logits_TE.dim(1);
   const int64_t K = expert_ids_TK.dim(1);
   const TokenGradient first = {.d_logits_E = d_logits_TE.data<float>(),
@@ -184,7 +188,7 @@ void RouterBackward(KernelContext& context, Tensor d_logits_TE,
           const TokenGradient token = {
               .d_logits_E = first.d_logits_E + t * E,
               .d_weights_K = first.d_weights_K + t * K,
-              .balance_E = first.balance_E + t / length * E,
+              .balance_E = first.balance_E + (first_token + t) / length * E,
               .p_E = first.p_E + t * E,
               .ids_K = first.ids_K + t * K,
               .weights_K = first.weights_K + t * K};

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "comm/single_group.h"
+#include "comm/process_groups.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "moe/model_config.h"
@@ -42,7 +42,7 @@ class BalancingTest : public testing::Test {
     router_.set_aux_loss_scope(scope);
     model_.set_num_hidden_layers(static_cast<int>(routings_.size()));
     LayerContext context{*kernels_, saved_, scratch_, DType::kFloat32};
-    Balancing balancing(model_, router_, *group_);
+    Balancing balancing(model_, router_, groups_);
     double loss = 0;
     EXPECT_TRUE(
         balancing.Finish(context, balance_, &loss, routings_, scale, kLength)
@@ -53,7 +53,7 @@ class BalancingTest : public testing::Test {
   ModelConfig model_;
   RouterConfig router_;
   KernelContextPtr kernels_ = MakeKernelContext(1);
-  std::unique_ptr<ProcessGroup> group_ = MakeSingleGroup("data");
+  ProcessGroups groups_ = ProcessGroups::CreateSingle();
   Arena saved_;
   Arena scratch_;
   std::vector<Routing> routings_;

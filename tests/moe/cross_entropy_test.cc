@@ -62,6 +62,19 @@ std::vector<double> Scaled(std::vector<double> values, double scale) {
   return values;
 }
 
+// All steps, with the vocabulary in one slice: adds to *loss_sum and, unless
+// d_logits is null, makes the gradient.
+void CrossEntropy(KernelContext& context, const Tensor& d_logits_TV,
+                  double* loss_sum, const Tensor& logits_TV,
+                  const Tensor& targets_T, float scale) {
+  TestTensor statistics({logits_TV.dim(0), 3}, DType::kFloat32);
+  LogitStatistics(context, statistics, logits_TV, targets_T, /*first_id=*/0);
+  CrossEntropyLoss(context, loss_sum, statistics, targets_T);
+  if (d_logits_TV.is_null()) return;
+  CrossEntropyGradient(context, d_logits_TV, logits_TV, statistics, targets_T,
+                       /*first_id=*/0, scale);
+}
+
 class CrossEntropyTest : public KernelTest {};  // the dtype of d_logits
 
 struct Size {
@@ -96,6 +109,71 @@ TEST_P(CrossEntropyTest, WithoutAGradientTheLossIsTheSame) {
   CrossEntropy(context(), d_logits, &with_gradient, logits, targets, 1);
   CrossEntropy(context(), Tensor(), &without, logits, targets, 1);
   EXPECT_EQ(with_gradient, without);
+}
+
+// Columns [first, first + num) of a matrix.
+TestTensor Columns(const TestTensor& x, int64_t first, int64_t num) {
+  const int64_t rows = x.view().dim(0);
+  const int64_t columns = x.view().dim(1);
+  TestTensor part({rows, num}, DType::kFloat32);
+  for (int64_t i = 0; i < rows * num; ++i)
+    part.Set(i, x.Get(i / num * columns + first + i % num));
+  return part;
+}
+
+TEST_P(CrossEntropyTest, SlicesOfTheVocabularyGiveTheWhole) {
+  constexpr int64_t kT = 9, kV = 50;
+  const std::vector<int64_t> cuts = {0, 17, 17, 31, 50};  // one is empty
+  const int64_t num_slices = static_cast<int64_t>(cuts.size()) - 1;
+  const TestTensor logits = RandomTensor({kT, kV}, DType::kFloat32, 1, 5);
+  const TestTensor targets = Targets(kT, kV);
+  const Reference reference = Compute(logits, targets, kV);
+  TestTensor slices({num_slices * kT, 3}, DType::kFloat32);
+  TestTensor statistics({kT, 3}, DType::kFloat32);
+  for (int64_t p = 0; p < num_slices; ++p) {
+    const int64_t first = cuts[static_cast<size_t>(p)];
+    const int64_t num = cuts[static_cast<size_t>(p) + 1] - first;
+    LogitStatistics(context(), slices.view().Rows(p * kT, kT),
+                    Columns(logits, first, num), targets, first);
+  }
+  MergeLogitStatistics(context(), statistics,
+                       slices.view().Reshape({num_slices, kT, 3}));
+  double loss = 0;
+  CrossEntropyLoss(context(), &loss, statistics, targets);
+  EXPECT_NEAR(loss, reference.loss, 1e-6 * reference.loss);
+  for (int64_t p = 0; p < num_slices; ++p) {
+    const int64_t first = cuts[static_cast<size_t>(p)];
+    const int64_t num = cuts[static_cast<size_t>(p) + 1] - first;
+    TestTensor d_logits({kT, num}, GetParam());
+    CrossEntropyGradient(context(), d_logits, Columns(logits, first, num),
+                         statistics, targets, first, /*scale=*/1);
+    std::vector<double> expected;
+    for (int64_t i = 0; i < kT * num; ++i) {
+      expected.push_back(
+          reference
+              .gradient[static_cast<size_t>(i / num * kV + first + i % num)]);
+    }
+    ExpectRounded(d_logits, expected, absl::StrCat("slice ", p));
+  }
+}
+
+TEST_P(CrossEntropyTest, ATokenWithoutTargetHasNoLossAndNoGradient) {
+  const TestTensor logits = RandomTensor({3, 20}, DType::kFloat32, 1, 3);
+  const TestTensor targets = IndexTensor({3}, {7, -1, 19});
+  const TestTensor others = IndexTensor({2}, {7, 19});
+  TestTensor two({2, 20}, DType::kFloat32);
+  for (int64_t i = 0; i < 20; ++i) {
+    two.Set(i, logits.Get(i));
+    two.Set(20 + i, logits.Get(40 + i));
+  }
+  TestTensor d_logits({3, 20}, GetParam());
+  d_logits.Fill(5);  // overwritten
+  double loss = 0;
+  double expected = 0;
+  CrossEntropy(context(), d_logits, &loss, logits, targets, 1);
+  CrossEntropy(context(), Tensor(), &expected, two, others, 1);
+  EXPECT_EQ(loss, expected);
+  for (int64_t i = 20; i < 40; ++i) EXPECT_EQ(d_logits.Get(i), 0);
 }
 
 TEST_P(CrossEntropyTest, LargeLogitsNeitherOverflowNorVanish) {

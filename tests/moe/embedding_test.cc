@@ -2,7 +2,7 @@
 
 #include "tests/moe/kernel_test_util.h"
 
-// Letters: T tokens, V vocabulary, D model width.
+// Letters: T tokens, V pieces of a slice, D model width.
 
 namespace moe {
 namespace {
@@ -14,11 +14,25 @@ TEST_P(EmbeddingKernel, ForwardLooksUpRows) {
     const TestTensor w = RandomTensor({5, D}, GetParam(), 1);
     const TestTensor ids = IndexTensor({6}, {4, 0, 0, 3, 4, 1});
     TestTensor x({6, D}, DType::kFloat32);
-    EmbeddingForward(context(), x, ids, w);
+    EmbeddingForward(context(), x, ids, w, /*first_id=*/0);
     for (int64_t i = 0; i < 6 * D; ++i) {
       const auto id = static_cast<int64_t>(ids.Get(i / D));
       EXPECT_EQ(x.Get(i), w.Get(id * D + i % D));
     }
+  }
+}
+
+TEST_P(EmbeddingKernel, PiecesOfAnotherSliceAreZero) {
+  const TestTensor w = RandomTensor({2, 9}, GetParam(), 1);
+  const TestTensor ids = IndexTensor({4}, {2, 4, 3, 1});
+  TestTensor x({4, 9}, DType::kFloat32);
+  x.Fill(7);  // overwritten
+  EmbeddingForward(context(), x, ids, w, /*first_id=*/2);
+  for (int64_t i = 0; i < 9; ++i) {
+    EXPECT_EQ(x.Get(i), w.Get(i));
+    EXPECT_EQ(x.Get(9 + i), 0);
+    EXPECT_EQ(x.Get(18 + i), w.Get(9 + i));
+    EXPECT_EQ(x.Get(27 + i), 0);
   }
 }
 
@@ -35,9 +49,24 @@ TEST(EmbeddingBackward, AddsEveryTokenToItsRow) {
       const auto id = static_cast<int64_t>(ids.Get(i / D));
       expected[static_cast<size_t>(id * D + i % D)] += d_x.Get(i);
     }
-    EmbeddingBackward(*context, d_w, d_x, ids);
+    EmbeddingBackward(*context, d_w, d_x, ids, /*first_id=*/0);
     ExpectRounded(d_w, expected, "d_w");
   }
+}
+
+TEST(EmbeddingBackward, SlicesTogetherAreTheWhole) {
+  const KernelContextPtr context = MakeKernelContext(2);
+  const TestTensor d_x = RandomTensor({7, 5}, DType::kFloat32, 2);
+  const TestTensor ids = IndexTensor({7}, {4, 0, 0, 3, 4, 1, 4});
+  TestTensor whole({5, 5}, DType::kFloat32);
+  TestTensor low({2, 5}, DType::kFloat32), high({3, 5}, DType::kFloat32);
+  EmbeddingBackward(*context, whole, d_x, ids, /*first_id=*/0);
+  EmbeddingBackward(*context, low, d_x, ids, /*first_id=*/0);
+  EmbeddingBackward(*context, high, d_x, ids, /*first_id=*/2);
+  std::vector<double> together = low.Values();
+  const std::vector<double> rest = high.Values();
+  together.insert(together.end(), rest.begin(), rest.end());
+  EXPECT_EQ(together, whole.Values());
 }
 
 TEST(EmbeddingBackward, ThreadsDoNotChangeABit) {
@@ -47,8 +76,8 @@ TEST(EmbeddingBackward, ThreadsDoNotChangeABit) {
   for (int64_t t = 0; t < kTokens; ++t)
     ids.Set(t, static_cast<double>(t * t % 3));
   TestTensor one({3, kD}, DType::kFloat32), four({3, kD}, DType::kFloat32);
-  EmbeddingBackward(*MakeKernelContext(1), one, d_x, ids);
-  EmbeddingBackward(*MakeKernelContext(4), four, d_x, ids);
+  EmbeddingBackward(*MakeKernelContext(1), one, d_x, ids, 0);
+  EmbeddingBackward(*MakeKernelContext(4), four, d_x, ids, 0);
   EXPECT_EQ(one.Values(), four.Values());
 }
 
@@ -57,8 +86,8 @@ TEST(EmbeddingBackward, NoTokensAddNothing) {
   TestTensor w({3, 2}, DType::kFloat32), none({0, 2}, DType::kFloat32);
   const TestTensor ids = IndexTensor({0}, {});
   w.Fill(4);
-  EmbeddingForward(*context, none, ids, w);
-  EmbeddingBackward(*context, w, none, ids);
+  EmbeddingForward(*context, none, ids, w, 0);
+  EmbeddingBackward(*context, w, none, ids, 0);
   EXPECT_EQ(w.Values(), std::vector<double>(6, 4.0));
 }
 

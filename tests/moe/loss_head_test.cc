@@ -1,8 +1,10 @@
 #include "moe/loss_head.h"
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "comm/single_group.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/golden_file.h"
@@ -32,12 +34,19 @@ class LossHeadTest : public LayerTest {
 
   double Loss(Tensor d_x_TD, Tensor d_w_VD) {
     double loss = 0;
-    EXPECT_TRUE(LossHead(context_, &loss, d_x_TD, d_w_VD, x_TD_, w_VD_,
-                         targets_T_, kScale)
+    EXPECT_TRUE(LossHead(context_, TensorParallel(*group_), &loss,
+                         {.x_TD = x_TD_,
+                          .w_VD = w_VD_,
+                          .targets_T = targets_T_,
+                          .scale = kScale,
+                          .d_x_TD = d_x_TD,
+                          .d_w_VD = d_w_VD},
+                         kVocabulary)
                     .ok());
     return loss;
   }
 
+  std::unique_ptr<ProcessGroup> group_ = MakeSingleGroup("tensor");
   Tensor x_TD_;
   Tensor w_VD_;
   Tensor targets_T_;

@@ -145,7 +145,7 @@ TEST(HeadDim, IsTheGivenOneOrTheWidthsShare) {
   EXPECT_EQ(HeadDim(model), 128);
   model.set_head_dim(96);
   EXPECT_EQ(HeadDim(model), 96);
-  EXPECT_EQ(MakeAttentionShape(model, 5).head_dim, 96);
+  EXPECT_EQ(MakeAttentionShape(model, 1).head_dim, 96);
 }
 
 }  // namespace

@@ -140,7 +140,8 @@ TEST(ExpertLoad, CountsChoicesAndSumsProbabilitiesOfEachSequence) {
   TestTensor counts({kB, kE}, kF32), sums({kB, kE}, kF32);
   counts.Fill(9);  // overwritten
   sums.Fill(9);
-  ExpertLoad(*routed.context, counts, sums, routed.ids, routed.p, kL);
+  ExpertLoad(*routed.context, counts, sums, routed.ids, routed.p,
+             /*first_token=*/0, kL);
   std::vector<double> expected_counts(kB * kE), expected_sums(kB * kE);
   for (int64_t t = 0; t < kB * kL; ++t) {
     const int64_t row = t / kL * kE;
@@ -152,6 +153,29 @@ TEST(ExpertLoad, CountsChoicesAndSumsProbabilitiesOfEachSequence) {
   }
   EXPECT_EQ(counts.Values(), expected_counts);
   ExpectRounded(sums, expected_sums, "probability sums");
+}
+
+// What two ranks of a tensor group count, each of its own tokens, is what one
+// rank counts of all; the cut is in the middle of a sequence.
+TEST(ExpertLoad, SlicesOfTheTokensSumToTheWhole) {
+  constexpr int64_t kB = 3, kL = 7, kE = 11, kK = 2, kCut = 10;
+  const Routed routed(RandomTensor({kB * kL, kE}, kF32, 2),
+                      {static_cast<int>(kK), true, false});
+  const auto load = [&](int64_t first, int64_t num) {
+    TestTensor counts({kB, kE}, kF32), sums({kB, kE}, kF32);
+    ExpertLoad(*routed.context, counts, sums,
+               routed.ids.view().Rows(first, num),
+               routed.p.view().Rows(first, num), first, kL);
+    std::vector<double> values = counts.Values();
+    const std::vector<double> more = sums.Values();
+    values.insert(values.end(), more.begin(), more.end());
+    return values;
+  };
+  const std::vector<double> whole = load(0, kB * kL);
+  const std::vector<double> low = load(0, kCut);
+  const std::vector<double> high = load(kCut, kB * kL - kCut);
+  for (size_t i = 0; i < whole.size(); ++i)
+    EXPECT_NEAR(low[i] + high[i], whole[i], 1e-5) << i;
 }
 
 struct BackwardCase {
@@ -207,13 +231,33 @@ TEST(RouterBackward, IsTheDerivativeThroughWeightsBalanceAndZLoss) {
     d_logits.Fill(9);  // overwritten
     RouterBackward(*routed.context, d_logits, d_weights, balance, routed.p,
                    routed.ids, routed.weights, routed.log_sum_exp, kZScale,
-                   c.length, c.renormalize);
+                   /*first_token=*/0, c.length, c.renormalize);
     const DoubleFunction loss = [&](const std::vector<double>& values) {
       return Loss(values, c, routed, d_weights.Values(), balance.Values(),
                   double{kZScale});
     };
     ExpectRounded(d_logits, Gradient(loss, logits.Values()), "d_logits");
   }
+}
+
+TEST(RouterBackward, FindsTheSequenceOfATokenInTheMiddle) {
+  const Routed routed(RandomTensor({10, 5}, kF32, 1), {2, true, false});
+  const TestTensor d_weights = RandomTensor({10, 2}, kF32, 2);
+  const TestTensor balance = RandomTensor({2, 5}, kF32, 3);
+  const auto backward = [&](int64_t first, int64_t num) {
+    TestTensor d_logits({num, 5}, kF32);
+    const auto rows = [&](const TestTensor& x) {
+      return x.view().Rows(first, num);
+    };
+    RouterBackward(*routed.context, d_logits, rows(d_weights), balance,
+                   rows(routed.p), rows(routed.ids), rows(routed.weights),
+                   rows(routed.log_sum_exp), /*z_scale=*/0.1f, first,
+                   /*length=*/5, /*renormalize=*/true);
+    return d_logits.Values();
+  };
+  const std::vector<double> whole = backward(0, 10);
+  const std::vector<double> part = backward(3, 4);
+  EXPECT_EQ(part, std::vector<double>(whole.begin() + 15, whole.begin() + 35));
 }
 
 // Renormalised, the weight of a single expert is 1 whatever the logits.
@@ -226,7 +270,7 @@ TEST(RouterBackward, TopOneLearnsFromTheLossOnlyWithoutRenormalisation) {
     TestTensor d_logits({4, 3}, kF32);
     RouterBackward(*routed.context, d_logits, d_weights, balance, routed.p,
                    routed.ids, routed.weights, routed.log_sum_exp,
-                   /*z_scale=*/0, /*length=*/4, renormalize);
+                   /*z_scale=*/0, /*first_token=*/0, /*length=*/4, renormalize);
     const double largest = LargestMagnitude(d_logits.Values());
     if (renormalize) {
       EXPECT_LT(largest, 1e-6);
@@ -239,9 +283,9 @@ TEST(RouterBackward, TopOneLearnsFromTheLossOnlyWithoutRenormalisation) {
 TEST(RouterKernels, NoTokensAreAnOrdinaryCase) {
   const Routed routed(TestTensor({0, 4}, kF32), {2, true, false});
   TestTensor none({0, 4}, kF32), d_weights({0, 2}, kF32);
-  ExpertLoad(*routed.context, none, none, routed.ids, routed.p, 7);
+  ExpertLoad(*routed.context, none, none, routed.ids, routed.p, 0, 7);
   RouterBackward(*routed.context, none, d_weights, none, routed.p, routed.ids,
-                 routed.weights, routed.log_sum_exp, 1, 1, true);
+                 routed.weights, routed.log_sum_exp, 1, 0, 1, true);
 }
 
 }  // namespace

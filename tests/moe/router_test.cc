@@ -43,10 +43,14 @@ class RouterTest : public LayerTest {
     return routes;
   }
 
+  BatchShape Batch() const {
+    return {.length = kLength, .num_sequences = x_TD_.dim(0) / kLength};
+  }
+
   Routing Forward(const RouterConfig& config) {
     Routing routing;
     EXPECT_TRUE(Router(model_, config)
-                    .Forward(context_, routing, x_TD_, gate_ED_, kLength)
+                    .Forward(context_, routing, x_TD_, gate_ED_, Batch())
                     .ok());
     return routing;
   }
@@ -141,7 +145,8 @@ TEST_F(RouterTest, BackwardIsTheReferences) {
     }
     ASSERT_TRUE(router
                     .Backward(context_, d_x_TD, d_gate_ED, d_weights_TK,
-                              balance_BE, kZScale, x_TD_, routing, gate_ED_)
+                              balance_BE, kZScale, x_TD_, routing, gate_ED_,
+                              Batch())
                     .ok());
     ExpectNear(d_x_TD, d_x, 2e-5);
     ExpectNear(d_gate_ED, d_gate, 2e-5);
@@ -155,7 +160,8 @@ TEST_F(RouterTest, NoTokensAreAnOrdinaryCase) {
   const Tensor d_gate_ED = Make({kExperts, kWidth});
   EXPECT_TRUE(Router(model_, RouterConfig())
                   .Backward(context_, x_TD_, d_gate_ED, Make({0, 2}),
-                            Make({0, kExperts}), 0, x_TD_, routing, gate_ED_)
+                            Make({0, kExperts}), 0, x_TD_, routing, gate_ED_,
+                            Batch())
                   .ok());
   EXPECT_THAT(Values(d_gate_ED), testing::Each(0));
 }

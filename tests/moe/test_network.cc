@@ -49,8 +49,8 @@ void TestNetwork::SetWeights(const NamedTensors& weights) {
 MicroBatch TestNetwork::View(const reference::Tokens& tokens,
                              const BatchScale& scale) {
   tokens_ = tokens;
-  return {.inputs_T = ViewOfIds(tokens_.inputs),
-          .targets_T = ViewOfIds(tokens_.targets),
+  return {.inputs_S = ViewOfIds(tokens_.inputs),
+          .targets_S = ViewOfIds(tokens_.targets),
           .length = static_cast<int64_t>(tokens_.length),
           .scale = scale};
 }
@@ -84,7 +84,7 @@ std::vector<double> TestNetwork::Logits(const reference::Tokens& tokens,
   const MicroBatch batch = View(tokens, {});
   const absl::Status status = model_->Logits(
       Tensor(logits.data(), {num_rows, config_.vocab_size()}, DType::kFloat32),
-      batch.inputs_T, batch.length, first_row, bound_weights_);
+      batch.inputs_S, batch.length, first_row, bound_weights_);
   CHECK(status.ok());
   return std::vector<double>(logits.begin(), logits.end());
 }
