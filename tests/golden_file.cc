@@ -131,11 +131,25 @@ void SetParameters(const NamedTensors& tensors, const ParameterTable& table,
     if (!parameter.local) continue;
     const auto found = tensors.find(parameter.name);
     CHECK(found != tensors.end());
-    CHECK(static_cast<int64_t>(found->second.size()) == parameter.size);
+    const std::vector<double> slice = SliceOf(parameter, found->second);
     const Tensor x = storage.Get(parameter);
-    for (int64_t i = 0; i < parameter.size; ++i)
-      SetElement(x, i, found->second[static_cast<size_t>(i)]);
+    for (int64_t i = 0; i < x.size(); ++i)
+      SetElement(x, i, slice[static_cast<size_t>(i)]);
   }
+}
+
+std::vector<double> SliceOf(const Parameter& parameter,
+                            const std::vector<double>& tensor) {
+  CHECK(static_cast<int64_t>(tensor.size()) == parameter.size);
+  const Slice& slice = parameter.slice;
+  std::vector<double> values;
+  for (int64_t row = 0; row < slice.num_rows; ++row) {
+    const auto begin = tensor.begin() +
+                       (slice.first_row + row) * parameter.num_columns() +
+                       slice.first_column;
+    values.insert(values.end(), begin, begin + slice.num_columns);
+  }
+  return values;
 }
 
 NamedTensors GetParameters(const ParameterTable& table,
@@ -144,8 +158,8 @@ NamedTensors GetParameters(const ParameterTable& table,
   for (const Parameter& parameter : table.parameters()) {
     if (!parameter.local) continue;
     const Tensor x = storage.Get(parameter);
-    for (int64_t i = 0; i < parameter.size; ++i)
-      tensors[parameter.name].push_back(GetElement(x, i));
+    std::vector<double>& values = tensors[parameter.name];
+    for (int64_t i = 0; i < x.size(); ++i) values.push_back(GetElement(x, i));
   }
   return tensors;
 }

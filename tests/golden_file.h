@@ -53,7 +53,10 @@ class GoldenFile {
 // hold the whole model.
 void SetParameters(const NamedTensors& tensors, const ParameterTable& table,
                    const ParameterStorage& storage);
-// Reads all local parameters.
+// The part of a whole tensor that is this rank's.
+std::vector<double> SliceOf(const Parameter& parameter,
+                            const std::vector<double>& tensor);
+// Reads all local parameters, of each this rank's slice.
 NamedTensors GetParameters(const ParameterTable& table,
                            const ParameterStorage& storage);
 

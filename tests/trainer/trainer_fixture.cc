@@ -17,7 +17,8 @@ T ValueOrDie(absl::StatusOr<T> value) {
 }
 
 Mesh MakeMesh(const TrainConfig& config, bool alone) {
-  return ValueOrDie(Mesh::Create(alone ? 1 : TestRuntime().world(), 1,
+  return ValueOrDie(Mesh::Create(alone ? 1 : TestRuntime().world(),
+                                 alone ? 1 : config.parallel().tensor(),
                                  alone ? 1 : config.parallel().expert(),
                                  config.model().num_local_experts()));
 }
