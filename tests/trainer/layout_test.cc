@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <map>
 #include <string>
@@ -25,11 +26,12 @@ struct Layout {
   std::string name;
   int world;  // the case runs in a world of this size only
   int expert;
-  int micro_size;
+  int micro_size = 0;
   RouterConfig::AuxLossScope scope = RouterConfig::SEQUENCE;
   RunConfig::ComputeDType dtype = RunConfig::FLOAT32;
   int experts = 8;
   int global_size = 10;
+  int tensor = 1;
 };
 
 std::string CaseName(const testing::TestParamInfo<Layout>& info) {
@@ -49,10 +51,15 @@ class LayoutTest : public testing::TestWithParam<Layout> {
     const Layout& layout = GetParam();
     TrainConfig config = SmallConfig();
     config.mutable_model()->set_num_local_experts(layout.experts);
+    if (layout.tensor > 1) {  // which divides these
+      config.mutable_model()->set_num_key_value_heads(4);
+      config.mutable_batch()->set_sequence_length(12);
+    }
     config.mutable_router()->set_aux_loss_scope(layout.scope);
     config.mutable_batch()->set_global_size(layout.global_size);
     config.mutable_batch()->set_micro_size(layout.micro_size);
     config.mutable_parallel()->set_expert(layout.expert);
+    config.mutable_parallel()->set_tensor(layout.tensor);
     config.mutable_run()->set_compute_dtype(layout.dtype);
     return config;
   }
@@ -65,12 +72,29 @@ class LayoutTest : public testing::TestWithParam<Layout> {
     return config;
   }
 
-  // Bounds of the promise, and bfloat16's rounding.
-  static double GradientBound() { return IsFloat32() ? 1e-5 : 2e-2; }
-  static double WeightBound() { return IsFloat32() ? 1e-4 : 2e-2; }
-  static double LossBound() { return IsFloat32() ? 1e-5 : 2e-3; }
   static bool IsFloat32() { return GetParam().dtype == RunConfig::FLOAT32; }
 };
+
+// Adds elements [begin, end) of a parameter's slice on this rank, `mine`, and
+// those of the run alone, which holds the whole tensor.
+void Compare(Norms& norms, const Parameter& parameter, const float* mine,
+             const float* whole, int64_t begin, int64_t end) {
+  if (begin >= end) return;
+  ForEachRun(parameter.slice, parameter.num_columns(), begin, end - begin,
+             [&](int64_t in_tensor, int64_t in_slice, int64_t count) {
+               for (int64_t i = 0; i < count; ++i) {
+                 const double a = mine[in_slice + i];
+                 const double b = whole[in_tensor + i];
+                 norms.difference += (a - b) * (a - b);
+                 norms.reference += b * b;
+               }
+             });
+}
+
+const Parameter& SameParameter(TestTrainer& alone, const Parameter& parameter) {
+  return alone->table()
+      .parameters()[static_cast<size_t>(alone->table().Find(parameter.name))];
+}
 
 // Every element of the reduced gradient is on one rank of the world.
 std::map<std::string, Norms> CompareGradients(TestTrainer& ours,
@@ -79,22 +103,18 @@ std::map<std::string, Norms> CompareGradients(TestTrainer& ours,
   for (const Parameter& parameter : ours->table().parameters()) {
     Norms& n = norms[parameter.name];
     if (!parameter.local) continue;
-    const ShardMap& map = ours->shards()[static_cast<size_t>(parameter.arena)];
+    const ShardMap& map = ours->shards()[Index(parameter.arena)];
     const int owner = ours.groups()[ReductionAxis(parameter.arena)].rank();
-    const Parameter& same = alone->table().parameters()[static_cast<size_t>(
-        alone->table().Find(parameter.name))];
     const float* mine = ours->gradients().Get(parameter).data<float>();
-    const float* theirs = alone->gradients().Get(same).data<float>();
+    const float* theirs =
+        alone->gradients().Get(SameParameter(alone, parameter)).data<float>();
     for (int bucket = 0; bucket < map.num_buckets(); ++bucket) {
       const ShardMap::Range slice = map.Slice(bucket, owner);
       const int64_t begin =
           std::max<int64_t>(slice.begin - parameter.offset, 0);
       const int64_t end = std::min(slice.begin + slice.count - parameter.offset,
-                                   parameter.size);
-      for (int64_t i = begin; i < end; ++i) {
-        n.difference += std::pow(double{mine[i]} - double{theirs[i]}, 2);
-        n.reference += std::pow(double{theirs[i]}, 2);
-      }
+                                   parameter.slice.size());
+      Compare(n, parameter, mine, theirs, begin, end);
     }
   }
   return norms;
@@ -106,10 +126,9 @@ std::map<std::string, Norms> CompareWeights(TestTrainer& ours,
   for (const Parameter& parameter : ours->table().parameters()) {
     Norms& n = norms[parameter.name];
     if (!parameter.local) continue;
-    const Parameter& same = alone->table().parameters()[static_cast<size_t>(
-        alone->table().Find(parameter.name))];
-    std::vector<float> mine(static_cast<size_t>(parameter.size));
-    std::vector<float> theirs(mine.size());
+    const Parameter& same = SameParameter(alone, parameter);
+    std::vector<float> mine(static_cast<size_t>(parameter.slice.size()));
+    std::vector<float> theirs(static_cast<size_t>(same.size));
     EXPECT_TRUE(
         ours->optimizer()
             .Gather(parameter.arena, parameter.offset, absl::MakeSpan(mine))
@@ -117,52 +136,96 @@ std::map<std::string, Norms> CompareWeights(TestTrainer& ours,
     EXPECT_TRUE(alone->optimizer()
                     .Gather(same.arena, same.offset, absl::MakeSpan(theirs))
                     .ok());
-    for (size_t i = 0; i < mine.size(); ++i) {
-      n.difference += std::pow(double{mine[i]} - double{theirs[i]}, 2);
-      n.reference += std::pow(double{theirs[i]}, 2);
-    }
+    Compare(n, parameter, mine.data(), theirs.data(), 0,
+            parameter.slice.size());
   }
   return norms;
 }
 
-void ExpectWithin(std::map<std::string, Norms> norms, double bound,
-                  const std::string& what, ProcessGroup& world) {
+// The largest over all parameters, norm of the difference over norm.
+double Largest(std::map<std::string, Norms> norms, ProcessGroup& world) {
+  double largest = 0;
   for (auto& [name, n] : norms) {
     std::vector<double> sums = {n.difference, n.reference};
-    ASSERT_TRUE(
+    EXPECT_TRUE(
         world.AllReduce(ViewOf(absl::MakeSpan(sums)), ReduceOp::kSum).ok());
     EXPECT_GT(sums[1], 0) << name;
-    EXPECT_LE(std::sqrt(sums[0] / sums[1]), bound) << what << " of " << name;
+    largest = std::max(largest, std::sqrt(sums[0] / sums[1]));
   }
+  return largest;
 }
 
-TEST_P(LayoutTest, FirstGradientsAndTwentyStepsAreThoseOfOneRank) {
-  TestTrainer ours(Config(), /*alone=*/false);
-  TestTrainer alone(ConfigAlone(), /*alone=*/true);
+// How far two runs are apart over twenty steps, relative: the largest over
+// parameters or steps.
+struct Differences {
+  double gradient = 0;  // of the first step
+  double loss = 0;
+  double terms = 0;  // auxiliary loss, z-loss, norm of the gradient
+  double weights = 0;
+  bool same_experts = true;  // every expert got as many tokens
+};
+
+Differences Measure(TestTrainer& ours, TestTrainer& alone) {
+  Differences d;
+  const auto note = [](double& largest, double a, double b) {
+    largest = std::max(largest, std::abs(a / b - 1));
+  };
   for (int step = 1; step <= 20; ++step) {
     const absl::StatusOr<StepReport> a = ours->TrainStep();
     const absl::StatusOr<StepReport> b = alone->TrainStep();
-    ASSERT_TRUE(a.ok()) << a.status();
-    ASSERT_TRUE(b.ok()) << b.status();
-    if (step == 1) {
-      ExpectWithin(CompareGradients(ours, alone), GradientBound(), "gradient",
-                   ours.world());
-    }
-    SCOPED_TRACE(step);
-    if (IsFloat32()) {
-      EXPECT_TRUE(std::equal(ours->expert_counts().begin(),
-                             ours->expert_counts().end(),
-                             alone->expert_counts().begin()))
-          << "tokens went to other experts";
-    }
-    const double loss = b->losses.cross_entropy;
-    EXPECT_NEAR(a->losses.cross_entropy / loss, 1, LossBound());
-    EXPECT_NEAR(a->losses.aux / b->losses.aux, 1, 10 * LossBound());
-    EXPECT_NEAR(a->losses.z / b->losses.z, 1, 10 * LossBound());
-    EXPECT_NEAR(a->grad_norm / b->grad_norm, 1, 10 * LossBound());
+    EXPECT_TRUE(a.ok()) << a.status();
+    EXPECT_TRUE(b.ok()) << b.status();
+    if (!a.ok() || !b.ok()) return d;
+    if (step == 1)
+      d.gradient = Largest(CompareGradients(ours, alone), ours.world());
+    if (!std::equal(ours->expert_counts().begin(), ours->expert_counts().end(),
+                    alone->expert_counts().begin()))
+      d.same_experts = false;
+    note(d.loss, a->losses.cross_entropy, b->losses.cross_entropy);
+    note(d.terms, a->losses.aux, b->losses.aux);
+    note(d.terms, a->losses.z, b->losses.z);
+    note(d.terms, a->grad_norm, b->grad_norm);
   }
-  ExpectWithin(CompareWeights(ours, alone), WeightBound(), "weights",
-               ours.world());
+  d.weights = Largest(CompareWeights(ours, alone), ours.world());
+  return d;
+}
+
+TEST_P(LayoutTest, FirstGradientsAndTwentyStepsAreThoseOfOneRank) {
+  if (!IsFloat32()) GTEST_SKIP() << "bfloat16 has a test of its own";
+  TestTrainer ours(Config(), /*alone=*/false);
+  TestTrainer alone(ConfigAlone(), /*alone=*/true);
+  const Differences d = Measure(ours, alone);
+  EXPECT_TRUE(d.same_experts) << "tokens went to other experts";
+  EXPECT_LE(d.gradient, 1e-5);
+  EXPECT_LE(d.loss, 1e-5);
+  EXPECT_LE(d.terms, 1e-4);
+  EXPECT_LE(d.weights, 1e-4);
+}
+
+// The measure of bfloat16 is its own rounding: how far one rank's bfloat16 run
+// is from its float32 run. Over twenty steps two such runs are as far apart;
+// three times that is the limit.
+TEST_P(LayoutTest, InBFloat16StaysWithinItsRoundingOfOneRank) {
+  if (IsFloat32()) GTEST_SKIP() << "float32 has a test of its own";
+  TrainConfig exact_config = ConfigAlone();
+  exact_config.mutable_run()->set_compute_dtype(RunConfig::FLOAT32);
+  TestTrainer exact(exact_config, /*alone=*/true);
+  TestTrainer rounded(ConfigAlone(), /*alone=*/true);
+  const Differences rounding = Measure(rounded, exact);
+  TestTrainer ours(Config(), /*alone=*/false);
+  TestTrainer alone(ConfigAlone(), /*alone=*/true);
+  const Differences d = Measure(ours, alone);
+  EXPECT_LE(d.gradient, 2e-2);
+  EXPECT_LE(d.loss, 3 * rounding.loss);
+  EXPECT_LE(d.terms, 3 * rounding.terms);
+  EXPECT_LE(d.weights, 3 * rounding.weights);
+  if (ours.world().rank() == 0) {
+    std::printf(
+        "from one rank / its bfloat16 from float32: gradients %.1e / %.1e, "
+        "loss %.1e / %.1e, other terms %.1e / %.1e, weights %.1e / %.1e\n",
+        d.gradient, rounding.gradient, d.loss, rounding.loss, d.terms,
+        rounding.terms, d.weights, rounding.weights);
+  }
 }
 
 TEST_P(LayoutTest, TwoRunsAgreeBitForBit) {
@@ -210,6 +273,54 @@ INSTANTIATE_TEST_SUITE_P(
                .expert = 0,
                .micro_size = 0,
                .global_size = 5}),
+    CaseName);
+
+// tensor x expert, the rest is data.
+INSTANTIATE_TEST_SUITE_P(
+    TensorParallel, LayoutTest,
+    testing::Values(
+        Layout{.name = "Tensor2", .world = 2, .expert = 1, .tensor = 2},
+        Layout{.name = "Tensor2Micro1",
+               .world = 2,
+               .expert = 2,
+               .micro_size = 1,
+               .tensor = 2},
+        Layout{.name = "Tensor2Expert4", .world = 4, .expert = 4, .tensor = 2},
+        Layout{.name = "Tensor2Expert4Micro2",
+               .world = 4,
+               .expert = 4,
+               .micro_size = 2,
+               .tensor = 2},
+        Layout{.name = "Tensor4Expert2", .world = 8, .expert = 2, .tensor = 4},
+        Layout{.name = "Tensor2Expert3",
+               .world = 6,
+               .expert = 3,
+               .experts = 12,
+               .tensor = 2},
+        Layout{.name = "SixteenRanksTensor4",
+               .world = 16,
+               .expert = 0,
+               .tensor = 4},
+        Layout{.name = "SixteenRanksTensor4FewSequences",
+               .world = 16,
+               .expert = 8,
+               .global_size = 3,
+               .tensor = 4},
+        Layout{.name = "Tensor2MicroBatchScope",
+               .world = 4,
+               .expert = 2,
+               .scope = kMicroBatch,
+               .tensor = 2},
+        Layout{.name = "Tensor2Expert4BFloat16",
+               .world = 4,
+               .expert = 4,
+               .dtype = RunConfig::BFLOAT16,
+               .tensor = 2},
+        Layout{.name = "Tensor4Expert2BFloat16",
+               .world = 8,
+               .expert = 2,
+               .dtype = RunConfig::BFLOAT16,
+               .tensor = 4}),
     CaseName);
 
 }  // namespace
