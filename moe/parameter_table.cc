@@ -10,8 +10,15 @@ namespace moe {
 namespace {
 
 Parameter Matrix(std::string name, int64_t rows, int64_t columns,
-                 ArenaKind arena = ArenaKind::kTensor) {
+                 ArenaKind arena) {
   return {.name = std::move(name), .shape = {rows, columns}, .arena = arena};
+}
+
+Parameter SplitMatrix(std::string name, int64_t rows, int64_t columns,
+                      Split split) {
+  Parameter matrix = Matrix(std::move(name), rows, columns, ArenaKind::kTensor);
+  matrix.split = split;
+  return matrix;
 }
 
 Parameter Norm(std::string name, int64_t width) {
@@ -41,6 +48,20 @@ Axis ReductionAxis(ArenaKind kind) {
   return Axis::kWorld;
 }
 
+Slice SliceOfTensorRank(const Parameter& parameter, int rank, int num_ranks) {
+  Slice slice = {.num_rows = parameter.shape[0],
+                 .num_columns = parameter.num_columns()};
+  auto take_part = [&](int64_t& first, int64_t& num) {
+    first = num * rank / num_ranks;
+    num = num * (rank + 1) / num_ranks - first;
+  };
+  if (parameter.split == Split::kRows)
+    take_part(slice.first_row, slice.num_rows);
+  if (parameter.split == Split::kColumns)
+    take_part(slice.first_column, slice.num_columns);
+  return slice;
+}
+
 ParameterTable::ParameterTable(const ModelConfig& model, DType compute_dtype,
                                const Mesh& mesh, int rank)
     : compute_dtype_(compute_dtype),
@@ -49,8 +70,8 @@ ParameterTable::ParameterTable(const ModelConfig& model, DType compute_dtype,
       local_experts_(model.num_local_experts() / mesh.expert()) {
   first_expert_ = mesh.Index(Axis::kExpert, rank) * local_experts_;
   const int64_t width = model.hidden_size();
-  Add(Matrix("model.embed_tokens.weight", model.vocab_size(), width),
-      Split::kRows);
+  Add(SplitMatrix("model.embed_tokens.weight", model.vocab_size(), width,
+                  Split::kRows));
   for (int layer = 0; layer < model.num_hidden_layers(); ++layer) {
     const std::string prefix = absl::StrCat("model.layers.", layer, ".");
     const int begin = static_cast<int>(parameters_.size());
@@ -63,7 +84,7 @@ ParameterTable::ParameterTable(const ModelConfig& model, DType compute_dtype,
   head_.begin = static_cast<int>(parameters_.size());
   Add(Norm("model.norm.weight", width));
   if (!model.tie_word_embeddings())
-    Add(Matrix("lm_head.weight", model.vocab_size(), width), Split::kRows);
+    Add(SplitMatrix("lm_head.weight", model.vocab_size(), width, Split::kRows));
   head_.end = static_cast<int>(parameters_.size());
   PlaceInArenas(mesh);
 }
@@ -74,29 +95,13 @@ int ParameterTable::Find(absl::string_view name) const {
   return -1;
 }
 
-void ParameterTable::Add(Parameter parameter, Split split) {
-  const int64_t rows = parameter.shape[0];
-  const int64_t columns = parameter.num_columns();
-  parameter.size = rows * columns;
-  parameter.slice = {.num_rows = rows, .num_columns = columns};
-  Slice& slice = parameter.slice;
-  if (split == Split::kRows) {
-    slice.first_row = BeginOfPart(rows, tensor_rank_);
-    slice.num_rows = BeginOfPart(rows, tensor_rank_ + 1) - slice.first_row;
-  } else if (split == Split::kColumns) {
-    slice.first_column = BeginOfPart(columns, tensor_rank_);
-    slice.num_columns =
-        BeginOfPart(columns, tensor_rank_ + 1) - slice.first_column;
-  }
+void ParameterTable::Add(Parameter parameter) {
+  parameter.size = parameter.shape[0] * parameter.num_columns();
+  parameter.slice = SliceOfTensorRank(parameter, tensor_rank_, tensor_ranks_);
   parameter.local = parameter.expert < 0 ||
                     (parameter.expert >= first_expert_ &&
                      parameter.expert < first_expert_ + local_experts_);
   parameters_.push_back(std::move(parameter));
-}
-
-// Parts differ by one at most: heads divide evenly, a vocabulary need not.
-int64_t ParameterTable::BeginOfPart(int64_t n, int part) const {
-  return n * part / tensor_ranks_;
 }
 
 // q, k and v lie side by side, so that one product makes all three. A rank's
@@ -108,10 +113,11 @@ void ParameterTable::AddAttention(const ModelConfig& model,
   const int64_t kv_width = model.num_key_value_heads() * HeadDim(model);
   const std::string attention = prefix + "self_attn.";
   Add(Norm(prefix + "input_layernorm.weight", width));
-  Add(Matrix(attention + "q_proj.weight", q_width, width), Split::kRows);
-  Add(Matrix(attention + "k_proj.weight", kv_width, width), Split::kRows);
-  Add(Matrix(attention + "v_proj.weight", kv_width, width), Split::kRows);
-  Add(Matrix(attention + "o_proj.weight", width, q_width), Split::kColumns);
+  Add(SplitMatrix(attention + "q_proj.weight", q_width, width, Split::kRows));
+  Add(SplitMatrix(attention + "k_proj.weight", kv_width, width, Split::kRows));
+  Add(SplitMatrix(attention + "v_proj.weight", kv_width, width, Split::kRows));
+  Add(SplitMatrix(attention + "o_proj.weight", width, q_width,
+                  Split::kColumns));
 }
 
 // The experts' gate (w1) and up (w3) matrices alternate, so that one product

@@ -43,6 +43,9 @@ struct Slice {
   int64_t size() const { return num_rows * num_columns; }
 };
 
+// How a matrix is split among the ranks of a tensor group.
+enum class Split { kNone, kRows, kColumns };
+
 // One tensor of the model under its Hugging Face name.
 struct Parameter {
   std::string name;
@@ -51,16 +54,21 @@ struct Parameter {
   ArenaKind arena = ArenaKind::kTensor;
   bool decay = true;     // weight decay applies: all matrices
   bool is_norm = false;  // starts at 1; all else normal
+  Split split = Split::kNone;
   // The expert it belongs to, or -1.
   int expert = -1;
   // On this rank: `slice` of the tensor, row-major at elements [offset, offset
   // + slice.size()) of the arena. An expert of another rank is not local.
   bool local = true;
-  Slice slice;
+  Slice slice = {};
   int64_t offset = 0;
 
   int64_t num_columns() const { return shape.size() == 1 ? 1 : shape[1]; }
 };
+
+// What tensor rank `rank` of `num_ranks` has of a parameter. Parts differ by
+// one row or column at most: heads divide evenly, a vocabulary need not.
+Slice SliceOfTensorRank(const Parameter& parameter, int rank, int num_ranks);
 
 // visit(begin_in_tensor, begin_in_slice, count) for the runs of elements
 // [begin, begin + count) of a slice that are adjacent in the whole tensor too.
@@ -133,12 +141,7 @@ class ParameterTable {
     ParameterRange moe;
   };
 
-  // How a matrix is split among the ranks of a tensor group.
-  enum class Split { kNone, kRows, kColumns };
-
-  void Add(Parameter parameter, Split split = Split::kNone);
-  // The first of n rows or columns that this tensor rank's `part` has.
-  int64_t BeginOfPart(int64_t n, int part) const;
+  void Add(Parameter parameter);
   void AddAttention(const ModelConfig& model, const std::string& prefix);
   void AddMoe(const ModelConfig& model, const std::string& prefix);
   void PlaceInArenas(const Mesh& mesh);

@@ -231,7 +231,7 @@ absl::StatusOr<std::string> TrainingRun::SaveStepWeights(
   WeightsSaver saver({.files = files_,
                       .table = trainer_->table(),
                       .mesh = *mesh_,
-                      .world = groups_->world()});
+                      .groups = *groups_});
   return saver.Save(parent, trainer_->step(),
                     ModelFiles(config_.model(), config_.router(),
                                config_.batch().sequence_length(),

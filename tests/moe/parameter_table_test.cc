@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -125,6 +126,43 @@ TEST(ParameterTable, LocalParametersFillTheirArenasWithoutOverlap) {
         EXPECT_GE(table.ArenaSize(kind), end[kind]);
         EXPECT_LT(table.ArenaSize(kind), end[kind] + unit);
       }
+    }
+  }
+}
+
+TEST(ParameterTable, SlicesOfATensorGroupTileEveryTensor) {
+  ModelConfig model = EightExperts();
+  model.set_num_key_value_heads(4);
+  for (int tensor : {1, 2, 4}) {
+    const Mesh mesh = Mesh::Create(4, tensor, 1, 8).value();
+    std::map<std::string, std::vector<int>> holders;  // of each element
+    for (int rank = 0; rank < tensor; ++rank) {
+      const ParameterTable table(model, DType::kFloat32, mesh, rank);
+      for (const Parameter& parameter : table.parameters()) {
+        std::vector<int>& count = holders[parameter.name];
+        count.resize(static_cast<size_t>(parameter.size));
+        const int64_t size = parameter.slice.size();
+        int64_t visited = 0;
+        // In two parts, cut in the middle of a row.
+        for (const auto& [begin, end] :
+             {std::pair(int64_t{0}, size / 3), std::pair(size / 3, size)}) {
+          ForEachRun(parameter.slice, parameter.num_columns(), begin,
+                     end - begin,
+                     [&](int64_t in_tensor, int64_t in_slice, int64_t run) {
+                       EXPECT_EQ(in_slice, visited);
+                       visited += run;
+                       for (int64_t i = 0; i < run; ++i)
+                         ++count[static_cast<size_t>(in_tensor + i)];
+                     });
+        }
+        EXPECT_EQ(visited, size);
+      }
+    }
+    const ParameterTable table(model, DType::kFloat32, mesh, 0);
+    for (const Parameter& parameter : table.parameters()) {
+      const bool is_split = parameter.arena == ArenaKind::kTensor;
+      EXPECT_THAT(holders[parameter.name], testing::Each(is_split ? 1 : tensor))
+          << parameter.name;
     }
   }
 }

@@ -1,5 +1,6 @@
 #include "moe/weights.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -7,6 +8,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/golden_file.h"
 #include "tests/moe/network_cases.h"
 
 namespace moe {
@@ -76,6 +78,28 @@ TEST(InitialArena, SlicesOfAnySizeAreTheWhole) {
                    absl::MakeSpan(pieces).subspan(begin, kPiece));
     }
     EXPECT_EQ(pieces, whole);
+  }
+}
+
+TEST(InitialArena, OfATensorRankIsItsSliceOfTheWhole) {
+  ModelConfig model = EightExperts();
+  model.set_num_key_value_heads(4);
+  const Mesh mesh = Mesh::Create(4, 4, 1, 8).value();
+  for (int rank = 0; rank < 4; ++rank) {
+    const ParameterTable table(model, DType::kFloat32, mesh, rank);
+    std::vector<float> arena(
+        static_cast<size_t>(table.ArenaSize(ArenaKind::kTensor)));
+    InitialArena(model, table, ArenaKind::kTensor, kSeed, 0,
+                 absl::MakeSpan(arena));
+    for (const Parameter& parameter : table.parameters()) {
+      if (parameter.arena != ArenaKind::kTensor) continue;
+      const std::vector<float> whole = ValuesOf(model, parameter, kSeed);
+      const std::vector<double> slice =
+          SliceOf(parameter, std::vector<double>(whole.begin(), whole.end()));
+      const auto begin = arena.begin() + parameter.offset;
+      EXPECT_TRUE(std::equal(slice.begin(), slice.end(), begin))
+          << parameter.name << " on tensor rank " << rank;
+    }
   }
 }
 

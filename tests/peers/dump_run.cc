@@ -73,7 +73,7 @@ absl::Status DumpInitialWeights(Run& run, const std::string& out) {
   WeightsSaver saver({.files = PosixFileSystem(),
                       .table = run.trainer->table(),
                       .mesh = run.mesh,
-                      .world = run.groups.world()});
+                      .groups = run.groups});
   return saver
       .Save(out, /*step=*/0,
             ModelFiles(run.config.model(), run.config.router(),

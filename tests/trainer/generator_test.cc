@@ -97,10 +97,8 @@ class GeneratorTest : public testing::Test {
     FunctionMasters masters(table, weights);
     const auto tokenizer = Letters().Load();
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-    WeightsSaver saver({.files = files_,
-                        .table = table,
-                        .mesh = mesh,
-                        .world = groups.world()});
+    WeightsSaver saver(
+        {.files = files_, .table = table, .mesh = mesh, .groups = groups});
     const auto path =
         saver.Save(directory_, 1,
                    ModelFiles(model, RouterConfig(), kMaxPositions,

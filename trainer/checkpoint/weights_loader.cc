@@ -39,17 +39,27 @@ std::string ShapeText(absl::Span<const uint64_t> shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
 
-// Converts `parameter` into the arena piece by piece.
+// Converts this rank's slice of `parameter` into the arena piece by piece.
 template <typename T>
 absl::Status LoadInto(const WeightsLoader& loader, const Parameter& parameter,
                       T* out) {
-  std::vector<float> piece(
-      static_cast<size_t>(std::min(parameter.size, kPieceElements)));
-  for (int64_t begin = 0; begin < parameter.size; begin += kPieceElements) {
-    const auto values = absl::MakeSpan(piece).first(
-        static_cast<size_t>(std::min(kPieceElements, parameter.size - begin)));
-    RETURN_IF_ERROR(loader.LoadParameter(parameter.name, begin, values));
-    std::transform(values.begin(), values.end(), out + begin, FromFloat<T>);
+  const int64_t size = parameter.slice.size();
+  std::vector<float> piece(static_cast<size_t>(std::min(size, kPieceElements)));
+  absl::Status status;
+  for (int64_t begin = 0; begin < size; begin += kPieceElements) {
+    const int64_t count = std::min(kPieceElements, size - begin);
+    ForEachRun(
+        parameter.slice, parameter.num_columns(), begin, count,
+        [&](int64_t in_tensor, int64_t in_slice, int64_t num) {
+          if (!status.ok()) return;
+          const auto values = absl::MakeSpan(piece).subspan(
+              static_cast<size_t>(in_slice - begin), static_cast<size_t>(num));
+          status = loader.LoadParameter(parameter.name, in_tensor, values);
+        });
+    RETURN_IF_ERROR(status);
+    std::transform(piece.begin(),
+                   piece.begin() + static_cast<std::ptrdiff_t>(count),
+                   out + begin, FromFloat<T>);
   }
   return absl::OkStatus();
 }
@@ -211,7 +221,7 @@ absl::Status LoadWeights(const WeightsLoader& loader,
   for (const Parameter& parameter : table.parameters()) {
     if (!parameter.local) continue;
     const Tensor arena = storage.arena(parameter.arena);
-    const Tensor part = arena.Rows(parameter.offset, parameter.size);
+    const Tensor part = arena.Rows(parameter.offset, parameter.slice.size());
     RETURN_IF_ERROR(part.dtype() == DType::kBFloat16
                         ? LoadInto(loader, parameter, part.data<BFloat16>())
                         : LoadInto(loader, parameter, part.data<float>()));

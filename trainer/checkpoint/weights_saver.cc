@@ -3,11 +3,10 @@
 //   1. Rank 0 sees that step_N/ is not there, removes what a crash may have
 //      left of step_N.tmp/ and makes it anew. All ranks agree.
 //   2. All ranks go through the parameters by name, past the experts of other
-//      ranks. The ranks of a parameter's reduction group gather it together, a
-//      piece of at most 64 MiB at a time, and its writer appends the piece to
-//      its file in step_N.tmp/. No rank holds more than a piece. A rank whose
-//      disk refuses remembers the error and goes on gathering, for the others
-//      wait for it.
+//      ranks. The ranks that hold a parameter assemble it on its writer, a
+//      piece of at most 64 MiB at a time (TensorAssembler), and the writer
+//      appends the piece to its file in step_N.tmp/. A rank whose disk refuses
+//      remembers the error and goes on gathering, for the others wait for it.
 //   3. Every file is synced and closed. Rank 0 does the same with the index
 //      and the model's files. All ranks agree: now all files are durable, or
 //      the save has failed and no rank has a file open.
@@ -26,7 +25,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "comm/buffer.h"
 #include "comm/process_groups.h"
 #include "comm/status_macros.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
@@ -114,33 +112,26 @@ WeightsSaver::WeightsSaver(const Environment& environment,
       max_piece_bytes_(options.max_piece_bytes),
       plan_(PlanWeights(environment.table, environment.mesh, options.plan)) {}
 
-int64_t WeightsSaver::PieceBytes() const {
-  int64_t largest = 0;
-  for (const Parameter& parameter : environment_.table.parameters())
-    largest = std::max(largest, parameter.size);
-  return std::min(largest * SizeOf(DType::kFloat32), max_piece_bytes_);
-}
-
 absl::StatusOr<std::string> WeightsSaver::Save(
     const std::string& directory, int64_t step,
     const std::vector<NamedFile>& model_files, MasterWeights& masters) {
   const std::string final = JoinPath(directory, StepDirectoryName(step));
   const std::string temporary = absl::StrCat(final, ".tmp");
-  ProcessGroup& world = environment_.world;
-
   absl::Status status = Prepare(directory, final, temporary);
-  absl::StatusOr<Buffer> piece = Buffer::Allocate(PieceBytes());
-  if (status.ok()) status = piece.status();
-  status = AgreeOnStatus(status, world);
+  absl::StatusOr<std::unique_ptr<TensorAssembler>> tensors =
+      TensorAssembler::Create(environment_.table, environment_.groups, masters,
+                              max_piece_bytes_ / SizeOf(DType::kFloat32));
+  if (status.ok()) status = tensors.status();
+  status = AgreeOnStatus(status, world());
   if (status.ok()) {
-    RETURN_IF_ERROR(WriteWeights(temporary, *piece, masters, status));
+    RETURN_IF_ERROR(WriteWeights(temporary, **tensors, status));
     if (status.ok()) status = WriteModelFiles(temporary, model_files);
-    status = AgreeOnStatus(status, world);
+    status = AgreeOnStatus(status, world());
   }
   if (status.ok())
-    status = AgreeOnStatus(Commit(directory, final, temporary), world);
+    status = AgreeOnStatus(Commit(directory, final, temporary), world());
   if (status.ok()) return final;
-  if (world.rank() == 0) environment_.files.Remove(temporary).IgnoreError();
+  if (world().rank() == 0) environment_.files.Remove(temporary).IgnoreError();
   return status;
 }
 
@@ -148,7 +139,7 @@ absl::StatusOr<std::string> WeightsSaver::Save(
 absl::Status WeightsSaver::Prepare(const std::string& directory,
                                    const std::string& final,
                                    const std::string& temporary) {
-  if (environment_.world.rank() != 0) return absl::OkStatus();
+  if (world().rank() != 0) return absl::OkStatus();
   FileSystem& files = environment_.files;
   if (files.Exists(final))
     return absl::AlreadyExistsError(absl::StrCat(final, " is there already"));
@@ -161,27 +152,22 @@ absl::Status WeightsSaver::Prepare(const std::string& directory,
 // Step 2. `disk` takes the first error of this rank's files; any other error
 // means that the ranks cannot go on together.
 absl::Status WeightsSaver::WriteWeights(const std::string& temporary,
-                                        const Buffer& memory,
-                                        MasterWeights& masters,
+                                        TensorAssembler& tensors,
                                         absl::Status& disk) {
   const ParameterTable& table = environment_.table;
   RankFiles files(environment_.files, temporary, plan_, table);
-  const absl::Span<float> piece(
-      static_cast<float*>(memory.data()),
-      static_cast<size_t>(memory.num_bytes() / SizeOf(DType::kFloat32)));
   for (int index : plan_.order) {
     const size_t i = static_cast<size_t>(index);
     const Parameter& parameter = table.parameters()[i];
     if (!parameter.local) continue;
     const size_t file = static_cast<size_t>(plan_.file_of_parameter[i]);
-    const bool mine = plan_.files[file].rank == environment_.world.rank();
-    const size_t size = static_cast<size_t>(parameter.size);
-    for (size_t begin = 0; begin < size; begin += piece.size()) {
-      const auto values = piece.first(std::min(piece.size(), size - begin));
-      RETURN_IF_ERROR(masters.Gather(
-          parameter.arena, parameter.offset + static_cast<int64_t>(begin),
-          values));
-      if (mine && disk.ok()) disk = files.Append(index, values);
+    const int writer = plan_.files[file].rank;
+    const int64_t rows_at_once = tensors.RowsAtOnce(parameter);
+    for (int64_t row = 0; row < parameter.shape[0]; row += rows_at_once) {
+      const int64_t num_rows = std::min(rows_at_once, parameter.shape[0] - row);
+      ASSIGN_OR_RETURN(const absl::Span<const float> values,
+                       tensors.Assemble(parameter, row, num_rows, writer));
+      if (!values.empty() && disk.ok()) disk = files.Append(index, values);
     }
   }
   if (disk.ok()) disk = files.Finish();
@@ -191,7 +177,7 @@ absl::Status WeightsSaver::WriteWeights(const std::string& temporary,
 // Step 3.
 absl::Status WeightsSaver::WriteModelFiles(
     const std::string& temporary, const std::vector<NamedFile>& model_files) {
-  if (environment_.world.rank() != 0) return absl::OkStatus();
+  if (world().rank() != 0) return absl::OkStatus();
   for (const NamedFile& file : model_files) {
     RETURN_IF_ERROR(WriteDurably(
         environment_.files, JoinPath(temporary, file.name), file.contents));
@@ -205,7 +191,7 @@ absl::Status WeightsSaver::WriteModelFiles(
 absl::Status WeightsSaver::Commit(const std::string& directory,
                                   const std::string& final,
                                   const std::string& temporary) {
-  if (environment_.world.rank() != 0) return absl::OkStatus();
+  if (world().rank() != 0) return absl::OkStatus();
   FileSystem& files = environment_.files;
   RETURN_IF_ERROR(files.SyncDirectory(temporary));
   RETURN_IF_ERROR(files.Rename(temporary, final));

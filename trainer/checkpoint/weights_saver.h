@@ -7,14 +7,14 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "comm/buffer.h"
 #include "comm/mesh.h"
-#include "comm/process_group.h"
+#include "comm/process_groups.h"
 #include "data/file_system.h"
 #include "data/hf_tokenizer.h"
 #include "data/tokenizer.h"
 #include "moe/parameter_table.h"
 #include "trainer/checkpoint/master_weights.h"
+#include "trainer/checkpoint/tensor_assembler.h"
 #include "trainer/checkpoint/weights_plan.h"
 
 namespace moe {
@@ -37,11 +37,11 @@ class WeightsSaver {
     FileSystem& files;
     const ParameterTable& table;
     const Mesh& mesh;
-    ProcessGroup& world;
+    const ProcessGroups& groups;
   };
   struct Options {
     WeightsPlanOptions plan;
-    // The most of a tensor that is gathered and held at once.
+    // The most of a tensor that is gathered at once.
     int64_t max_piece_bytes = int64_t{64} << 20;
   };
   WeightsSaver(const Environment& environment, const Options& options);
@@ -60,11 +60,11 @@ class WeightsSaver {
   const WeightsPlan& plan() const { return plan_; }
 
  private:
-  int64_t PieceBytes() const;
+  ProcessGroup& world() const { return environment_.groups.world(); }
   absl::Status Prepare(const std::string& directory, const std::string& final,
                        const std::string& temporary);
-  absl::Status WriteWeights(const std::string& temporary, const Buffer& memory,
-                            MasterWeights& masters, absl::Status& disk);
+  absl::Status WriteWeights(const std::string& temporary,
+                            TensorAssembler& tensors, absl::Status& disk);
   absl::Status WriteModelFiles(const std::string& temporary,
                                const std::vector<NamedFile>& model_files);
   absl::Status Commit(const std::string& directory, const std::string& final,
