@@ -16,8 +16,8 @@
 //
 // Letters: T tokens, B sequences of L tokens (T = B L), D model width, V
 // vocabulary, H heads, G key/value heads, d head width, E experts, K experts
-// per token, N = T K, R rows at the experts, F expert hidden width, I inputs
-// and O outputs of a linear map, e experts of this rank.
+// per token, N rows leaving, R rows at the experts, F expert hidden width, I
+// inputs and O outputs of a linear map, e experts of this rank.
 
 #include <cstdint>
 #include <functional>
@@ -192,6 +192,28 @@ void ExpertLoad(KernelContext& context, Tensor counts_BE,
                 const Tensor& probabilities_TE, int64_t first_token,
                 int64_t length);
 
+// chosen[t, k] = probabilities[t, expert_ids[t, k]]: p of the choices, before
+// they are renormalised.
+void ChosenProbabilities(KernelContext& context, Tensor chosen_TK,
+                         const Tensor& probabilities_TE,
+                         const Tensor& expert_ids_TK);
+
+struct CapacityOptions {
+  int64_t num_experts = 0;  // E
+  int64_t capacity = 0;     // choices that an expert keeps of a sequence
+  int64_t first_token = 0;  // of the T in the S
+  int64_t length = 0;       // L
+};
+
+// Of each sequence an expert keeps the `capacity` choices with the largest p
+// (chosen_SK), of equal ones the earlier tokens'; where chosen_SK is null, the
+// first in token order. kept = expert_ids, or -1 where the choice is dropped.
+// The inputs are of all S tokens of whole sequences, the output of T of them.
+// A p that is not a number counts as less than any other.
+void ApplyCapacity(KernelContext& context, Tensor kept_ids_TK,
+                   const Tensor& expert_ids_SK, const Tensor& chosen_SK,
+                   const CapacityOptions& options);
+
 // d_logits of: the routing weights (d_weights), the auxiliary loss
 // (sum_t sum_e balance[b(t), e] p[t, e]) and the z-loss
 // (z_scale sum_t log_sum_exp[t]^2).
@@ -204,9 +226,12 @@ void RouterBackward(KernelContext& context, Tensor d_logits_TE,
 
 // --- rows on their way to the experts and back ------------------------------
 
-// Sorts the N = T K choices by (expert, token): choice n = t K + k stands in
-// row row_of_choice[t, k], and choice_of_row is the inverse. counts[e] =
-// choices of expert e, on the host.
+// Row -1 is nowhere: there a dropped choice's row goes to and comes from.
+
+// Sorts the choices by (expert, token): choice t K + k stands in row
+// row_of_choice[t, k], or in -1 where expert_ids is -1, and choice_of_row is
+// the inverse. counts[e] = choices of expert e, on the host; N, their sum, is
+// at most T K. choice_of_row has room for T K, of which N are written.
 void SortChoices(KernelContext& context, Tensor choice_of_row_N,
                  Tensor row_of_choice_TK, absl::Span<int64_t> counts_E,
                  const Tensor& expert_ids_TK);
@@ -222,12 +247,12 @@ void OrderArrivals(KernelContext& context, Tensor arrival_of_row_R,
                    Tensor row_of_arrival_R, absl::Span<const int64_t> counts_Pe,
                    int64_t num_local_experts);
 
-// y[n] = x[index[n]]; any dtype, int32 index.
+// y[n] = x[index[n]], or 0 where index is -1; any dtype, int32 index.
 void GatherRows(KernelContext& context, Tensor y_ND, const Tensor& x_TD,
                 const Tensor& index_N);
 
-// y[t] (+)= sum_k x[index[t, k]], k in order, in float32. x compute; y compute
-// or float32.
+// y[t] (+)= sum_k x[index[t, k]], k in order, in float32, where index is not
+// -1. x compute; y compute or float32.
 void SumRows(KernelContext& context, Tensor y_TD, const Tensor& x_ND,
              const Tensor& index_TK, bool accumulate);
 

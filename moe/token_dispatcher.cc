@@ -1,5 +1,7 @@
 #include "moe/token_dispatcher.h"
 
+#include <numeric>
+
 #include "absl/container/inlined_vector.h"
 #include "comm/check.h"
 #include "comm/status_macros.h"
@@ -23,18 +25,20 @@ TokenDispatcher::TokenDispatcher(ProcessGroup& expert_group,
 
 absl::Status TokenDispatcher::MakePlan(LayerContext& context,
                                        DispatchPlan& plan,
-                                       const Tensor& expert_ids_TK) const {
-  const int64_t T = expert_ids_TK.dim(0);
-  const int64_t K = expert_ids_TK.dim(1);
-  const int64_t N = T * K;
+                                       const Tensor& dispatched_ids_TK) const {
+  const int64_t T = dispatched_ids_TK.dim(0);
+  const int64_t K = dispatched_ids_TK.dim(1);
   Arena& saved = context.saved;
-  ASSIGN_OR_RETURN(plan.choice_of_row_N, saved.Allocate({N}, kIndex));
+  ASSIGN_OR_RETURN(plan.choice_of_row_N, saved.Allocate({T * K}, kIndex));
   ASSIGN_OR_RETURN(plan.row_of_choice_TK, saved.Allocate({T, K}, kIndex));
-  ASSIGN_OR_RETURN(plan.token_of_row_N, saved.Allocate({N}, kIndex));
-  plan.num_sent_rows = N;
   plan.counts_E.resize(static_cast<size_t>(num_experts_));
   SortChoices(context.kernels, plan.choice_of_row_N, plan.row_of_choice_TK,
-              absl::MakeSpan(plan.counts_E), expert_ids_TK);
+              absl::MakeSpan(plan.counts_E), dispatched_ids_TK);
+  plan.num_sent_rows =
+      std::accumulate(plan.counts_E.begin(), plan.counts_E.end(), int64_t{0});
+  plan.choice_of_row_N = plan.choice_of_row_N.Rows(0, plan.num_sent_rows);
+  ASSIGN_OR_RETURN(plan.token_of_row_N,
+                   saved.Allocate({plan.num_sent_rows}, kIndex));
   TokensOfChoices(context.kernels, plan.token_of_row_N, plan.choice_of_row_N,
                   K);
 
@@ -88,8 +92,8 @@ absl::Status TokenDispatcher::Dispatch(LayerContext& context, Tensor& rows_RD,
   ASSIGN_OR_RETURN(Tensor sorted_weight_N1,
                    arena.Allocate({N, 1}, DType::kFloat32));
   GatherRows(context.kernels, sorted_ND, x_TD, plan.token_of_row_N);
-  GatherRows(context.kernels, sorted_weight_N1, weights_TK.Reshape({N, 1}),
-             plan.choice_of_row_N);
+  GatherRows(context.kernels, sorted_weight_N1,
+             weights_TK.Reshape({weights_TK.size(), 1}), plan.choice_of_row_N);
   ASSIGN_OR_RETURN(rows_RD, ToExperts(context, context.saved, plan, sorted_ND));
   ASSIGN_OR_RETURN(Tensor weight_R1,
                    ToExperts(context, context.saved, plan, sorted_weight_N1));
@@ -127,7 +131,7 @@ absl::Status TokenDispatcher::DispatchBackward(LayerContext& context,
                                                const Tensor& d_rows_RD,
                                                const Tensor& d_weight_R) const {
   ArenaScope scope(context.scratch);
-  const int64_t N = plan.num_sent_rows;
+  const int64_t num_choices = d_weights_TK.size();
   ASSIGN_OR_RETURN(Tensor sorted_ND, FromExperts(context, plan, d_rows_RD));
   SumRows(context.kernels, d_x_TD, sorted_ND, plan.row_of_choice_TK,
           /*accumulate=*/false);
@@ -135,8 +139,8 @@ absl::Status TokenDispatcher::DispatchBackward(LayerContext& context,
       Tensor sorted_weight_N1,
       FromExperts(context, plan,
                   d_weight_R.Reshape({plan.num_received_rows, 1})));
-  GatherRows(context.kernels, d_weights_TK.Reshape({N, 1}), sorted_weight_N1,
-             plan.row_of_choice_TK.Reshape({N}));
+  GatherRows(context.kernels, d_weights_TK.Reshape({num_choices, 1}),
+             sorted_weight_N1, plan.row_of_choice_TK.Reshape({num_choices}));
   return absl::OkStatus();
 }
 

@@ -14,8 +14,9 @@
 namespace moe {
 
 // Takes each token's row to the experts that it chose, wherever they live, and
-// the results back. Dropless: every row arrives, an expert or a rank may get
-// none or all of them.
+// the results back. Every row arrives; an expert or a rank may get none or all
+// of them. A choice of -1, dropped by the capacity, has no row: it adds nothing
+// to its token, and its weight's gradient is 0.
 //
 //   1. rows are sorted by (expert, token), so that those for one rank are
 //      adjacent: ranks of the group hold consecutive experts
@@ -28,15 +29,16 @@ namespace moe {
 // The way there and the way back are each other's gradient: a plan is made
 // once for a layer and step and used four times.
 //
-// Letters: T tokens, K experts per token, N = T K rows leaving, R rows
-// arriving, D width, P ranks, E experts, e = E / P experts of this rank.
+// Letters: T tokens, K experts per token, N rows leaving (T K but for those
+// dropped), R rows arriving, D width, P ranks, E experts, e = E / P experts of
+// this rank.
 struct DispatchPlan {
   Tensor token_of_row_N;    // int32, rows sorted by (expert, token)
   Tensor choice_of_row_N;   // int32, t K + k
-  Tensor row_of_choice_TK;  // int32, the inverse
+  Tensor row_of_choice_TK;  // int32, the inverse; -1: dropped
   Tensor arrival_of_row_R;  // int32, step 4; null where it changes nothing
   Tensor row_of_arrival_R;  // int32, its inverse
-  std::vector<int64_t> counts_E;        // choices of each expert on this rank
+  std::vector<int64_t> counts_E;        // rows leaving, by expert
   std::vector<int64_t> counts_Pe;       // rows arriving, by source and expert
   std::vector<int64_t> send_rows_P;     // rows leaving, by destination
   std::vector<int64_t> receive_rows_P;  // rows arriving, by source
@@ -50,8 +52,9 @@ class TokenDispatcher {
   TokenDispatcher(ProcessGroup& expert_group, int64_t num_experts);
 
   // Collective (steps 1 and 2). Tensors of the plan lie in context.saved.
+  // dispatched_ids: each choice's expert, or -1.
   absl::Status MakePlan(LayerContext& context, DispatchPlan& plan,
-                        const Tensor& expert_ids_TK) const;
+                        const Tensor& dispatched_ids_TK) const;
 
   // rows_RD (in context.saved) = the tokens' rows at their experts; weight_R
   // the routing weight that travels with each.
@@ -59,7 +62,7 @@ class TokenDispatcher {
                         Tensor& weight_R, const DispatchPlan& plan,
                         const Tensor& x_TD, const Tensor& weights_TK) const;
 
-  // out_TD += each token's K rows, in order k. out is float32.
+  // out_TD += each token's rows, in order k. out is float32.
   absl::Status Combine(LayerContext& context, Tensor out_TD,
                        const DispatchPlan& plan, const Tensor& rows_RD) const;
 

@@ -18,13 +18,15 @@ int64_t Grain(int64_t row_bytes) {
   return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, row_bytes));
 }
 
-// y (+)= the sum of K rows of x, which stand at index_K.
+// y (+)= the sum of K rows of x, which stand at index_K, or nowhere.
 template <bool kAccumulate, typename Y, typename X>
 void SumRow(Y* y_D, const X* x, const int32_t* index_K, int64_t K, int64_t D) {
   ForEachVector(D, [&](int64_t i, int64_t lanes) {
     Float8 sum = {};
     if constexpr (kAccumulate) sum = Load(y_D + i, lanes);
-    for (int64_t k = 0; k < K; ++k) sum += Load(x + index_K[k] * D + i, lanes);
+    for (int64_t k = 0; k < K; ++k) {
+      if (index_K[k] >= 0) sum += Load(x + index_K[k] * D + i, lanes);
+    }
     Store(y_D + i, sum, lanes);
   });
 }
@@ -36,14 +38,20 @@ void GatherRows(KernelContext& context, Tensor y_ND, const Tensor& x_TD,
   CHECK(y_ND.dtype() == x_TD.dtype());
   if (y_ND.size() == 0) return;
   const int64_t row_bytes = y_ND.dim(1) * SizeOf(y_ND.dtype());
+  const size_t num_bytes = static_cast<size_t>(row_bytes);
   const int32_t* index = index_N.data<int32_t>();
   char* y = static_cast<char*>(y_ND.raw());
   const char* x = static_cast<const char*>(x_TD.raw());
   ParallelFor(context, y_ND.dim(0), Grain(row_bytes),
               [&](int64_t begin, int64_t end) {
-                for (int64_t n = begin; n < end; ++n)
-                  std::memcpy(y + n * row_bytes, x + index[n] * row_bytes,
-                              static_cast<size_t>(row_bytes));
+                for (int64_t n = begin; n < end; ++n) {
+                  char* row = y + n * row_bytes;
+                  if (index[n] >= 0) {
+                    std::memcpy(row, x + index[n] * row_bytes, num_bytes);
+                  } else {
+                    std::memset(row, 0, num_bytes);
+                  }
+                }
               });
 }
 

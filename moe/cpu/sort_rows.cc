@@ -4,7 +4,7 @@
 #include "moe/cpu/kernel_context.h"
 #include "moe/kernels.h"
 
-// Letters: T tokens, K experts per token, N = T K, E experts, P ranks, e
+// Letters: T tokens, K experts per token, N rows leaving, E experts, P ranks, e
 // experts of this rank, R rows arrived.
 
 namespace moe {
@@ -15,10 +15,11 @@ void SortChoices(KernelContext& /*context*/, Tensor choice_of_row_N,
   const int32_t* expert_ids = expert_ids_TK.data<int32_t>();
   int32_t* choice_of_row = choice_of_row_N.data<int32_t>();
   int32_t* row_of_choice = row_of_choice_TK.data<int32_t>();
-  const int64_t N = expert_ids_TK.size();
+  const int64_t num_choices = expert_ids_TK.size();
   std::fill(counts_E.begin(), counts_E.end(), 0);
-  for (int64_t n = 0; n < N; ++n)
-    ++counts_E[static_cast<size_t>(expert_ids[n])];
+  for (int64_t n = 0; n < num_choices; ++n) {
+    if (expert_ids[n] >= 0) ++counts_E[static_cast<size_t>(expert_ids[n])];
+  }
   // A counting sort: it is stable, so tokens stay in order, and a token chooses
   // an expert at most once. counts_E holds each expert's next row meanwhile.
   int64_t begin = 0;
@@ -27,7 +28,11 @@ void SortChoices(KernelContext& /*context*/, Tensor choice_of_row_N,
     count = begin;
     begin += count_of_expert;
   }
-  for (int64_t n = 0; n < N; ++n) {
+  for (int64_t n = 0; n < num_choices; ++n) {
+    if (expert_ids[n] < 0) {
+      row_of_choice[n] = -1;
+      continue;
+    }
     const int64_t row = counts_E[static_cast<size_t>(expert_ids[n])]++;
     row_of_choice[n] = static_cast<int32_t>(row);
     choice_of_row[row] = static_cast<int32_t>(n);

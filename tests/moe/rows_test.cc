@@ -1,13 +1,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <numeric>
 #include <tuple>
 #include <vector>
 
 #include "tests/moe/kernel_test_util.h"
 
-// Letters: T tokens, K experts per token, N = T K, E experts, P ranks, e
+// Letters: T tokens, K experts per token, N rows, E experts, P ranks, e
 // experts of a rank, R rows arrived, D elements of a row.
 
 namespace moe {
@@ -29,20 +28,22 @@ TestTensor MakeChoices(int64_t T, int64_t K, int64_t E, uint64_t seed) {
 // Checks both orders and the counts against a stable sort.
 void CheckSorted(const TestTensor& ids, int64_t E) {
   const KernelContextPtr context = MakeKernelContext(2);
-  const int64_t T = ids.view().dim(0), K = ids.view().dim(1), N = T * K;
-  TestTensor choice_of_row({N}, DType::kInt32);
+  const int64_t T = ids.view().dim(0), K = ids.view().dim(1);
+  Ints order;  // the choices that were not dropped
+  for (int64_t choice = 0; choice < T * K; ++choice)
+    if (ids.Get(choice) >= 0) order.push_back(choice);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return ids.Get(a) < ids.Get(b);
+  });
+  const auto N = static_cast<int64_t>(order.size());
+  TestTensor choice_of_row({T * K}, DType::kInt32);
   TestTensor row_of_choice({T, K}, DType::kInt32);
   TestTensor token_of_row({N}, DType::kInt32);
   Ints counts(static_cast<size_t>(E), -1);
   SortChoices(*context, choice_of_row, row_of_choice, absl::MakeSpan(counts),
               ids);
-  TokensOfChoices(*context, token_of_row, choice_of_row, K);
+  TokensOfChoices(*context, token_of_row, choice_of_row.view().Rows(0, N), K);
 
-  Ints order(static_cast<size_t>(N));
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    return ids.Get(a) < ids.Get(b);
-  });
   Ints expected_counts(static_cast<size_t>(E), 0);
   for (int64_t row = 0; row < N; ++row) {
     const int64_t choice = order[static_cast<size_t>(row)];
@@ -52,6 +53,8 @@ void CheckSorted(const TestTensor& ids, int64_t E) {
     EXPECT_EQ(token_of_row.Get(row), static_cast<double>(choice / K));
   }
   EXPECT_EQ(counts, expected_counts);
+  for (int64_t choice = 0; choice < T * K; ++choice)
+    EXPECT_EQ(row_of_choice.Get(choice) == -1, ids.Get(choice) == -1);
 }
 
 TEST(SortChoices, SortsByExpertAndKeepsTokensInOrder) {
@@ -66,6 +69,15 @@ TEST(SortChoices, OneExpertMayTakeEverything) {
   TestTensor ids({9, 1}, DType::kInt32);
   ids.Fill(3);
   CheckSorted(ids, 5);
+}
+
+TEST(SortChoices, DroppedChoicesHaveNoRow) {
+  TestTensor ids = MakeChoices(33, 3, 8, 6);
+  for (int64_t i = 0; i < ids.size(); i += 4) ids.Set(i, -1);
+  for (int64_t i = 12; i < 15; ++i) ids.Set(i, -1);  // all of a token
+  CheckSorted(ids, 8);
+  ids.Fill(-1);
+  CheckSorted(ids, 8);
 }
 
 void CheckArrivals(const Ints& counts_Pe, int64_t e) {
@@ -124,6 +136,22 @@ TEST(GatherRows, CopiesRowsOfAnyDType) {
   }
 }
 
+TEST(GatherRows, RowsFromNowhereAreZero) {
+  const KernelContextPtr context = MakeKernelContext(2);
+  for (DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    TestTensor x({2, 33}, dtype), y({4, 33}, dtype);
+    x.Fill(3);
+    y.Fill(9);
+    GatherRows(*context, y, x, IndexTensor({4}, {-1, 1, 0, -1}));
+    for (int64_t i = 0; i < y.size(); ++i)
+      EXPECT_EQ(y.Get(i), i / 33 % 3 == 0 ? 0 : 3) << i;
+    TestTensor none({0, 33}, dtype);
+    y.Fill(9);
+    GatherRows(*context, y, none, IndexTensor({4}, {-1, -1, -1, -1}));
+    EXPECT_EQ(y.Values(), std::vector<double>(4 * 33, 0.0));
+  }
+}
+
 class SumRowsTest : public KernelTest {};
 
 TEST_P(SumRowsTest, AddsEachTokensRows) {
@@ -164,6 +192,23 @@ TEST_P(SumRowsTest, AddsInTheOrderOfTheChoices) {
   EXPECT_EQ(y.Get(0), 1);
   SumRows(context(), y, x, IndexTensor({1, 3}, {2, 0, 1}), false);
   EXPECT_EQ(y.Get(0), 0);
+}
+
+TEST_P(SumRowsTest, RowsFromNowhereAddNothing) {
+  const TestTensor x = RandomTensor({3, 33}, GetParam(), 1);
+  const TestTensor index = IndexTensor({3, 2}, {-1, 2, -1, -1, 0, -1});
+  for (bool accumulate : {false, true}) {
+    TestTensor y = RandomTensor({3, 33}, DType::kFloat32, 2);
+    std::vector<double> expected = y.Values();
+    for (int64_t i = 0; i < 3 * 33; ++i) {
+      double& sum = expected[static_cast<size_t>(i)];
+      if (!accumulate) sum = 0;
+      if (i / 33 == 0) sum += x.Get(2 * 33 + i % 33);
+      if (i / 33 == 2) sum += x.Get(i % 33);
+    }
+    SumRows(context(), y, x, index, accumulate);
+    ExpectRounded(y, expected, accumulate ? "accumulated" : "overwritten");
+  }
 }
 
 INSTANTIATE_BOTH_DTYPES(SumRowsTest);

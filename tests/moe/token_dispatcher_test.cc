@@ -25,6 +25,8 @@ struct Scenario {
   // First choice of a token; choice k goes k experts further.
   int64_t (*first_expert)(int rank, int64_t token) = nullptr;
   DType dtype = DType::kFloat32;
+  // Choices that the capacity dropped; null: none.
+  bool (*dropped)(int rank, int64_t token, int64_t k) = nullptr;
 };
 
 void PrintTo(const Scenario& scenario, std::ostream* out) {
@@ -48,7 +50,21 @@ const Scenario kScenarios[] = {
      [](int rank) -> int64_t { return rank == 0 ? 6 : 0; }, Scattered},
     {"OnlyTheFirstRankHasNone", 8, 2,
      [](int rank) -> int64_t { return rank == 0 ? 0 : 4; }, Scattered},
-    {"NobodyHasTokens", 8, 2, [](int) -> int64_t { return 0; }, Scattered}};
+    {"NobodyHasTokens", 8, 2, [](int) -> int64_t { return 0; }, Scattered},
+    {"SomeDropped", 8, 2, UnlikeTokens, Scattered, DType::kFloat32,
+     [](int rank, int64_t token, int64_t k) {
+       return (rank + token + 2 * k) % 3 == 0;
+     }},
+    {"SomeDroppedBFloat16", 4, 3, UnlikeTokens, Scattered, DType::kBFloat16,
+     [](int, int64_t token, int64_t k) { return (token + k) % 4 != 0; }},
+    {"AllDroppedOnTheFirstRank", 8, 2, UnlikeTokens, Scattered, DType::kFloat32,
+     [](int rank, int64_t, int64_t) { return rank == 0; }},
+    {"AllDroppedButOnTheFirstRank", 8, 2, UnlikeTokens, Scattered,
+     DType::kFloat32, [](int rank, int64_t, int64_t) { return rank != 0; }},
+    {"AllDropped", 8, 2, UnlikeTokens, Scattered, DType::kFloat32,
+     [](int, int64_t, int64_t) { return true; }},
+    {"OneExpertKeepsTwoOfEachRank", 8, 1, UnlikeTokens, ToOne, DType::kFloat32,
+     [](int, int64_t token, int64_t) { return token >= 2; }}};
 
 class TokenDispatcherTest : public LayerTest,
                             public testing::WithParamInterface<Scenario> {
@@ -82,11 +98,20 @@ class TokenDispatcherTest : public LayerTest,
     return ProcessGroups::Create(TestRuntime(), mesh).value();
   }
 
+  // -1: dropped.
   int64_t Choice(int rank, int64_t token, int64_t k) const {
+    if (scenario_.dropped != nullptr && scenario_.dropped(rank, token, k))
+      return -1;
     return (scenario_.first_expert(rank, token) + k) % scenario_.num_experts;
   }
   static float Weight(int rank, int64_t token, int64_t k) {
     return static_cast<float>(100 * rank + 10 * token + k);
+  }
+  int64_t NumKept(int64_t token) const {
+    int64_t kept = 0;
+    for (int64_t k = 0; k < scenario_.top_k; ++k)
+      kept += Choice(rank_, token, k) >= 0 ? 1 : 0;
+    return kept;
   }
   int64_t num_local_experts() const { return scenario_.num_experts / world_; }
 
@@ -150,7 +175,7 @@ TEST_P(TokenDispatcherTest, CombineUndoesDispatch) {
   reference::Vector expected = Values(out_TD);
   for (int64_t i = 0; i < x_TD.size(); ++i) {
     expected[static_cast<size_t>(i)] +=
-        static_cast<double>(scenario_.top_k) * Get(x_TD, i);
+        static_cast<double>(NumKept(i / kWidth)) * Get(x_TD, i);
   }
   Tensor rows_RD;
   Tensor weight_R;
@@ -183,6 +208,11 @@ TEST_P(TokenDispatcherTest, DispatchBackwardIsTheAdjointOfDispatch) {
           .ok());
   EXPECT_EQ(Total(Dot(rows_RD, y_RD)), Total(Dot(x_TD, d_x_TD)));
   EXPECT_EQ(Total(Dot(weight_R, v_R)), Total(Dot(weights_TK_, d_weights_TK)));
+  for (int64_t n = 0; n < d_weights_TK.size(); ++n) {
+    if (Choice(rank_, n / scenario_.top_k, n % scenario_.top_k) < 0) {
+      EXPECT_EQ(Get(d_weights_TK, n), 0) << "of a dropped choice";
+    }
+  }
 }
 
 TEST_P(TokenDispatcherTest, CombineBackwardIsTheAdjointOfCombine) {
@@ -198,8 +228,12 @@ TEST_P(TokenDispatcherTest, CombineBackwardIsTheAdjointOfCombine) {
   EXPECT_EQ(Total(Dot(out_TD, z_TD)), Total(Dot(rows_RD, d_rows_RD)));
 }
 
-TEST_P(TokenDispatcherTest, NoRowIsLost) {
-  EXPECT_EQ(plan_.num_sent_rows, tokens_ * scenario_.top_k);
+TEST_P(TokenDispatcherTest, NoRowIsLostButThoseDropped) {
+  int64_t kept = 0;
+  for (int64_t t = 0; t < tokens_; ++t) kept += NumKept(t);
+  EXPECT_EQ(plan_.num_sent_rows, kept);
+  EXPECT_EQ(plan_.choice_of_row_N.size(), kept);
+  EXPECT_EQ(plan_.token_of_row_N.size(), kept);
   EXPECT_EQ(Total(static_cast<double>(plan_.num_sent_rows)),
             Total(static_cast<double>(plan_.num_received_rows)));
 }
@@ -234,9 +268,10 @@ TEST_P(TokenDispatcherTest, AGroupOfOneExchangesNothing) {
       dispatcher.Dispatch(context_, rows_RD, weight_R, plan, x_TD, weights_TK_)
           .ok());
   ASSERT_TRUE(dispatcher.Combine(context_, out_TD, plan, rows_RD).ok());
-  EXPECT_EQ(
-      Dot(out_TD, out_TD),
-      static_cast<double>(scenario_.top_k * scenario_.top_k) * Dot(x_TD, x_TD));
+  for (int64_t i = 0; i < out_TD.size(); ++i) {
+    EXPECT_EQ(Get(out_TD, i),
+              static_cast<float>(NumKept(i / kWidth)) * Get(x_TD, i));
+  }
   EXPECT_EQ(alone[Axis::kExpert].traffic().sent_bytes, 0);
   EXPECT_TRUE(plan.arrival_of_row_R.is_null());
 }
