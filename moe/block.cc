@@ -56,7 +56,7 @@ absl::StatusOr<Tensor> Block::Forward(LayerContext& context, BlockSaved& saved,
   RETURN_IF_ERROR(router_.Forward(context, routing, saved.middle_normed_TD,
                                   weights.gate_ED, batch));
   RETURN_IF_ERROR(
-      dispatcher_.MakePlan(context, saved.plan, routing.expert_ids_TK));
+      dispatcher_.MakePlan(context, saved.plan, routing.dispatched_ids_TK));
   RETURN_IF_ERROR(dispatcher_.Dispatch(
       context, saved.experts.rows_RD, saved.experts.weight_R, saved.plan,
       saved.middle_normed_TD, routing.weights_TK));

@@ -42,7 +42,7 @@ LanguageModel::LanguageModel(const Options& options,
       tensor_(groups[Axis::kTensor]),
       attention_(MakeAttentionShape(options.model, table.tensor_ranks()),
                  RotaryTableView(options, rotary_table_), tensor_),
-      router_(options.model, options.router),
+      router_(options.model, options.router, tensor_),
       dispatcher_(groups[Axis::kExpert], options.model.num_local_experts()),
       block_(options.model, attention_, router_, dispatcher_),
       balancing_(options.model, options.router, groups) {

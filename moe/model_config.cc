@@ -1,5 +1,6 @@
 #include "moe/model_config.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -90,12 +91,7 @@ absl::Status ValidateRouter(const RouterConfig& c) {
         "router.aux_loss_semantics is HF_MIXTRAL, which needs "
         "router.aux_loss_scope=MICRO_BATCH (it is SEQUENCE)");
   }
-  if (c.capacity_factor() != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("router.capacity_factor is ", c.capacity_factor(),
-                     ", must be 0: this version is dropless only"));
-  }
-  return absl::OkStatus();
+  return CheckNotNegative("router.capacity_factor", c.capacity_factor());
 }
 
 int64_t HeadDim(const ModelConfig& config) {
@@ -114,6 +110,18 @@ double AuxLossAtBalance(const ModelConfig& model, const RouterConfig& router) {
   return router.aux_loss_semantics() == RouterConfig::HF_MIXTRAL
              ? model.num_experts_per_tok()
              : model.num_hidden_layers();
+}
+
+int64_t ExpertCapacity(const ModelConfig& model, const RouterConfig& router,
+                       int64_t length) {
+  if (router.capacity_factor() == 0) return length;
+  const double exact = router.capacity_factor() * model.num_experts_per_tok() *
+                       static_cast<double>(length) / model.num_local_experts();
+  // Rounding may have put a whole number just above itself.
+  constexpr double kBelow = 1 - 1e-12;
+  const double rows = std::max(1.0, std::ceil(exact * kBelow));
+  return rows < static_cast<double>(length) ? static_cast<int64_t>(rows)
+                                            : length;
 }
 
 ParameterCounts CountParameters(const ModelConfig& c) {

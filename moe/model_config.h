@@ -24,6 +24,12 @@ AttentionShape MakeAttentionShape(const ModelConfig& config, int tensor_ranks);
 // 1 for each layer, summed (SWITCH), or top-k (HF_MIXTRAL).
 double AuxLossAtBalance(const ModelConfig& model, const RouterConfig& router);
 
+// Rows that an expert takes of a sequence of `length` tokens:
+// ceil(capacity_factor K length / E), from 1 to length, more than which cannot
+// be. Dropless: length.
+int64_t ExpertCapacity(const ModelConfig& model, const RouterConfig& router,
+                       int64_t length);
+
 // Parameters of the whole model, and those that one token passes through.
 struct ParameterCounts {
   int64_t total = 0;

@@ -17,19 +17,38 @@ absl::StatusOr<Tensor> AsFloat32(LayerContext& context, const Tensor& x_TD) {
 
 }  // namespace
 
-Router::Router(const ModelConfig& model, const RouterConfig& config)
+Router::Router(const ModelConfig& model, const RouterConfig& config,
+               const TensorParallel& tensor)
     : top_k_{.num_experts_per_token = model.num_experts_per_tok(),
              .renormalize = config.renormalize(),
-             .force_balance = config.force_balance()} {}
+             .force_balance = config.force_balance()},
+      capacity_(model, config, tensor) {}
 
 absl::Status Router::Forward(LayerContext& context, Routing& routing,
                              const Tensor& x_TD, const Tensor& gate_ED,
                              const BatchShape& batch) const {
+  RETURN_IF_ERROR(Choose(context, routing, x_TD, gate_ED));
+  const int64_t B = batch.num_sequences;
+  const int64_t E = gate_ED.dim(0);
+  ASSIGN_OR_RETURN(routing.counts_BE,
+                   context.saved.Allocate({B, E}, DType::kFloat32));
+  ASSIGN_OR_RETURN(routing.probability_sums_BE,
+                   context.saved.Allocate({B, E}, DType::kFloat32));
+  ExpertLoad(context.kernels, routing.counts_BE, routing.probability_sums_BE,
+             routing.expert_ids_TK, routing.probabilities_TE, batch.first_token,
+             batch.length);
+  ASSIGN_OR_RETURN(routing.dispatched_ids_TK,
+                   capacity_.Apply(context, routing.expert_ids_TK,
+                                   routing.probabilities_TE, batch));
+  return absl::OkStatus();
+}
+
+absl::Status Router::Choose(LayerContext& context, Routing& routing,
+                            const Tensor& x_TD, const Tensor& gate_ED) const {
   ArenaScope scope(context.scratch);
   const int64_t T = x_TD.dim(0);
   const int64_t E = gate_ED.dim(0);
   const int64_t K = top_k_.num_experts_per_token;
-  const int64_t B = batch.num_sequences;
   const DType f32 = DType::kFloat32;
   Arena& saved = context.saved;
   ASSIGN_OR_RETURN(routing.probabilities_TE, saved.Allocate({T, E}, f32));
@@ -37,17 +56,12 @@ absl::Status Router::Forward(LayerContext& context, Routing& routing,
                    saved.Allocate({T, K}, DType::kInt32));
   ASSIGN_OR_RETURN(routing.weights_TK, saved.Allocate({T, K}, f32));
   ASSIGN_OR_RETURN(routing.log_sum_exp_T, saved.Allocate({T}, f32));
-  ASSIGN_OR_RETURN(routing.counts_BE, saved.Allocate({B, E}, f32));
-  ASSIGN_OR_RETURN(routing.probability_sums_BE, saved.Allocate({B, E}, f32));
 
   ASSIGN_OR_RETURN(Tensor logits_TE, context.scratch.Allocate({T, E}, f32));
   ASSIGN_OR_RETURN(Tensor x32_TD, AsFloat32(context, x_TD));
   LinearForward(context.kernels, logits_TE, x32_TD, gate_ED);
   RouterTopK(context.kernels, routing.probabilities_TE, routing.expert_ids_TK,
              routing.weights_TK, routing.log_sum_exp_T, logits_TE, top_k_);
-  ExpertLoad(context.kernels, routing.counts_BE, routing.probability_sums_BE,
-             routing.expert_ids_TK, routing.probabilities_TE, batch.first_token,
-             batch.length);
   return absl::OkStatus();
 }
 

@@ -3,9 +3,11 @@
 
 #include "absl/status/status.h"
 #include "moe/batch_shape.h"
+#include "moe/capacity.h"
 #include "moe/layer_context.h"
 #include "moe/model_config.pb.h"
 #include "moe/tensor.h"
+#include "moe/tensor_parallel.h"
 
 namespace moe {
 
@@ -14,9 +16,12 @@ namespace moe {
 
 struct Routing {
   Tensor probabilities_TE;  // float32
-  Tensor expert_ids_TK;     // int32
-  Tensor weights_TK;        // float32
-  Tensor log_sum_exp_T;     // float32, of the logits
+  Tensor expert_ids_TK;     // int32, the choices
+  // The choices with -1 for those beyond an expert's capacity, which are
+  // dropped; the same tensor where none can be.
+  Tensor dispatched_ids_TK;
+  Tensor weights_TK;     // float32
+  Tensor log_sum_exp_T;  // float32, of the logits
   // What the balancing terms are made from: of all sequences of the tensor
   // group, but of this rank's tokens only.
   Tensor counts_BE;            // float32, choices of e in sequence b
@@ -25,8 +30,10 @@ struct Routing {
 
 class Router {
  public:
-  Router(const ModelConfig& model, const RouterConfig& config);
+  Router(const ModelConfig& model, const RouterConfig& config,
+         const TensorParallel& tensor);
 
+  // Collective over the tensor group where there is a capacity.
   absl::Status Forward(LayerContext& context, Routing& routing,
                        const Tensor& x_TD, const Tensor& gate_ED,
                        const BatchShape& batch) const;
@@ -41,7 +48,11 @@ class Router {
                         const BatchShape& batch) const;
 
  private:
+  absl::Status Choose(LayerContext& context, Routing& routing,
+                      const Tensor& x_TD, const Tensor& gate_ED) const;
+
   TopKOptions top_k_;
+  Capacity capacity_;
 };
 
 }  // namespace moe

@@ -83,13 +83,17 @@ class Walk {
         C(A + 2 * shape.model.num_key_value_heads() / t * HeadDim(shape.model)),
         E(shape.model.num_local_experts()),
         K(shape.model.num_experts_per_tok()),
-        N(T * K),
+        N(shape.sent_rows),
         R(shape.received_rows),
         F(shape.model.intermediate_size()),
         chunk_(std::min(T, LossChunkRows(shape.model.vocab_size()))),
         layers_(shape.model.num_hidden_layers()),
         exchanges_(shape.expert_ranks > 1),
         reorders_(exchanges_ && E > shape.expert_ranks),
+        drops_(ExpertCapacity(shape.model, shape.router, shape.length) <
+               shape.length),
+        by_probability_(shape.router.drop_policy() ==
+                        RouterConfig::PROBABILITY),
         compute_(shape.compute_dtype) {}
 
   ActivationBytes Run() {
@@ -153,19 +157,33 @@ class Walk {
   }
 
   void RouterForward() {
-    ScopeModel scope(scratch_);
     saved_.Allocate(T * E, kF32);
     saved_.Allocate(T * K, kIndex);
     saved_.Allocate(T * K, kF32);
     saved_.Allocate(T, kF32);
+    {
+      ScopeModel choose(scratch_);
+      scratch_.Allocate(T * E, kF32);
+      CopyUnless(kF32, kF32);
+    }
     saved_.Allocate(B * E, kF32);
     saved_.Allocate(B * E, kF32);
-    scratch_.Allocate(T * E, kF32);
-    CopyUnless(kF32, kF32);
+    Capacity();
+  }
+
+  void Capacity() {
+    if (!drops_) return;
+    saved_.Allocate(T * K, kIndex);
+    ScopeModel scope(scratch_);
+    Gather(S * K, kIndex);
+    if (!by_probability_) return;
+    scratch_.Allocate(T * K, kF32);
+    Gather(S * K, kF32);
   }
 
   void MakePlan() {
-    for (int i = 0; i < 3; ++i) saved_.Allocate(N, kIndex);
+    for (int i = 0; i < 2; ++i) saved_.Allocate(T * K, kIndex);
+    saved_.Allocate(N, kIndex);
     for (int i = 0; i < (reorders_ ? 2 : 0); ++i) saved_.Allocate(R, kIndex);
   }
 
@@ -258,6 +276,8 @@ class Walk {
   const int layers_;
   const bool exchanges_;  // rows go to other ranks
   const bool reorders_;   // and arrive in another order than the experts'
+  const bool drops_;      // experts take only so many rows of a sequence
+  const bool by_probability_;
   const DType compute_;
   ArenaModel saved_;
   ArenaModel scratch_;

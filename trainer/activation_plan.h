@@ -14,13 +14,16 @@ namespace moe {
 // byte.
 struct ActivationShape {
   ModelConfig model;
+  RouterConfig router = {};
   DType compute_dtype = DType::kFloat32;
   int64_t sequences = 0;     // B, of the tensor group
   int64_t length = 0;        // L
   int64_t tensor_ranks = 1;  // t
   int64_t expert_ranks = 1;  // P
-  // R: rows arriving at this rank's experts in each layer; B L K / t when
-  // tokens are spread evenly.
+  // N: rows leaving this rank in each layer: B L K / t but for those dropped.
+  int64_t sent_rows = 0;
+  // R: rows arriving at this rank's experts in each layer; N when tokens are
+  // spread evenly.
   int64_t received_rows = 0;
 };
 

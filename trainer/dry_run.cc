@@ -27,6 +27,18 @@ std::string Many(int64_t number, absl::string_view noun) {
   return absl::StrCat(number, " ", noun, number == 1 ? "" : "s");
 }
 
+// Nothing where all rows reach their experts.
+std::string CapacityText(const TrainConfig& config) {
+  const RouterConfig& router = config.router();
+  if (router.capacity_factor() == 0) return "";
+  const int64_t rows =
+      ExpertCapacity(config.model(), router, config.batch().sequence_length());
+  return Line(
+      "capacity", WithCommas(rows),
+      absl::StrCat("rows of each expert a sequence, dropped by ",
+                   RouterConfig::DropPolicy_Name(router.drop_policy())));
+}
+
 std::string ModelText(const DryRun& run) {
   const ModelConfig& model = run.config.model();
   const RouterConfig& router = run.config.router();
@@ -37,6 +49,7 @@ std::string ModelText(const DryRun& run) {
       Line("experts", WithCommas(model.num_local_experts()),
            absl::StrCat("in each layer, ", model.num_experts_per_tok(),
                         " for each token")),
+      CapacityText(run.config),
       Line("auxiliary loss",
            absl::StrFormat("%g", AuxLossAtBalance(model, router)),
            absl::StrFormat(
@@ -70,7 +83,10 @@ std::string StepText(const DryRun& run) {
            "all ranks together"));
 }
 
-std::string MemoryText(const RankMemory& memory, bool has_masters) {
+std::string MemoryText(const DryRun& run) {
+  const RankMemory& memory = run.memory;
+  const bool has_masters =
+      run.config.run().compute_dtype() == RunConfig::BFLOAT16;
   return absl::StrCat(
       "Memory of a rank\n", Line("weights", FormatBytes(memory.weights)),
       Line("gradients", FormatBytes(memory.gradients), "float32"),
@@ -84,7 +100,9 @@ std::string MemoryText(const RankMemory& memory, bool has_masters) {
       Line("program", FormatBytes(memory.process), "with its libraries"),
       Line("total", FormatBytes(memory.Total())),
       Line("more at double load", FormatBytes(memory.double_load),
-           "if its experts get twice an even share"));
+           run.config.router().capacity_factor() == 0
+               ? "if its experts get twice an even share"
+               : "the same, or all that the capacity lets in"));
 }
 
 std::string TrafficText(const DryRun& run) {
@@ -128,11 +146,8 @@ absl::StatusOr<DryRun> MakeDryRun(const TrainConfig& config, int world) {
 }
 
 std::string DryRunText(const DryRun& run) {
-  const bool has_masters =
-      run.config.run().compute_dtype() == RunConfig::BFLOAT16;
   return absl::StrCat(ModelText(run), "Layout\n  ", run.mesh.ToString(), "\n",
-                      StepText(run), MemoryText(run.memory, has_masters),
-                      TrafficText(run));
+                      StepText(run), MemoryText(run), TrafficText(run));
 }
 
 }  // namespace moe

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "comm/dtype.h"
+#include "moe/model_config.h"
 #include "moe/parameter_table.h"
 #include "trainer/activation_plan.h"
 #include "trainer/batch_plan.h"
@@ -39,6 +40,15 @@ BatchPlan::Range MostSequences(const BatchPlan& plan, const Mesh& mesh) {
   return plan.OfMicroStep(mesh.data() - 1, 0);
 }
 
+// Rows of a sequence that reach experts when tokens are spread evenly.
+int64_t RowsPerSequence(const TrainConfig& config) {
+  const int64_t length = config.batch().sequence_length();
+  const ModelConfig& model = config.model();
+  return std::min(length * model.num_experts_per_tok(),
+                  model.num_local_experts() *
+                      ExpertCapacity(model, config.router(), length));
+}
+
 // What of n equal parts, one for each of n ranks, goes to the others.
 int64_t ToOthers(int64_t bytes, int ranks) {
   return bytes / ranks * (ranks - 1);
@@ -68,20 +78,25 @@ RankMemory PlanMemory(const TrainConfig& config, const Mesh& mesh) {
       memory.exchange, GradientReducer::kMaxOpenBuckets *
                            config.parallel().bucket_elements() * kFloatBytes);
   const int64_t sequences = MostSequences(PlanBatch(config, mesh), mesh).count;
-  ActivationShape shape{
-      .model = config.model(),
-      .compute_dtype = ComputeDType(config),
-      .sequences = sequences,
-      .length = config.batch().sequence_length(),
-      .tensor_ranks = mesh.tensor(),
-      .expert_ranks = mesh.expert(),
-      .received_rows = sequences * config.batch().sequence_length() /
-                       mesh.tensor() * config.model().num_experts_per_tok()};
+  const int64_t rows = sequences * RowsPerSequence(config) / mesh.tensor();
+  ActivationShape shape{.model = config.model(),
+                        .router = config.router(),
+                        .compute_dtype = ComputeDType(config),
+                        .sequences = sequences,
+                        .length = config.batch().sequence_length(),
+                        .tensor_ranks = mesh.tensor(),
+                        .expert_ranks = mesh.expert(),
+                        .sent_rows = rows,
+                        .received_rows = rows};
   const ActivationBytes even = PlanActivations(shape);
   memory.activations = even.saved.capacity;
   memory.scratch = even.scratch.capacity;
   if (mesh.expert() == 1) return memory;  // All rows are here already.
-  shape.received_rows *= 2;
+  const int64_t most_rows =
+      sequences * config.model().num_local_experts() *
+      ExpertCapacity(config.model(), config.router(), shape.length) /
+      mesh.tensor();
+  shape.received_rows = std::min(2 * rows, most_rows);
   const ActivationBytes twice = PlanActivations(shape);
   memory.double_load = twice.saved.capacity + twice.scratch.capacity -
                        even.saved.capacity - even.scratch.capacity;
@@ -103,9 +118,8 @@ RankTraffic PlanTraffic(const TrainConfig& config, const Mesh& mesh) {
   }
   const BatchPlan plan = PlanBatch(config, mesh);
   const ModelConfig& model = config.model();
-  const int64_t rows = plan.OfRank(mesh.data() - 1).count *
-                       config.batch().sequence_length() *
-                       model.num_experts_per_tok();
+  const int64_t rows =
+      plan.OfRank(mesh.data() - 1).count * RowsPerSequence(config);
   // A row goes out and comes back, and so does its gradient; its routing
   // weight goes out and that one's gradient comes back.
   const int64_t row_bytes =

@@ -24,7 +24,8 @@ struct RankMemory {
   int64_t Total() const;
 
   // What activations and scratch grow by, and keep, once the experts of this
-  // rank get twice an even share of the rows.
+  // rank get twice an even share of the rows, or all that a capacity lets in if
+  // that is less.
   int64_t double_load = 0;
 };
 

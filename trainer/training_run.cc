@@ -131,6 +131,12 @@ void TrainingRun::SayWhatIsTrained() {
       RouterConfig::AuxLossSemantics_Name(router.aux_loss_semantics()),
       RouterConfig::AuxLossScope_Name(router.aux_loss_scope()),
       AuxLossAtBalance(config_.model(), router)));
+  if (router.capacity_factor() == 0) return;
+  display_.Say(absl::StrFormat(
+      "capacity %s rows of each expert a sequence, others dropped by %s",
+      WithCommas(ExpertCapacity(config_.model(), router,
+                                config_.batch().sequence_length())),
+      RouterConfig::DropPolicy_Name(router.drop_policy())));
 }
 
 absl::Status TrainingRun::Train() {

@@ -52,6 +52,7 @@ class GradientTest : public testing::TestWithParam<NetworkCase> {
   void ExpectNear(const TestNetwork& network, const Bounds& bounds) {
     const reference::Result expected = reference::Compute(
         model_, router_, weights_, steps_, /*backward=*/true);
+    EXPECT_EQ(NumDropped(expected) > 0, GetParam().capacity_factor > 0);
     EXPECT_NEAR(network.losses().cross_entropy, expected.losses.cross_entropy,
                 bounds.loss);
     EXPECT_NEAR(network.losses().aux, expected.losses.aux, bounds.loss);
@@ -114,6 +115,9 @@ constexpr NetworkCase kBFloat16Cases[] = {
     {.top_k = 1, .renormalize = false, .z_loss = true},
     {.top_k = 2, .renormalize = true},
     {.top_k = 2, .renormalize = false, .tied = true},
+    {.top_k = 2,
+     .capacity_factor = kTightCapacity,
+     .drop_policy = RouterConfig::POSITION},
     {.semantics = RouterConfig::HF_MIXTRAL,
      .scope = RouterConfig::MICRO_BATCH,
      .top_k = 3,
@@ -138,8 +142,13 @@ TEST_P(LongSequenceGradientTest, AreThoseOfTheReference) {
   ExpectNear(network, {.loss = 1e-6, .gradient = 1e-5, .all_gradients = 1e-6});
 }
 
-INSTANTIATE_TEST_SUITE_P(Default, LongSequenceGradientTest,
-                         testing::Values(NetworkCase()), CaseName);
+constexpr NetworkCase kLongCases[] = {
+    {},
+    {.capacity_factor = kTightCapacity},
+    {.capacity_factor = kTightCapacity, .drop_policy = RouterConfig::POSITION}};
+
+INSTANTIATE_TEST_SUITE_P(SomeCombinations, LongSequenceGradientTest,
+                         testing::ValuesIn(kLongCases), CaseName);
 
 // The gates' gradient by the language-model loss alone.
 double GateGradient(bool renormalize) {

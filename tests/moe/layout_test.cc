@@ -181,7 +181,9 @@ TEST_P(SequenceLayoutTest, OneMicroStepIsTheSameAsMany) {
 
 constexpr NetworkCase kSequenceCases[] = {
     {.z_loss = true},
-    {.top_k = 1, .renormalize = false, .z_loss = true, .tied = true}};
+    {.top_k = 1, .renormalize = false, .z_loss = true, .tied = true},
+    {.top_k = 3, .capacity_factor = kTightCapacity},
+    {.capacity_factor = kTightCapacity, .drop_policy = RouterConfig::POSITION}};
 
 std::string CaseName(const testing::TestParamInfo<NetworkCase>& info) {
   return NameOf(info.param);

@@ -106,9 +106,6 @@ TEST(ValidateRouter, WhatNoTestCoversIsRefused) {
   router.set_aux_loss_semantics(RouterConfig::HF_MIXTRAL);
   ExpectRefused(ValidateRouter(router), "router.aux_loss_semantics",
                 "HF_MIXTRAL", "router.aux_loss_scope=MICRO_BATCH");
-  router = RouterConfig();
-  router.set_capacity_factor(1.25);
-  ExpectRefused(ValidateRouter(router), "router.capacity_factor", "1.25", "0");
 }
 
 TEST(ValidateRouter, ANegativeOrUndefinedCoefficientIsRefused) {
@@ -120,6 +117,55 @@ TEST(ValidateRouter, ANegativeOrUndefinedCoefficientIsRefused) {
   router.set_z_loss_coefficient(kNan);
   ExpectRefused(ValidateRouter(router), "router.z_loss_coefficient", "nan",
                 "at least 0");
+  router = RouterConfig();
+  router.set_capacity_factor(-1);
+  ExpectRefused(ValidateRouter(router), "router.capacity_factor", "-1",
+                "at least 0");
+  router.set_capacity_factor(HUGE_VAL);
+  ExpectRefused(ValidateRouter(router), "router.capacity_factor", "inf",
+                "at least 0");
+}
+
+int64_t CapacityOf(double factor, int top_k, int experts, int64_t length) {
+  ModelConfig model;
+  model.set_num_local_experts(experts);
+  model.set_num_experts_per_tok(top_k);
+  RouterConfig router;
+  router.set_capacity_factor(factor);
+  return ExpertCapacity(model, router, length);
+}
+
+TEST(ExpertCapacity, IsTheCeilingOfTheFactorTimesAnEvenShare) {
+  EXPECT_EQ(CapacityOf(1, 2, 8, 512), 128);
+  EXPECT_EQ(CapacityOf(1, 2, 8, 513), 129);
+  EXPECT_EQ(CapacityOf(1.25, 2, 8, 512), 160);
+  EXPECT_EQ(CapacityOf(1.25, 2, 7, 9), 4);  // 3.2
+  EXPECT_EQ(CapacityOf(0.5, 1, 64, 7), 1);
+  EXPECT_EQ(CapacityOf(1e-300, 1, 64, 7), 1);
+}
+
+TEST(ExpertCapacity, AWholeNumberIsNotRoundedUp) {
+  // 1.1 * 2 * 40 / 8 is 11.000000000000002 in double.
+  EXPECT_EQ(CapacityOf(1.1, 2, 8, 40), 11);
+  for (int experts : {3, 5, 7, 11, 49, 60}) {
+    for (int64_t share = 1; share < 300; ++share)
+      ASSERT_EQ(CapacityOf(1, 1, experts, share * experts), share) << experts;
+    for (int64_t hundreds = 1; hundreds < 30; ++hundreds)
+      for (int percent : {101, 107, 110, 123, 149})
+        ASSERT_EQ(
+            CapacityOf(percent / 100.0, 1, experts, 100 * hundreds * experts),
+            percent * hundreds >= 100 * hundreds * experts
+                ? 100 * hundreds * experts
+                : percent * hundreds)
+            << experts << " experts, " << percent << " %";
+  }
+}
+
+TEST(ExpertCapacity, IsNeverMoreThanTheSequence) {
+  EXPECT_EQ(CapacityOf(8, 1, 8, 33), 33);
+  EXPECT_EQ(CapacityOf(9, 1, 8, 33), 33);
+  EXPECT_EQ(CapacityOf(1e300, 1, 8, 33), 33);
+  EXPECT_EQ(CapacityOf(0, 2, 8, 33), 33);  // dropless
 }
 
 TEST(CountParameters, AreMixtrals) {

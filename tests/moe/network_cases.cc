@@ -15,14 +15,19 @@ std::vector<NetworkCase> AllNetworkCases() {
       kAuxLosses[] = {{RouterConfig::SWITCH, RouterConfig::SEQUENCE},
                       {RouterConfig::SWITCH, RouterConfig::MICRO_BATCH},
                       {RouterConfig::HF_MIXTRAL, RouterConfig::MICRO_BATCH}};
+  constexpr std::pair<double, RouterConfig::DropPolicy> kCapacities[] = {
+      {0, RouterConfig::PROBABILITY},
+      {kTightCapacity, RouterConfig::PROBABILITY},
+      {kTightCapacity, RouterConfig::POSITION}};
   std::vector<NetworkCase> cases;
   for (const auto& [semantics, scope] : kAuxLosses)
     for (int top_k : {1, 2, 3})
       for (bool renormalize : {true, false})
         for (bool z_loss : {false, true})
           for (bool tied : {false, true})
-            cases.push_back(
-                {semantics, scope, top_k, renormalize, z_loss, tied});
+            for (const auto& [capacity_factor, drop_policy] : kCapacities)
+              cases.push_back({semantics, scope, top_k, renormalize, z_loss,
+                               tied, capacity_factor, drop_policy});
   return cases;
 }
 
@@ -34,6 +39,10 @@ std::string NameOf(const NetworkCase& c) {
   if (c.renormalize) name += "Renormalized";
   if (c.z_loss) name += "ZLoss";
   if (c.tied) name += "Tied";
+  if (c.capacity_factor != 0) {
+    name += c.drop_policy == RouterConfig::POSITION ? "DropByPosition"
+                                                    : "DropByProbability";
+  }
   return name;
 }
 
@@ -62,6 +71,8 @@ RouterConfig SmallRouter(const NetworkCase& c) {
   router.set_aux_loss_coefficient(0.3);
   router.set_z_loss_coefficient(c.z_loss ? 0.2 : 0.0);
   router.set_renormalize(c.renormalize);
+  router.set_capacity_factor(c.capacity_factor);
+  router.set_drop_policy(c.drop_policy);
   return router;
 }
 
@@ -104,6 +115,7 @@ double RoutingMargin(const reference::Result& result) {
   double margin = 1;
   for (const auto& layer : result.routes) {
     for (const reference::Route& route : layer) {
+      margin = std::min(margin, route.drop_margin);
       reference::Vector sorted = route.probabilities;
       std::sort(sorted.rbegin(), sorted.rend());
       const size_t k = route.experts.size();
@@ -112,6 +124,14 @@ double RoutingMargin(const reference::Result& result) {
     }
   }
   return margin;
+}
+
+int NumDropped(const reference::Result& result) {
+  std::ptrdiff_t dropped = 0;
+  for (const auto& layer : result.routes)
+    for (const reference::Route& route : layer)
+      dropped += std::count(route.kept.begin(), route.kept.end(), false);
+  return static_cast<int>(dropped);
 }
 
 }  // namespace moe

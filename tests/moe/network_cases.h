@@ -20,7 +20,12 @@ struct NetworkCase {
   bool renormalize = true;
   bool z_loss = false;
   bool tied = false;
+  double capacity_factor = 0;
+  RouterConfig::DropPolicy drop_policy = RouterConfig::PROBABILITY;
 };
+
+// A capacity at which the small network drops choices.
+inline constexpr double kTightCapacity = 0.5;
 
 // All combinations that ValidateRouter lets pass.
 std::vector<NetworkCase> AllNetworkCases();
@@ -46,8 +51,12 @@ reference::Tokens RandomTokens(const ModelConfig& model, size_t sequences,
 reference::Tokens GoldenTokens(const GoldenFile& golden);
 
 // The least distance, over all layers and tokens, of the last chosen expert's
-// probability to the best unchosen one's: rounding may not bridge it.
+// probability to the best unchosen one's, and of a dropped choice's to that of
+// a kept one: rounding may not bridge it.
 double RoutingMargin(const reference::Result& result);
+
+// Choices dropped in all layers.
+int NumDropped(const reference::Result& result);
 
 }  // namespace moe
 

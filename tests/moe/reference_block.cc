@@ -72,27 +72,40 @@ Rows Block::Forward(const Rows& x) {
                              Sequence(v_, begin), heads_);
     head_outputs_.insert(head_outputs_.end(), y.begin(), y.end());
   }
-  Rows out;
   for (size_t t = 0; t < x.size(); ++t) {
     middle_.push_back(Add(
         x[t], parameters_.Project(head_outputs_[t], Name("self_attn.o_proj"))));
-    out.push_back(Add(middle_[t], Moe(middle_[t])));
+    middle_normed_.push_back(
+        parameters_.Norm(middle_[t], Name("post_attention_layernorm")));
   }
+  ChooseExperts();
+  Rows out;
+  for (size_t t = 0; t < x.size(); ++t) out.push_back(Add(middle_[t], Moe(t)));
   return out;
 }
 
-Vector Block::Moe(const Vector& x) {
-  const Vector normed = parameters_.Norm(x, Name("post_attention_layernorm"));
-  const Route route =
-      Choose(parameters_.Project(normed, Name("block_sparse_moe.gate")), top_k_,
-             router_.renormalize());
+void Block::ChooseExperts() {
+  for (size_t begin = 0; begin < middle_normed_.size(); begin += length_) {
+    std::vector<Route> routes;
+    for (const Vector& row : Sequence(middle_normed_, begin)) {
+      routes.push_back(
+          Choose(parameters_.Project(row, Name("block_sparse_moe.gate")),
+                 top_k_, router_.renormalize()));
+    }
+    DropBeyondCapacity(routes, router_);
+    routes_.insert(routes_.end(), routes.begin(), routes.end());
+  }
+}
+
+Vector Block::Moe(size_t token) const {
+  const Vector& x = middle_normed_[token];
+  const Route& route = routes_[token];
   Vector y(x.size());
   for (size_t k = 0; k < top_k_; ++k) {
-    const Vector out = Expert(normed, WeightsOf(route.experts[k]));
+    if (!route.kept[k]) continue;
+    const Vector out = Expert(x, WeightsOf(route.experts[k]));
     y = Add(y, Scaled(out, route.weights[k]));
   }
-  middle_normed_.push_back(normed);
-  routes_.push_back(route);
   return y;
 }
 
@@ -109,6 +122,10 @@ Vector Block::ExpertsBackward(const Vector& d_y, size_t token,
   const Route& route = routes_[token];
   Vector d_x(x.size());
   for (size_t k = 0; k < top_k_; ++k) {
+    if (!route.kept[k]) {
+      d_weights.push_back(0);
+      continue;
+    }
     const size_t e = route.experts[k];
     d_weights.push_back(Dot(d_y, Expert(x, WeightsOf(e))));
     d_x = Add(d_x, ExpertBackward(Scaled(d_y, route.weights[k]), x,

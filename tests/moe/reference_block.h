@@ -69,7 +69,9 @@ class Block {
   ExpertGradients GradientsOf(size_t expert);
   Rows Sequence(const Rows& rows, size_t begin) const;
 
-  Vector Moe(const Vector& x);
+  // Fills routes_, sequence by sequence.
+  void ChooseExperts();
+  Vector Moe(size_t token) const;
   Vector MoeBackward(const Vector& d_y, size_t token, const Vector& aux,
                      double d_z);
   // Adds the experts' gradients; returns those of input and weights.

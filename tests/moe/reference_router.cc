@@ -1,7 +1,9 @@
 #include "tests/moe/reference_router.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
+#include <utility>
 
 namespace moe::reference {
 namespace {
@@ -77,6 +79,7 @@ Route Choose(const Vector& logits, size_t top_k, bool renormalize) {
   });
   order.resize(top_k);
   route.experts = order;
+  route.kept.assign(top_k, true);
   double sum = 0;
   for (size_t e : order) {
     route.weights.push_back(route.probabilities[e]);
@@ -85,6 +88,38 @@ Route Choose(const Vector& logits, size_t top_k, bool renormalize) {
   if (renormalize)
     for (double& weight : route.weights) weight /= sum;
   return route;
+}
+
+void DropBeyondCapacity(Routes::value_type& routes,
+                        const RouterConfig& config) {
+  if (config.capacity_factor() == 0) return;
+  const size_t num_experts = routes[0].probabilities.size();
+  const size_t capacity = static_cast<size_t>(
+      std::ceil(config.capacity_factor() *
+                static_cast<double>(routes.size() * routes[0].experts.size()) /
+                static_cast<double>(num_experts)));
+  for (size_t e = 0; e < num_experts; ++e) {
+    std::vector<std::pair<Route*, size_t>> takers;  // a token and its choice
+    for (Route& route : routes)
+      for (size_t k = 0; k < route.experts.size(); ++k)
+        if (route.experts[k] == e) takers.emplace_back(&route, k);
+    if (takers.size() <= capacity) continue;
+    const bool by_probability =
+        config.drop_policy() == RouterConfig::PROBABILITY;
+    if (by_probability) {
+      std::stable_sort(takers.begin(), takers.end(), [e](auto& a, auto& b) {
+        return a.first->probabilities[e] > b.first->probabilities[e];
+      });
+    }
+    const double least = takers[capacity - 1].first->probabilities[e];
+    for (size_t i = capacity; i < takers.size(); ++i) {
+      auto& [route, k] = takers[i];
+      route->kept[k] = false;
+      if (by_probability)
+        route->drop_margin =
+            std::min(route->drop_margin, least - route->probabilities[e]);
+    }
+  }
 }
 
 Vector ChooseBackward(const Vector& d_weights, const Vector& d_probabilities,

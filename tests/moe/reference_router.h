@@ -15,9 +15,17 @@ struct Route {
   std::vector<size_t> experts;  // the chosen, most probable first
   Vector weights;               // of the chosen
   double log_sum_exp = 0;       // of the logits
+  std::vector<bool> kept;       // of the chosen: the others are dropped
+  // How far, at least, the probability of a dropped choice is from that of a
+  // kept one of the same expert; 1 if that decides nothing.
+  double drop_margin = 1;
 };
 
 Route Choose(const Vector& logits, size_t top_k, bool renormalize);
+
+// Lets each expert keep ceil(capacity_factor K length / E) choices of one
+// sequence's routes, if there is a capacity_factor.
+void DropBeyondCapacity(std::vector<Route>& routes, const RouterConfig& config);
 
 // The logits' gradient from that of the weights, of all probabilities (from
 // the auxiliary loss) and of the log-sum-exp (from the z-loss).

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "comm/process_groups.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/golden_file.h"
@@ -49,7 +50,7 @@ class RouterTest : public LayerTest {
 
   Routing Forward(const RouterConfig& config) {
     Routing routing;
-    EXPECT_TRUE(Router(model_, config)
+    EXPECT_TRUE(Router(model_, config, tensor_)
                     .Forward(context_, routing, x_TD_, gate_ED_, Batch())
                     .ok());
     return routing;
@@ -60,6 +61,8 @@ class RouterTest : public LayerTest {
     return {ids[0], ids[1]};
   }
 
+  ProcessGroups groups_ = ProcessGroups::CreateSingle();
+  TensorParallel tensor_{groups_[Axis::kTensor]};
   ModelConfig model_;
   Tensor x_TD_;
   Tensor gate_ED_;
@@ -122,7 +125,7 @@ TEST_F(RouterTest, BackwardIsTheReferences) {
   for (bool renormalize : {true, false}) {
     RouterConfig config;
     config.set_renormalize(renormalize);
-    const Router router(model_, config);
+    const Router router(model_, config, tensor_);
     const Routing routing = Forward(config);
     const Tensor d_weights_TK = MakeNumbers({kTokens, 2}, 3);
     const Tensor balance_BE = MakeNumbers({2, kExperts}, 5);
@@ -158,7 +161,7 @@ TEST_F(RouterTest, NoTokensAreAnOrdinaryCase) {
   const Routing routing = Forward(RouterConfig());
   EXPECT_EQ(routing.counts_BE.dim(0), 0);
   const Tensor d_gate_ED = Make({kExperts, kWidth});
-  EXPECT_TRUE(Router(model_, RouterConfig())
+  EXPECT_TRUE(Router(model_, RouterConfig(), tensor_)
                   .Backward(context_, x_TD_, d_gate_ED, Make({0, 2}),
                             Make({0, kExperts}), 0, x_TD_, routing, gate_ED_,
                             Batch())

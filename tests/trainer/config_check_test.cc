@@ -87,6 +87,7 @@ TEST(ValidateConfig, RefusesEveryValueOutsideItsRange) {
       {{"log.interval_steps=0"}, "log.interval_steps is 0, must be from 1"},
       {{"model.num_key_value_heads=3"}, "model.num_key_value_heads (3)"},
       {{"router.aux_loss_coefficient=-1"}, "router.aux_loss_coefficient is -1"},
+      {{"router.capacity_factor=-0.5"}, "router.capacity_factor is -0.5"},
   };
   for (const Case& c : cases) {
     const absl::Status status = Validate(c.overrides);
@@ -99,7 +100,6 @@ TEST(ValidateConfig, RefusesWhatThisVersionDoesNotDo) {
   const std::pair<std::string, std::string> cases[] = {
       {"parallel.tensor=2", "parallel.tensor is 2, must be 1 in this version"},
       {"run.recompute=BLOCK", "run.recompute is BLOCK, must be NONE in this"},
-      {"router.capacity_factor=1.5", "router.capacity_factor is 1.5"},
       {"data.reset_attention=true", "data.reset_attention is true"},
       {"checkpoint.interval_steps=5", "checkpoint.interval_steps is 5"},
       {"checkpoint.interval_seconds=5", "checkpoint.interval_seconds is 5"},

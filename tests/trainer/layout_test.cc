@@ -31,7 +31,12 @@ struct Layout {
   RunConfig::ComputeDType dtype = RunConfig::FLOAT32;
   int experts = 8;
   int global_size = 10;
+<<<<<<< HEAD
   int tensor = 1;
+=======
+  double capacity_factor = 0;
+  RouterConfig::DropPolicy drop_policy = RouterConfig::PROBABILITY;
+>>>>>>> dda944d (Give experts a capacity)
 };
 
 std::string CaseName(const testing::TestParamInfo<Layout>& info) {
@@ -56,6 +61,8 @@ class LayoutTest : public testing::TestWithParam<Layout> {
       config.mutable_batch()->set_sequence_length(12);
     }
     config.mutable_router()->set_aux_loss_scope(layout.scope);
+    config.mutable_router()->set_capacity_factor(layout.capacity_factor);
+    config.mutable_router()->set_drop_policy(layout.drop_policy);
     config.mutable_batch()->set_global_size(layout.global_size);
     config.mutable_batch()->set_micro_size(layout.micro_size);
     config.mutable_parallel()->set_expert(layout.expert);
@@ -267,6 +274,17 @@ INSTANTIATE_TEST_SUITE_P(
         Layout{"Data4MicroBatchScope", 4, 1, 0, kMicroBatch},
         Layout{"Expert4BFloat16", 4, 4, 0, RouterConfig::SEQUENCE,
                RunConfig::BFLOAT16},
+        Layout{.name = "Expert4Capacity",
+               .world = 4,
+               .expert = 4,
+               .micro_size = 1,
+               .capacity_factor = 0.9},
+        Layout{.name = "Expert2CapacityByPosition",
+               .world = 4,
+               .expert = 2,
+               .micro_size = 0,
+               .capacity_factor = 0.9,
+               .drop_policy = RouterConfig::POSITION},
         Layout{"SixteenRanks", 16, 0, 0},
         Layout{.name = "SixteenRanksFewSequences",
                .world = 16,

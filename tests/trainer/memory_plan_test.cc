@@ -53,6 +53,10 @@ struct TinyShape {
   int num_experts = 16;
   int experts_per_token = 2;
   int vocab_size = 11;
+  // With balanced experts: of 1 a capacity that nothing exceeds, below it
+  // drops.
+  double capacity_factor = 0;
+  RouterConfig::DropPolicy drop_policy = RouterConfig::PROBABILITY;
 };
 
 constexpr TinyShape kTinyShapes[] = {
@@ -66,6 +70,20 @@ constexpr TinyShape kTinyShapes[] = {
     {.most_scratch = "dispatch",
      .intermediate_size = 1,
      .experts_per_token = 4},
+    {.most_scratch = "experts, nothing dropped",
+     .intermediate_size = 40,
+     .capacity_factor = 1},
+    {.most_scratch = "experts, half dropped",
+     .intermediate_size = 40,
+     .capacity_factor = 0.5,
+     .drop_policy = RouterConfig::POSITION},
+    {.most_scratch = "router, most dropped",
+     .head_dim = 2,
+     .hidden_size = 1,
+     .intermediate_size = 1,
+     .num_experts = 4,
+     .experts_per_token = 4,
+     .capacity_factor = 0.25},
 };
 
 TEST_P(MemoryPlanTest, EveryByteOfASmallArenaIsForeseen) {
@@ -78,20 +96,30 @@ TEST_P(MemoryPlanTest, EveryByteOfASmallArenaIsForeseen) {
     model.set_num_local_experts(tiny.num_experts);
     model.set_num_experts_per_tok(tiny.experts_per_token);
     model.set_vocab_size(tiny.vocab_size);
+    config.mutable_router()->set_capacity_factor(tiny.capacity_factor);
+    config.mutable_router()->set_drop_policy(tiny.drop_policy);
     config.mutable_batch()->set_sequence_length(kLength);
     config.mutable_parallel()->set_expert(0);
     const Mesh mesh = *MakeMesh(config, TestRuntime().world());
     config.mutable_parallel()->set_expert(mesh.expert());
     TestTrainer trainer(config, /*alone=*/false);
     EXPECT_TRUE(trainer->TrainStep().ok());
-    const int64_t tokens = config.batch().micro_size() * kLength;
+    const int64_t choices =
+        config.batch().micro_size() * kLength * tiny.experts_per_token;
+    const int64_t rows =
+        tiny.capacity_factor == 0
+            ? choices
+            : static_cast<int64_t>(tiny.capacity_factor *
+                                   static_cast<double>(choices));
     const ActivationBytes plan =
         PlanActivations({.model = model,
+                         .router = config.router(),
                          .compute_dtype = trainer->table().compute_dtype(),
                          .sequences = config.batch().micro_size(),
                          .length = kLength,
                          .expert_ranks = mesh.expert(),
-                         .received_rows = tokens * tiny.experts_per_token});
+                         .sent_rows = rows,
+                         .received_rows = rows});
     EXPECT_EQ(trainer->model().saved_arena().num_growths(), 1);
     EXPECT_EQ(trainer->model().scratch_arena().num_growths(), 1);
     EXPECT_EQ(plan.saved.peak, trainer->model().saved_arena().peak_bytes())
