@@ -13,7 +13,9 @@
 namespace moe {
 namespace {
 
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 absl::StatusOr<DryRun> Plan(absl::string_view preset, int world,
                             const std::vector<std::string>& overrides = {}) {
@@ -76,6 +78,28 @@ TEST(DryRun, TrafficIsWhatTheGroupsExchange) {
   EXPECT_EQ(run->traffic.expert_weights, expert_parameters / 2 * 4);
   const int64_t others = run->parameters.total - 2 * expert_parameters;
   EXPECT_EQ(run->traffic.replicated_gradients, others / 4 * 3 * 4);
+}
+
+// 8 experts, top-2, sequences of 128: an even share is 32 rows.
+TEST(DryRun, ACapacityIsNamedAndBoundsRowsAndMemory) {
+  const std::vector<std::string> layout = {"parallel.expert=2"};
+  const auto with = [&](const std::string& factor) {
+    return Plan("quickstart", 4,
+                {"parallel.expert=2", "router.capacity_factor=" + factor});
+  };
+  const auto dropless = Plan("quickstart", 4, layout);
+  const auto roomy = with("1.25");
+  const auto tight = with("0.5");
+  ASSERT_TRUE(dropless.ok() && roomy.ok() && tight.ok());
+  EXPECT_THAT(DryRunText(*dropless), Not(HasSubstr("capacity")));
+  EXPECT_THAT(DryRunText(*roomy),
+              ContainsRegex("capacity +40  rows of each expert a sequence, "
+                            "dropped by PROBABILITY"));
+  EXPECT_EQ(roomy->traffic.dispatch, dropless->traffic.dispatch);
+  EXPECT_LT(roomy->memory.double_load, dropless->memory.double_load);
+  EXPECT_LT(100 * tight->traffic.dispatch, 51 * dropless->traffic.dispatch);
+  EXPECT_LT(tight->memory.activations, dropless->memory.activations);
+  EXPECT_EQ(tight->memory.double_load, 0);  // every expert is full already
 }
 
 TEST(DryRun, ALoneRankSendsNothing) {
