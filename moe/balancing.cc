@@ -16,7 +16,7 @@ Balancing::Balancing(const ModelConfig& model, const RouterConfig& config,
 
 absl::Status Balancing::Finish(LayerContext& context,
                                std::vector<Tensor>& balance, double* aux_loss,
-                               absl::Span<const Routing> routings,
+                               absl::Span<Routing> routings,
                                const BatchScale& scale, int64_t length) {
   balance.resize(routings.size());
   for (size_t layer = 0; layer < routings.size(); ++layer) {
@@ -27,10 +27,10 @@ absl::Status Balancing::Finish(LayerContext& context,
   }
   if (config_.aux_loss_scope() == RouterConfig::SEQUENCE) {
     RETURN_IF_ERROR(SumOverTensorGroup(routings));
-    FinishSequences(balance, aux_loss, scale, length);
+    FinishSequences(balance, aux_loss, routings, scale, length);
   } else {
     RETURN_IF_ERROR(SumOverWorld(routings));
-    FinishMicroBatch(balance, aux_loss, scale, length);
+    FinishMicroBatch(balance, aux_loss, routings, scale, length);
   }
   return absl::OkStatus();
 }
@@ -50,23 +50,27 @@ absl::Status Balancing::SumOverTensorGroup(absl::Span<const Routing> routings) {
 }
 
 void Balancing::FinishSequences(std::vector<Tensor>& balance, double* aux_loss,
+                                absl::Span<Routing> routings,
                                 const BatchScale& scale, int64_t length) const {
   const double tokens = static_cast<double>(length);
   const double weight = static_cast<double>(num_experts_) /
                         static_cast<double>(scale.global_sequences);
   const double* counts_BE = totals_.data();
-  for (const Tensor& layer : balance) {
-    const int64_t size = layer.size();
+  for (size_t layer = 0; layer < balance.size(); ++layer) {
+    const int64_t size = balance[layer].size();
     const double* sums_BE = counts_BE + size;
-    float* balance_BE = layer.data<float>();
+    float* balance_BE = balance[layer].data<float>();
+    double loss = 0;
     for (int64_t i = 0; i < size; ++i) {
       const double f = counts_BE[i] / (tokens * static_cast<double>(top_k_));
       const double p = sums_BE[i] / tokens;
-      // The ranks of a tensor group have the same sequences: one reports.
-      if (tensor_.rank() == 0) *aux_loss += weight * f * p;
+      loss += weight * f * p;
       balance_BE[i] = static_cast<float>(config_.aux_loss_coefficient() *
                                          weight * f / tokens);
     }
+    // The ranks of a tensor group have the same sequences: one reports.
+    routings[layer].aux_loss = tensor_.rank() == 0 ? loss : 0;
+    *aux_loss += routings[layer].aux_loss;
     counts_BE = sums_BE + size;
   }
 }
@@ -91,35 +95,42 @@ absl::Status Balancing::SumOverWorld(absl::Span<const Routing> routings) {
 }
 
 void Balancing::FinishMicroBatch(std::vector<Tensor>& balance, double* aux_loss,
+                                 absl::Span<Routing> routings,
                                  const BatchScale& scale, int64_t length) {
   const size_t E = static_cast<size_t>(num_experts_);
   const bool hf_mixtral =
       config_.aux_loss_semantics() == RouterConfig::HF_MIXTRAL;
-  double averaged_layers = 1;
-  if (hf_mixtral) {  // Every layer becomes the sum over layers.
-    averaged_layers = static_cast<double>(balance.size());
-    for (size_t i = 2 * E; i < totals_.size(); ++i)
-      totals_[i % (2 * E)] += totals_[i];
-  }
-  const double tokens =
-      static_cast<double>(scale.micro_sequences * length) * averaged_layers;
-  const double choices =
-      tokens * (hf_mixtral ? 1.0 : static_cast<double>(top_k_));
+  const double tokens = static_cast<double>(scale.micro_sequences * length);
+  const double f_divisor = hf_mixtral ? 1.0 : static_cast<double>(top_k_);
   const double weight = static_cast<double>(scale.micro_sequences) /
                         static_cast<double>(scale.global_sequences) *
                         static_cast<double>(num_experts_);
+  // Of totals over so many tokens. It is the same on all ranks: one reports.
+  const auto loss = [&](const double* counts_E, double total_tokens) {
+    double sum = 0;
+    for (size_t e = 0; e < E && world_.rank() == 0; ++e)
+      sum += weight * counts_E[e] / (total_tokens * f_divisor) *
+             counts_E[E + e] / total_tokens;
+    return sum;
+  };
+  for (size_t layer = 0; layer < balance.size(); ++layer) {
+    routings[layer].aux_loss = loss(&totals_[layer * 2 * E], tokens);
+    if (!hf_mixtral) *aux_loss += routings[layer].aux_loss;
+  }
+  double scope_tokens = tokens;
+  if (hf_mixtral) {  // Every layer becomes the sum over layers.
+    scope_tokens *= static_cast<double>(balance.size());
+    for (size_t i = 2 * E; i < totals_.size(); ++i)
+      totals_[i % (2 * E)] += totals_[i];
+    *aux_loss += loss(totals_.data(), scope_tokens);
+  }
+  const double factor = config_.aux_loss_coefficient() * weight /
+                        (scope_tokens * f_divisor) / scope_tokens;
   for (size_t layer = 0; layer < balance.size(); ++layer) {
     const double* counts_E = &totals_[hf_mixtral ? 0 : layer * 2 * E];
     float* balance_BE = balance[layer].data<float>();
-    for (int64_t i = 0; i < balance[layer].size(); ++i) {
-      balance_BE[i] =
-          static_cast<float>(config_.aux_loss_coefficient() * weight *
-                             counts_E[i % num_experts_] / choices / tokens);
-    }
-    // The loss is the same on all ranks: one of them reports it.
-    if (world_.rank() != 0 || (hf_mixtral && layer > 0)) continue;
-    for (size_t e = 0; e < E; ++e)
-      *aux_loss += weight * counts_E[e] / choices * counts_E[E + e] / tokens;
+    for (int64_t i = 0; i < balance[layer].size(); ++i)
+      balance_BE[i] = static_cast<float>(factor * counts_E[i % num_experts_]);
   }
 }
 

@@ -38,21 +38,24 @@ class Balancing {
   Balancing(const ModelConfig& model, const RouterConfig& config,
             const ProcessGroups& groups);
 
-  // Fills balance[layer] (one [B, E] tensor each, in context.saved) and adds
-  // this rank's share of the loss, without its coefficient, to *aux_loss. The
-  // shares of all ranks sum to the loss. Collective over the ranks that share
-  // a scope: a sequence's tensor group, a micro-step's world.
+  // Fills balance[layer] (one [B, E] tensor each, in context.saved), adds this
+  // rank's share of the loss, without its coefficient, to *aux_loss, and sets
+  // each layer's own. The shares of all ranks sum to the loss. Collective over
+  // the ranks that share a scope: a sequence's tensor group, a micro-step's
+  // world.
   absl::Status Finish(LayerContext& context, std::vector<Tensor>& balance,
-                      double* aux_loss, absl::Span<const Routing> routings,
+                      double* aux_loss, absl::Span<Routing> routings,
                       const BatchScale& scale, int64_t length);
 
  private:
   absl::Status SumOverTensorGroup(absl::Span<const Routing> routings);
   void FinishSequences(std::vector<Tensor>& balance, double* aux_loss,
-                       const BatchScale& scale, int64_t length) const;
+                       absl::Span<Routing> routings, const BatchScale& scale,
+                       int64_t length) const;
   absl::Status SumOverWorld(absl::Span<const Routing> routings);
   void FinishMicroBatch(std::vector<Tensor>& balance, double* aux_loss,
-                        const BatchScale& scale, int64_t length);
+                        absl::Span<Routing> routings, const BatchScale& scale,
+                        int64_t length);
 
   int64_t num_experts_;
   int64_t top_k_;

@@ -57,6 +57,7 @@ absl::StatusOr<Tensor> Block::Forward(LayerContext& context, BlockSaved& saved,
                                   weights.gate_ED, batch));
   RETURN_IF_ERROR(
       dispatcher_.MakePlan(context, saved.plan, routing.dispatched_ids_TK));
+  routing.num_dropped = routing.expert_ids_TK.size() - saved.plan.num_sent_rows;
   RETURN_IF_ERROR(dispatcher_.Dispatch(
       context, saved.experts.rows_RD, saved.experts.weight_R, saved.plan,
       saved.middle_normed_TD, routing.weights_TK));

@@ -192,6 +192,10 @@ void ExpertLoad(KernelContext& context, Tensor counts_BE,
                 const Tensor& probabilities_TE, int64_t first_token,
                 int64_t length);
 
+// sum_t probabilities[t, expert_ids[t, 0]], in double, tokens in order.
+double SumOfFirstChoices(KernelContext& context, const Tensor& probabilities_TE,
+                         const Tensor& expert_ids_TK);
+
 // chosen[t, k] = probabilities[t, expert_ids[t, k]]: p of the choices, before
 // they are renormalised.
 void ChosenProbabilities(KernelContext& context, Tensor chosen_TK,

@@ -57,11 +57,14 @@ absl::Status LanguageModel::Forward(LossTerms* losses, const MicroBatch& batch,
                                     ModelWeights* gradients) {
   const BatchShape shape = ShapeOf(batch.inputs_S, batch.length);
   RETURN_IF_ERROR(RunBlocks(batch.inputs_S, shape, weights));
-  RETURN_IF_ERROR(balancing_.Finish(context_, balance_, &losses->aux, routings_,
-                                    batch.scale, batch.length));
+  RETURN_IF_ERROR(balancing_.Finish(context_, balance_, &losses->aux,
+                                    absl::MakeSpan(routings_), batch.scale,
+                                    batch.length));
   const double tokens = static_cast<double>(batch.scale.global_tokens);
-  for (const Routing& routing : routings_)
-    losses->z += SumOfSquares(kernels_, routing.log_sum_exp_T) / tokens;
+  for (Routing& routing : routings_) {
+    routing.z_loss = SumOfSquares(kernels_, routing.log_sum_exp_T) / tokens;
+    losses->z += routing.z_loss;
+  }
 
   ASSIGN_OR_RETURN(Tensor normed_TD, FinalNorm(weights));
   LossHeadArguments head = {

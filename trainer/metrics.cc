@@ -15,11 +15,34 @@ std::string Number(double value) {
   return std::isfinite(value) ? absl::StrFormat("%.9g", value) : "null";
 }
 
+struct LayerKey {
+  const char* name;
+  double (*get)(const LayerRouting& layer);
+};
+
+constexpr LayerKey kLayerKeys[] = {
+    {"expert_load_max_over_mean",
+     [](const LayerRouting& l) { return l.load_max_over_mean; }},
+    {"expert_load_min_over_mean",
+     [](const LayerRouting& l) { return l.load_min_over_mean; }},
+    {"expert_load_cv", [](const LayerRouting& l) { return l.load_cv; }},
+    {"expert_load_entropy",
+     [](const LayerRouting& l) { return l.load_entropy; }},
+    {"experts_without_tokens",
+     [](const LayerRouting& l) {
+       return static_cast<double>(l.experts_without_tokens);
+     }},
+    {"dropped_fraction",
+     [](const LayerRouting& l) { return l.dropped_fraction; }},
+    {"router_top_probability",
+     [](const LayerRouting& l) { return l.top_probability; }},
+    {"layer_aux_loss", [](const LayerRouting& l) { return l.aux_loss; }},
+    {"layer_z_loss", [](const LayerRouting& l) { return l.z_loss; }}};
+
 // "[1.5,2,...]", a number a layer.
-template <typename Get>
-std::string PerLayer(const StepReport& report, Get get) {
-  auto format = [&](std::string* out, const LayerLoad& layer) {
-    absl::StrAppend(out, Number(get(layer)));
+std::string PerLayer(const StepReport& report, const LayerKey& key) {
+  auto format = [&](std::string* out, const LayerRouting& layer) {
+    absl::StrAppend(out, Number(key.get(layer)));
   };
   return absl::StrCat("[", absl::StrJoin(report.layers, ",", format), "]");
 }
@@ -37,15 +60,8 @@ std::string MetricsLine(const StepReport& report, const StepCost& cost) {
       ",\"step_seconds\":", Number(cost.step_seconds),
       ",\"tokens_per_second\":", Number(cost.tokens_per_second),
       ",\"mfu\":", Number(cost.mfu), ",\"memory_bytes\":", cost.memory_bytes);
-  absl::StrAppend(
-      &line, ",\"expert_load_max_over_mean\":",
-      PerLayer(report, [](const LayerLoad& l) { return l.max_over_mean; }),
-      ",\"experts_without_tokens\":", PerLayer(report, [](const LayerLoad& l) {
-        return static_cast<double>(l.experts_without_tokens);
-      }));
-  // Dropless: every row arrives.
-  absl::StrAppend(&line, ",\"dropped_fraction\":",
-                  PerLayer(report, [](const LayerLoad&) { return 0.0; }));
+  for (const LayerKey& key : kLayerKeys)
+    absl::StrAppend(&line, ",\"", key.name, "\":", PerLayer(report, key));
   if (cost.valid_loss.has_value())
     absl::StrAppend(&line, ",\"valid_loss\":", Number(*cost.valid_loss));
   absl::StrAppend(&line, "}");

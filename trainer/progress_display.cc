@@ -33,6 +33,15 @@ std::string Bar(int64_t done, int64_t total) {
                       "] ");
 }
 
+// Of all layers' choices.
+double DroppedFraction(const StepReport& report) {
+  double sum = 0;
+  for (const LayerRouting& layer : report.layers) sum += layer.dropped_fraction;
+  return report.layers.empty()
+             ? 0
+             : sum / static_cast<double>(report.layers.size());
+}
+
 size_t TerminalWidth() {
   winsize size = {};
   if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
@@ -126,6 +135,8 @@ std::string StepLine(const StepReport& report, const StepCost& cost,
       report.grad_norm, report.learning_rate,
       WithCommas(static_cast<int64_t>(cost.tokens_per_second)), 100 * cost.mfu,
       Clock(left));
+  if (const double dropped = DroppedFraction(report); dropped > 0)
+    absl::StrAppendFormat(&line, "  dropped %.1f %%", 100 * dropped);
   if (cost.valid_loss.has_value())
     absl::StrAppendFormat(&line, "  valid loss %.4f", *cost.valid_loss);
   return line;

@@ -1,40 +1,64 @@
-#ifndef TRAINER_EXPERT_LOAD_H_
-#define TRAINER_EXPERT_LOAD_H_
+#ifndef TRAINER_ROUTING_STATISTICS_H_
+#define TRAINER_ROUTING_STATISTICS_H_
 
 #include <cstdint>
 #include <vector>
 
 #include "absl/types/span.h"
+#include "moe/kernels.h"
 #include "moe/router.h"
 
 namespace moe {
 
-// How evenly a layer's tokens were spread over its experts in one step.
-struct LayerLoad {
-  double max_over_mean = 0;
+// How one layer's router worked in one step, over all tokens of the global
+// batch. An expert's load is the number of choices of it, before any is
+// dropped. Without tokens all is 0.
+struct LayerRouting {
+  double load_max_over_mean = 0;  // 1 at balance
+  double load_min_over_mean = 0;  // 1 at balance
+  // The loads' deviation (over all experts, not a sample) over their mean.
+  double load_cv = 0;
+  // -sum_e s_e ln s_e / ln E of the loads' shares s: 1 at balance, 0 when one
+  // expert has all. 1 where there is but one expert.
+  double load_entropy = 0;
   int64_t experts_without_tokens = 0;
+  double dropped_fraction = 0;  // dropped choices over all
+  // Probability of a token's first choice, mean over tokens.
+  double top_probability = 0;
+  // Before their coefficients; see Routing.
+  double aux_loss = 0;
+  double z_loss = 0;
 };
 
-// Counts the choices of every expert over a step's micro-batches.
-class ExpertLoadCounter {
+// Sums what all layers' routers did over a step's micro-batches. The sums of
+// ranks add up to those of the world.
+class RoutingStatistics {
  public:
-  ExpertLoadCounter(int64_t num_layers, int64_t num_experts);
+  RoutingStatistics(int64_t num_layers, int64_t num_experts, int64_t top_k);
 
   void Clear();
   // This rank's routings of one micro-batch, a layer each.
-  void Add(absl::Span<const Routing> routings);
-  // [layers, E] counts; ranks' counts may be summed in place.
-  absl::Span<double> counts() { return absl::MakeSpan(counts_LE_); }
-  absl::Span<const double> counts() const { return counts_LE_; }
+  void Add(KernelContext& kernels, absl::Span<const Routing> routings);
 
-  // Of the counts as they are now. An untouched layer has load 0.
-  std::vector<LayerLoad> Statistics() const;
+  // All sums; ranks' may be added up in place.
+  absl::Span<double> totals() { return absl::MakeSpan(totals_); }
+  // [layers, E]: choices of each expert, the first of the totals.
+  absl::Span<const double> counts() const {
+    return absl::MakeConstSpan(totals_).first(num_layers_ * num_experts_);
+  }
+
+  // Of the sums as they are now.
+  std::vector<LayerRouting> Layers() const;
 
  private:
+  enum Sum { kDropped, kTopProbability, kAuxLoss, kZLoss, kNumSums };
+
+  size_t num_layers_;
   size_t num_experts_;
-  std::vector<double> counts_LE_;
+  double top_k_;
+  std::vector<double> totals_;  // counts [layers, E], then sums [layers, Sum]
 };
 
 }  // namespace moe
 
-#endif  // TRAINER_EXPERT_LOAD_H_
+#endif  // TRAINER_ROUTING_STATISTICS_H_

@@ -52,8 +52,9 @@ Trainer::Trainer(const TrainConfig& config, const Environment& environment)
       plan_(config.batch().global_size(), config.batch().micro_size(),
             environment.mesh.data()),
       shards_(MakeShards(config, table_, environment.mesh)),
-      load_(config.model().num_hidden_layers(),
-            config.model().num_local_experts()) {}
+      routing_(config.model().num_hidden_layers(),
+               config.model().num_local_experts(),
+               config.model().num_experts_per_tok()) {}
 
 absl::Status Trainer::Allocate() {
   const Environment& env = environment_;
@@ -146,14 +147,14 @@ MicroBatch Trainer::MakeMicroBatch(const BatchPlan& plan, int micro_step,
 void Trainer::ClearGradients() {
   for (ArenaKind kind : kAllArenaKinds)
     SetZero(environment_.kernels, gradient_storage_.arena(kind));
-  load_.Clear();
+  routing_.Clear();
   non_finite_layer_.reset();
 }
 
 absl::Status Trainer::ForwardBackward(const MicroBatch& batch, bool last,
                                       LossTerms& losses) {
   RETURN_IF_ERROR(model_->Forward(&losses, batch, weights_, &gradients_));
-  load_.Add(model_->routings());
+  routing_.Add(environment_.kernels, model_->routings());
   NoteNonFinite(losses);
   if (!last) return model_->Backward(batch, weights_, gradients_, nullptr);
   const bool alone = environment_.groups.world().size() == 1;
@@ -171,12 +172,12 @@ void Trainer::NoteNonFinite(const LossTerms& losses) {
 }
 
 absl::StatusOr<StepReport> Trainer::SumOverWorld(const LossTerms& losses) {
-  const absl::Span<double> counts = load_.counts();
+  const absl::Span<double> routing = routing_.totals();
   totals_.assign({losses.cross_entropy, losses.aux, losses.z,
                   optimizer_->SumOfSquares(gradient_storage_),
                   data_status_.ok() ? 0.0 : 1.0, stop_requested_ ? 1.0 : 0.0});
   const size_t num_scalars = totals_.size();
-  totals_.insert(totals_.end(), counts.begin(), counts.end());
+  totals_.insert(totals_.end(), routing.begin(), routing.end());
   ProcessGroup& world = environment_.groups.world();
   RETURN_IF_ERROR(
       Annotate(world.AllReduce(ViewOf(absl::MakeSpan(totals_)), ReduceOp::kSum),
@@ -185,7 +186,7 @@ absl::StatusOr<StepReport> Trainer::SumOverWorld(const LossTerms& losses) {
     RETURN_IF_ERROR(AgreeOnStatus(data_status_, world));
   }
   std::copy(totals_.begin() + static_cast<std::ptrdiff_t>(num_scalars),
-            totals_.end(), counts.begin());
+            totals_.end(), routing.begin());
 
   StepReport report;
   report.step = step_ + 1;
@@ -196,7 +197,7 @@ absl::StatusOr<StepReport> Trainer::SumOverWorld(const LossTerms& losses) {
   report.grad_norm = std::sqrt(totals_[3]);
   report.learning_rate =
       LearningRate(config_.schedule(), config_.optimizer(), report.step);
-  report.layers = load_.Statistics();
+  report.layers = routing_.Layers();
   report.stop_requested = totals_[5] > 0;
   return report;
 }

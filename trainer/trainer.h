@@ -18,9 +18,9 @@
 #include "moe/language_model.h"
 #include "moe/weights.h"
 #include "trainer/batch_plan.h"
-#include "trainer/expert_load.h"
 #include "trainer/gradient_reducer.h"
 #include "trainer/optimizer.h"
+#include "trainer/routing_statistics.h"
 #include "trainer/shard_map.h"
 #include "trainer/train_config.pb.h"
 
@@ -33,7 +33,7 @@ struct StepReport {
   LossTerms losses;    // see LossTerms; cross_entropy is the loss
   double grad_norm = 0;
   double learning_rate = 0;
-  std::vector<LayerLoad> layers;
+  std::vector<LayerRouting> layers;
   bool stop_requested = false;  // by any rank
 };
 
@@ -74,7 +74,7 @@ class Trainer {
   const ParameterStorage& gradients() const { return gradient_storage_; }
   const ShardMaps& shards() const { return shards_; }
   // [layers, E]: the world's choices of each expert in the last step.
-  absl::Span<const double> expert_counts() const { return load_.counts(); }
+  absl::Span<const double> expert_counts() const { return routing_.counts(); }
   int64_t step() const { return step_; }
 
  private:
@@ -105,7 +105,7 @@ class Trainer {
   std::unique_ptr<ShardedAdamW> optimizer_;
   std::unique_ptr<BatchLoader> loader_;
   std::unique_ptr<BatchLoader> valid_loader_;
-  ExpertLoadCounter load_;
+  RoutingStatistics routing_;
   std::vector<double> totals_;
   int64_t step_ = 0;
   bool stop_requested_ = false;

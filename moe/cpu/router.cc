@@ -167,6 +167,19 @@ void ExpertLoad(KernelContext& context, Tensor counts_BE,
   });
 }
 
+double SumOfFirstChoices(KernelContext& /*context*/,
+                         const Tensor& probabilities_TE,
+                         const Tensor& expert_ids_TK) {
+  const int64_t E = probabilities_TE.dim(1);
+  const int64_t K = expert_ids_TK.dim(1);
+  const float* probabilities = probabilities_TE.data<float>();
+  const int32_t* expert_ids = expert_ids_TK.data<int32_t>();
+  double sum = 0;
+  for (int64_t t = 0; t < expert_ids_TK.dim(0); ++t)
+    sum += probabilities[t * E + expert_ids[t * K]];
+  return sum;
+}
+
 void RouterBackward(KernelContext& context, Tensor d_logits_TE,
                     const Tensor& d_weights_TK, const Tensor& balance_BE,
                     const Tensor& probabilities_TE, const Tensor& expert_ids_TK,

@@ -44,9 +44,10 @@ class BalancingTest : public testing::Test {
     LayerContext context{*kernels_, saved_, scratch_, DType::kFloat32};
     Balancing balancing(model_, router_, groups_);
     double loss = 0;
-    EXPECT_TRUE(
-        balancing.Finish(context, balance_, &loss, routings_, scale, kLength)
-            .ok());
+    EXPECT_TRUE(balancing
+                    .Finish(context, balance_, &loss, absl::MakeSpan(routings_),
+                            scale, kLength)
+                    .ok());
     return loss;
   }
 
@@ -108,6 +109,25 @@ TEST_F(BalancingTest, HfMixtralMixesLayersBeforeTheProduct) {
       Loss(RouterConfig::HF_MIXTRAL, RouterConfig::MICRO_BATCH, kWhole), 2);
   EXPECT_DOUBLE_EQ(
       Loss(RouterConfig::SWITCH, RouterConfig::MICRO_BATCH, kWhole), 4);
+}
+
+TEST_F(BalancingTest, LayersHaveLossesOfTheirOwn) {
+  AddLayer({2, 2, 0, 0, 0, 0, 2, 2}, {1.5, .5, 0, 0, 0, 0, 1, 1});
+  AddLayer({1, 1, 1, 1, 1, 1, 1, 1}, std::vector<float>(8, 0.5f));
+  AddLayer({2, 2, 0, 0, 2, 2, 0, 0}, {1, 1, 0, 0, 1, 1, 0, 0});
+  const auto layers = [this] {
+    return std::vector<double>{routings_[0].aux_loss, routings_[1].aux_loss,
+                               routings_[2].aux_loss};
+  };
+  EXPECT_DOUBLE_EQ(Loss(RouterConfig::SWITCH, RouterConfig::SEQUENCE, kWhole),
+                   5);
+  EXPECT_EQ(layers(), (std::vector<double>{2, 1, 2}));
+  EXPECT_DOUBLE_EQ(
+      Loss(RouterConfig::SWITCH, RouterConfig::MICRO_BATCH, kWhole), 4);
+  EXPECT_EQ(layers(), (std::vector<double>{1, 1, 2}));
+  // Before the layers are mixed, f not divided by K: twice those of SWITCH.
+  Loss(RouterConfig::HF_MIXTRAL, RouterConfig::MICRO_BATCH, kWhole);
+  EXPECT_EQ(layers(), (std::vector<double>{2, 2, 4}));
 }
 
 TEST_F(BalancingTest, MicroBatchesWeighTheirShareOfTheSequences) {

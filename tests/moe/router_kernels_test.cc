@@ -155,6 +155,21 @@ TEST(ExpertLoad, CountsChoicesAndSumsProbabilitiesOfEachSequence) {
   ExpectRounded(sums, expected_sums, "probability sums");
 }
 
+TEST(SumOfFirstChoices, AddsTheProbabilityOfEachTokensFirst) {
+  const Routed routed(RandomTensor({33, 5}, kF32, 1), {2, true, false});
+  double expected = 0;
+  for (int64_t t = 0; t < 33; ++t) {
+    const std::vector<double> p = routed.p.Values();
+    expected += *std::max_element(p.begin() + t * 5, p.begin() + t * 5 + 5);
+  }
+  EXPECT_DOUBLE_EQ(SumOfFirstChoices(*routed.context, routed.p, routed.ids),
+                   expected);
+  // Where a choice is not of the largest, it is the chosen one's.
+  EXPECT_EQ(SumOfFirstChoices(*routed.context, routed.p.view().Rows(0, 1),
+                              IndexTensor({1, 2}, {3, 0})),
+            routed.p.Get(3));
+}
+
 // What two ranks of a tensor group count, each of its own tokens, is what one
 // rank counts of all; the cut is in the middle of a sequence.
 TEST(ExpertLoad, SlicesOfTheTokensSumToTheWhole) {

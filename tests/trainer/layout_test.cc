@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "tests/mpi_test.h"
 #include "tests/trainer/trainer_fixture.h"
 
@@ -31,12 +32,9 @@ struct Layout {
   RunConfig::ComputeDType dtype = RunConfig::FLOAT32;
   int experts = 8;
   int global_size = 10;
-<<<<<<< HEAD
   int tensor = 1;
-=======
   double capacity_factor = 0;
   RouterConfig::DropPolicy drop_policy = RouterConfig::PROBABILITY;
->>>>>>> dda944d (Give experts a capacity)
 };
 
 std::string CaseName(const testing::TestParamInfo<Layout>& info) {
@@ -162,6 +160,39 @@ double Largest(std::map<std::string, Norms> norms, ProcessGroup& world) {
   return largest;
 }
 
+// What the routers did is counted over the world; the loads are whole numbers.
+void ExpectSameRouting(const StepReport& a, const StepReport& b, bool drops,
+                       double bound) {
+  ASSERT_EQ(a.layers.size(), b.layers.size());
+  for (size_t i = 0; i < a.layers.size(); ++i) {
+    SCOPED_TRACE("layer " + std::to_string(i));
+    const LayerRouting& ours = a.layers[i];
+    const LayerRouting& theirs = b.layers[i];
+    EXPECT_EQ(ours.load_max_over_mean, theirs.load_max_over_mean);
+    EXPECT_EQ(ours.load_min_over_mean, theirs.load_min_over_mean);
+    EXPECT_EQ(ours.load_cv, theirs.load_cv);
+    EXPECT_EQ(ours.load_entropy, theirs.load_entropy);
+    EXPECT_EQ(ours.experts_without_tokens, theirs.experts_without_tokens);
+    EXPECT_EQ(ours.dropped_fraction, theirs.dropped_fraction);
+    EXPECT_EQ(ours.dropped_fraction > 0, drops);
+    EXPECT_NEAR(ours.top_probability / theirs.top_probability, 1, bound);
+    EXPECT_NEAR(ours.aux_loss / theirs.aux_loss, 1, bound);
+    EXPECT_NEAR(ours.z_loss / theirs.z_loss, 1, bound);
+  }
+}
+
+// SWITCH: the losses are sums over layers.
+void ExpectLayersSumToLosses(const StepReport& report) {
+  double aux = 0;
+  double z = 0;
+  for (const LayerRouting& layer : report.layers) {
+    aux += layer.aux_loss;
+    z += layer.z_loss;
+  }
+  EXPECT_NEAR(aux / report.losses.aux, 1, 1e-12);
+  EXPECT_NEAR(z / report.losses.z, 1, 1e-12);
+}
+
 // How far two runs are apart over twenty steps, relative: the largest over
 // parameters or steps.
 struct Differences {
@@ -172,7 +203,9 @@ struct Differences {
   bool same_experts = true;  // every expert got as many tokens
 };
 
-Differences Measure(TestTrainer& ours, TestTrainer& alone) {
+// `check` sees both reports of every step.
+using StepCheck = absl::FunctionRef<void(const StepReport&, const StepReport&)>;
+Differences Measure(TestTrainer& ours, TestTrainer& alone, StepCheck check) {
   Differences d;
   const auto note = [](double& largest, double a, double b) {
     largest = std::max(largest, std::abs(a / b - 1));
@@ -192,6 +225,7 @@ Differences Measure(TestTrainer& ours, TestTrainer& alone) {
     note(d.terms, a->losses.aux, b->losses.aux);
     note(d.terms, a->losses.z, b->losses.z);
     note(d.terms, a->grad_norm, b->grad_norm);
+    check(*a, *b);
   }
   d.weights = Largest(CompareWeights(ours, alone), ours.world());
   return d;
@@ -201,7 +235,12 @@ TEST_P(LayoutTest, FirstGradientsAndTwentyStepsAreThoseOfOneRank) {
   if (!IsFloat32()) GTEST_SKIP() << "bfloat16 has a test of its own";
   TestTrainer ours(Config(), /*alone=*/false);
   TestTrainer alone(ConfigAlone(), /*alone=*/true);
-  const Differences d = Measure(ours, alone);
+  const bool drops = GetParam().capacity_factor > 0;
+  const Differences d =
+      Measure(ours, alone, [drops](const StepReport& a, const StepReport& b) {
+        ExpectSameRouting(a, b, drops, 1e-4);
+        ExpectLayersSumToLosses(a);
+      });
   EXPECT_TRUE(d.same_experts) << "tokens went to other experts";
   EXPECT_LE(d.gradient, 1e-5);
   EXPECT_LE(d.loss, 1e-5);
@@ -218,10 +257,11 @@ TEST_P(LayoutTest, InBFloat16StaysWithinItsRoundingOfOneRank) {
   exact_config.mutable_run()->set_compute_dtype(RunConfig::FLOAT32);
   TestTrainer exact(exact_config, /*alone=*/true);
   TestTrainer rounded(ConfigAlone(), /*alone=*/true);
-  const Differences rounding = Measure(rounded, exact);
+  const auto no_check = [](const StepReport&, const StepReport&) {};
+  const Differences rounding = Measure(rounded, exact, no_check);
   TestTrainer ours(Config(), /*alone=*/false);
   TestTrainer alone(ConfigAlone(), /*alone=*/true);
-  const Differences d = Measure(ours, alone);
+  const Differences d = Measure(ours, alone, no_check);
   EXPECT_LE(d.gradient, 2e-2);
   EXPECT_LE(d.loss, 3 * rounding.loss);
   EXPECT_LE(d.terms, 3 * rounding.terms);
@@ -329,6 +369,18 @@ INSTANTIATE_TEST_SUITE_P(
                .expert = 2,
                .scope = kMicroBatch,
                .tensor = 2},
+        Layout{.name = "Tensor2Expert4Capacity",
+               .world = 4,
+               .expert = 4,
+               .micro_size = 2,
+               .tensor = 2,
+               .capacity_factor = 0.9},
+        Layout{.name = "Tensor4Expert2CapacityByPosition",
+               .world = 8,
+               .expert = 2,
+               .tensor = 4,
+               .capacity_factor = 0.9,
+               .drop_policy = RouterConfig::POSITION},
         Layout{.name = "Tensor2Expert4BFloat16",
                .world = 4,
                .expert = 4,

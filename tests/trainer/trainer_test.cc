@@ -38,8 +38,8 @@ TEST(Trainer, LossFallsOnRepeatedSequences) {
   EXPECT_LT(last, 0.8 * first);
 }
 
-TEST(Trainer, AStepTakesNoNewMemory) {
-  TestTrainer trainer(SmallConfig(), /*alone=*/false);
+void ExpectNoNewMemory(const TrainConfig& config) {
+  TestTrainer trainer(config, /*alone=*/false);
   auto steps = [&](int count) {
     for (int i = 0; i < count; ++i) ASSERT_TRUE(trainer->TrainStep().ok());
   };
@@ -57,6 +57,14 @@ TEST(Trainer, AStepTakesNoNewMemory) {
   // would be seen.
   EXPECT_LE(Buffer::num_allocated() - buffers, 16);
   EXPECT_LE(LiveHeapBytes() - heap, 16 << 10);
+}
+
+TEST(Trainer, AStepTakesNoNewMemory) { ExpectNoNewMemory(SmallConfig()); }
+
+TEST(Trainer, AStepThatDropsTakesNoNewMemory) {
+  TrainConfig config = SmallConfig();
+  config.mutable_router()->set_capacity_factor(0.9);
+  ExpectNoNewMemory(config);
 }
 
 // On every rank together, or a rank that is last would find nothing early.
@@ -117,7 +125,10 @@ TEST(Trainer, ASkewedRouterAndRanksWithoutTokensDoNotHang) {
     ASSERT_TRUE(report.ok()) << report.status();
     if (step > 0) continue;
     // Experts 0 and 1 took everything.
-    EXPECT_EQ(report->layers[0].max_over_mean, 4);
+    EXPECT_EQ(report->layers[0].load_max_over_mean, 4);
+    EXPECT_EQ(report->layers[0].load_min_over_mean, 0);
+    EXPECT_NEAR(report->layers[0].load_cv, std::sqrt(3), 1e-12);
+    EXPECT_NEAR(report->layers[0].load_entropy, 1.0 / 3, 1e-12);
     EXPECT_EQ(report->layers[0].experts_without_tokens, 6);
   }
 }
