@@ -1,5 +1,6 @@
 #include "data/batch_loader.h"
 
+#include <algorithm>
 #include <array>
 #include <condition_variable>
 #include <mutex>
@@ -22,6 +23,8 @@ struct Block {
   // At least count * L tokens; they grow at a new largest count and stay.
   std::vector<int32_t> inputs;
   std::vector<int32_t> targets;
+  std::vector<int32_t> positions;  // stays empty without reset_attention
+  int64_t num_targets = 0;
   absl::Status status;
 };
 
@@ -31,14 +34,15 @@ struct Block {
 // only grow: taken <= read <= prepared <= taken + kMostPrepared. The thread
 // owns the block number `read` while read < prepared, the caller all others.
 struct BatchLoader::State {
-  State(const SampleSequence& sequence, int64_t length)
-      : samples(sequence), sequence_length(length) {}
+  State(const SampleSequence& sequence, int64_t length, bool reset)
+      : samples(sequence), sequence_length(length), reset_attention(reset) {}
 
   void Run();
   void Fill(Block& block) const;
 
   const SampleSequence& samples;
   const int64_t sequence_length;
+  const bool reset_attention;
   std::array<Block, kNumBlocks> blocks;
   std::mutex mutex;
   std::condition_variable changed;
@@ -69,18 +73,29 @@ void BatchLoader::State::Fill(Block& block) const {
   if (block.inputs.size() < tokens) {
     block.inputs.resize(tokens);
     block.targets.resize(tokens);
+    if (reset_attention) block.positions.resize(tokens);
   }
   block.status = absl::OkStatus();
   for (int64_t i = 0; i < block.count && block.status.ok(); ++i) {
     const size_t at = static_cast<size_t>(i) * length;
     block.status = samples.Read(
         block.first + i, absl::MakeSpan(block.inputs).subspan(at, length),
-        absl::MakeSpan(block.targets).subspan(at, length));
+        absl::MakeSpan(block.targets).subspan(at, length),
+        reset_attention ? absl::MakeSpan(block.positions).subspan(at, length)
+                        : absl::Span<int32_t>());
+  }
+  block.num_targets = static_cast<int64_t>(tokens);
+  if (reset_attention) {
+    const auto begin = block.targets.begin();
+    block.num_targets -=
+        std::count(begin, begin + block.count * sequence_length, -1);
   }
 }
 
-BatchLoader::BatchLoader(const SampleSequence& samples, int64_t sequence_length)
-    : state_(std::make_unique<State>(samples, sequence_length)) {
+BatchLoader::BatchLoader(const SampleSequence& samples, int64_t sequence_length,
+                         bool reset_attention)
+    : state_(
+          std::make_unique<State>(samples, sequence_length, reset_attention)) {
   state_->thread = std::thread([state = state_.get()] { state->Run(); });
 }
 
@@ -117,9 +132,12 @@ absl::StatusOr<TokenBlock> BatchLoader::Take() {
   if (!block.status.ok()) return block.status;
   const size_t tokens =
       static_cast<size_t>(block.count * state_->sequence_length);
-  return TokenBlock{block.count,
-                    {block.inputs.data(), tokens},
-                    {block.targets.data(), tokens}};
+  return TokenBlock{.count = block.count,
+                    .inputs = {block.inputs.data(), tokens},
+                    .targets = {block.targets.data(), tokens},
+                    .positions = {block.positions.data(),
+                                  state_->reset_attention ? tokens : 0},
+                    .num_targets = block.num_targets};
 }
 
 }  // namespace moe

@@ -15,12 +15,17 @@ struct TokenBlock {
   int64_t count = 0;
   absl::Span<const int32_t> inputs;   // [count, L]
   absl::Span<const int32_t> targets;  // [count, L]
+  // [count, L], see SampleSequence::Read; empty without reset_attention.
+  absl::Span<const int32_t> positions;
+  int64_t num_targets = 0;  // those that are not -1
 };
 
 // Reads samples on a thread of its own while the step runs.
 class BatchLoader {
  public:
-  BatchLoader(const SampleSequence& samples, int64_t sequence_length);
+  // With `reset_attention` samples are read with their positions.
+  BatchLoader(const SampleSequence& samples, int64_t sequence_length,
+              bool reset_attention = false);
   ~BatchLoader();
   BatchLoader(const BatchLoader&) = delete;
   BatchLoader& operator=(const BatchLoader&) = delete;

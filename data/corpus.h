@@ -47,8 +47,13 @@ class SampleSequence {
   // the order compares.
   virtual int64_t SampleAt(int64_t position) const = 0;
   // inputs and targets (L each) of the sample at `position`. Thread-safe.
+  //
+  // With `positions` (L, or empty) the sample's documents stand apart: each
+  // input's index in its document, or in the sample where the document began
+  // before it; and a target that begins another document is none, -1.
   virtual absl::Status Read(int64_t position, absl::Span<int32_t> inputs,
-                            absl::Span<int32_t> targets) const = 0;
+                            absl::Span<int32_t> targets,
+                            absl::Span<int32_t> positions) const = 0;
 };
 
 // The opened data of a run: train and validation samples and the tokenizer.

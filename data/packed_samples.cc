@@ -16,14 +16,28 @@ int64_t PackedSamples::num_samples() const {
 }
 
 absl::Status PackedSamples::Read(int64_t sample, absl::Span<int32_t> inputs,
-                                 absl::Span<int32_t> targets) const {
+                                 absl::Span<int32_t> targets,
+                                 absl::Span<int32_t> positions) const {
   const size_t length = static_cast<size_t>(sequence_length_);
   CHECK(sample >= 0 && sample < num_samples());
   CHECK(inputs.size() == length && targets.size() == length);
+  CHECK(positions.empty() || positions.size() == length);
   const int64_t first = sample * sequence_length_;
   RETURN_IF_ERROR(stream_.Read(first, inputs));
   std::copy(inputs.begin() + 1, inputs.end(), targets.begin());
-  return stream_.Read(first + sequence_length_, targets.last(1));
+  RETURN_IF_ERROR(stream_.Read(first + sequence_length_, targets.last(1)));
+  if (!positions.empty()) SeparateDocuments(first, targets, positions);
+  return absl::OkStatus();
+}
+
+void PackedSamples::SeparateDocuments(int64_t first,
+                                      absl::Span<int32_t> targets,
+                                      absl::Span<int32_t> positions) const {
+  stream_.Positions(first, positions);
+  for (size_t i = 1; i < positions.size(); ++i) {
+    if (positions[i] == 0) targets[i - 1] = -1;
+  }
+  if (stream_.BeginsDocument(first + sequence_length_)) targets.back() = -1;
 }
 
 namespace {
@@ -44,11 +58,13 @@ class PackedSequence : public SampleSequence {
   int64_t samples_per_epoch() const override { return samples_per_epoch_; }
 
   absl::Status Read(int64_t position, absl::Span<int32_t> inputs,
-                    absl::Span<int32_t> targets) const override {
+                    absl::Span<int32_t> targets,
+                    absl::Span<int32_t> positions) const override {
     const int64_t sample = SampleAt(position);
     const auto after = std::upper_bound(begins_.begin(), begins_.end(), sample);
     const size_t source = static_cast<size_t>(after - begins_.begin()) - 1;
-    return sources_[source].Read(sample - begins_[source], inputs, targets);
+    return sources_[source].Read(sample - begins_[source], inputs, targets,
+                                 positions);
   }
 
  protected:

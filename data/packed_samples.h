@@ -17,7 +17,7 @@ namespace moe {
 // A stream of N tokens as (N - 1) / L samples: sample i is tokens
 // [i L, i L + L] of it, of which the first L are inputs and the last L targets.
 // Documents are packed one behind another; nothing is padded, and less than
-// L tokens at the end are not used.
+// L tokens at the end are not used. Read is SampleSequence's.
 class PackedSamples {
  public:
   PackedSamples(const TokenStream& stream, int64_t sequence_length)
@@ -25,9 +25,13 @@ class PackedSamples {
 
   int64_t num_samples() const;
   absl::Status Read(int64_t sample, absl::Span<int32_t> inputs,
-                    absl::Span<int32_t> targets) const;
+                    absl::Span<int32_t> targets,
+                    absl::Span<int32_t> positions) const;
 
  private:
+  void SeparateDocuments(int64_t first, absl::Span<int32_t> targets,
+                         absl::Span<int32_t> positions) const;
+
   TokenStream stream_;
   int64_t sequence_length_;
 };

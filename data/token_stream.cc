@@ -1,6 +1,7 @@
 #include "data/token_stream.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "comm/check.h"
 #include "comm/status_macros.h"
@@ -34,8 +35,8 @@ int64_t TokenStream::BeginOf(int64_t document) const {
   return bos_id_ < 0 ? stored : stored + document - first_document_;
 }
 
-// The document whose <s> or tokens stand at a place. With <s> no document is
-// empty, so there is just one.
+// The document whose <s> or tokens stand at a place: the last one that begins
+// at or before it, because empty documents share their begin with the next.
 int64_t TokenStream::DocumentOf(int64_t place) const {
   int64_t low = first_document_;
   int64_t high = end_document_;
@@ -62,6 +63,25 @@ absl::Status TokenStream::Read(int64_t first, absl::Span<int32_t> out) const {
   if (bos_id_ >= 0) return ReadWithBos(place, out);
   return dataset_->Read(dataset_->DocumentBegin(first_document_) + place,
                         vocab_size_, out);
+}
+
+void TokenStream::Positions(int64_t first, absl::Span<int32_t> out) const {
+  CHECK(first >= 0 && static_cast<int64_t>(out.size()) <= size_ - first);
+  int64_t place = begin_ + first;
+  int64_t document = out.empty() ? 0 : DocumentOf(place);
+  while (!out.empty()) {
+    const int64_t count =
+        std::min(BeginOf(++document) - place, static_cast<int64_t>(out.size()));
+    std::iota(out.begin(), out.begin() + count, 0);
+    out.remove_prefix(static_cast<size_t>(count));
+    place += count;
+  }
+}
+
+bool TokenStream::BeginsDocument(int64_t index) const {
+  CHECK(index >= 0 && index < size_);
+  const int64_t place = begin_ + index;
+  return BeginOf(DocumentOf(place)) == place;
 }
 
 absl::Status TokenStream::ReadWithBos(int64_t place,

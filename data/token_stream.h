@@ -29,6 +29,12 @@ class TokenStream {
   // Tokens [first, first + out.size()); errors of IndexedDataset::Read.
   absl::Status Read(int64_t first, absl::Span<int32_t> out) const;
 
+  // Of the same tokens, how many of their document's stand before them; of a
+  // document that began before `first`, how many from there on.
+  void Positions(int64_t first, absl::Span<int32_t> out) const;
+  // Whether token `index` is its document's first.
+  bool BeginsDocument(int64_t index) const;
+
  private:
   int64_t BeginOf(int64_t document) const;
   int64_t DocumentOf(int64_t place) const;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <vector>
 
 #include "absl/time/clock.h"
@@ -27,8 +28,10 @@ class RandomTokens : public SampleSequence {
   int64_t samples_per_epoch() const override { return int64_t{1} << 40; }
   int64_t SampleAt(int64_t position) const override { return position; }
   absl::Status Read(int64_t position, absl::Span<int32_t> inputs,
-                    absl::Span<int32_t> targets) const override {
+                    absl::Span<int32_t> targets,
+                    absl::Span<int32_t> positions) const override {
     const Philox philox(static_cast<uint64_t>(position));
+    std::iota(positions.begin(), positions.end(), 0);
     for (size_t i = 0; i < inputs.size(); ++i) {
       inputs[i] = Token(philox, i);
       targets[i] = Token(philox, i + 1);

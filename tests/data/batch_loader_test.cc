@@ -13,14 +13,16 @@
 namespace moe {
 namespace {
 
-// Sample p: inputs 100 p, 100 p + 1, ...; targets one more. Position 13 cannot
-// be read; a closed gate holds every read.
+// Sample p: inputs 100 p, 100 p + 1, ...; targets one more; positions negative
+// inputs, where the first target of each sample is none. Position 13 cannot be
+// read; a closed gate holds every read.
 class NumberedSamples : public SampleSequence {
  public:
   int64_t samples_per_epoch() const override { return 1000; }
   int64_t SampleAt(int64_t position) const override { return position; }
   absl::Status Read(int64_t position, absl::Span<int32_t> inputs,
-                    absl::Span<int32_t> targets) const override {
+                    absl::Span<int32_t> targets,
+                    absl::Span<int32_t> positions) const override {
     std::unique_lock<std::mutex> lock(mutex_);
     ++begun_;
     changed_.notify_all();
@@ -30,6 +32,8 @@ class NumberedSamples : public SampleSequence {
       inputs[i] = static_cast<int32_t>(100 * position + static_cast<int>(i));
       targets[i] = inputs[i] + 1;
     }
+    for (size_t i = 0; i < positions.size(); ++i) positions[i] = -inputs[i];
+    if (!positions.empty()) targets[0] = -1;
     return absl::OkStatus();
   }
   void SetOpen(bool open) {
@@ -59,6 +63,8 @@ void ExpectBlock(const TokenBlock& block, int64_t first, int64_t count,
     ASSERT_EQ(block.inputs[static_cast<size_t>(i)], expected);
     ASSERT_EQ(block.targets[static_cast<size_t>(i)], expected + 1);
   }
+  EXPECT_TRUE(block.positions.empty());
+  EXPECT_EQ(block.num_targets, count * length);
 }
 
 TEST(BatchLoader, BlocksComeInTheOrderTheyWerePrepared) {
@@ -112,6 +118,22 @@ TEST(BatchLoader, BuffersAreReusedAfterTheFirstBlocks) {
   }
   for (size_t i = 3; i < places.size(); ++i)
     EXPECT_EQ(places[i], places[i - 3]);
+}
+
+TEST(BatchLoader, WithDocumentsApartBlocksHavePositionsAndTheirTargetsCounted) {
+  NumberedSamples samples;
+  BatchLoader loader(samples, 7, /*reset_attention=*/true);
+  for (const int64_t count : {2, 0, 33, 1, 0, 5}) {  // smaller after larger
+    loader.Prepare(50, count);
+    auto block = loader.Take();
+    ASSERT_TRUE(block.ok()) << block.status();
+    ASSERT_EQ(static_cast<int64_t>(block->positions.size()), count * 7);
+    for (size_t i = 0; i < block->positions.size(); ++i) {
+      ASSERT_EQ(block->positions[i], -block->inputs[i]);
+      ASSERT_EQ(block->targets[i], i % 7 == 0 ? -1 : block->inputs[i] + 1);
+    }
+    EXPECT_EQ(block->num_targets, count * 6);
+  }
 }
 
 TEST(BatchLoader, AnErrorSurfacesWhenItsBlockIsTaken) {

@@ -69,7 +69,8 @@ class CorpusTest : public testing::Test {
     for (int64_t position = 0; position < size; ++position) {
       const absl::Span<int32_t> inputs = absl::MakeSpan(all).subspan(
           static_cast<size_t>(samples.SampleAt(position) * kLength), kLength);
-      EXPECT_TRUE(samples.Read(position, inputs, absl::MakeSpan(targets)).ok());
+      EXPECT_TRUE(
+          samples.Read(position, inputs, absl::MakeSpan(targets), {}).ok());
     }
     return all;
   }

@@ -58,6 +58,37 @@ TEST_F(CorpusTest, BosIsInsertedAtDocumentsAndNeverStored) {
             Whole(Concatenate(documents, tokenizer_->bos_id())));
 }
 
+TEST_F(CorpusTest, DocumentsOfATextStandApartOnDemand) {
+  UseTokenizer();
+  AddTrain(directory_.Write("a.txt", "an\fthe\fan owl"));
+  std::vector<int32_t> ends;  // of the first two documents
+  for (const char* document : {"an", "the"}) {
+    std::vector<int32_t> ids;
+    tokenizer_->Encode(document, ids);
+    const int32_t size = static_cast<int32_t>(ids.size()) + 1;  // with </s>
+    ends.push_back((ends.empty() ? 0 : ends.back()) + size);
+  }
+  ASSERT_LT(ends[1], kLength);
+  auto corpus = PrepareAndOpen();
+  ASSERT_TRUE(corpus.ok()) << corpus.status();
+  std::vector<int32_t> inputs(kLength);
+  std::vector<int32_t> targets(kLength);
+  std::vector<int32_t> positions(kLength);
+  ASSERT_TRUE((*corpus)
+                  ->train()
+                  .Read(0, absl::MakeSpan(inputs), absl::MakeSpan(targets),
+                        absl::MakeSpan(positions))
+                  .ok());
+  for (int32_t t = 0; t < kLength; ++t) {
+    const size_t i = static_cast<size_t>(t);
+    const int32_t begin = t < ends[0] ? 0 : t < ends[1] ? ends[0] : ends[1];
+    EXPECT_EQ(positions[i], t - begin);
+    const bool last = t + 1 == ends[0] || t + 1 == ends[1];
+    EXPECT_EQ(targets[i] == -1, last);
+    EXPECT_EQ(inputs[i] == tokenizer_->eos_id(), last);
+  }
+}
+
 TEST_F(CorpusTest, TheLastDocumentsAreHeldOut) {
   const Documents documents =
       CountingDocuments({20, 21, 22, 23, 24, 25, 26, 27, 28, 29});

@@ -101,7 +101,7 @@ TEST_F(PackedSamplesTest, SampleIIsTokensFromILToILPlusL) {
       std::vector<int32_t> targets(inputs.size());
       for (int64_t i = 0; i < count; ++i) {
         ASSERT_TRUE(
-            samples.Read(i, absl::MakeSpan(inputs), absl::MakeSpan(targets))
+            samples.Read(i, absl::MakeSpan(inputs), absl::MakeSpan(targets), {})
                 .ok());
         const auto begin = all.begin() + i * length;
         EXPECT_EQ(inputs, std::vector<int32_t>(begin, begin + length));
@@ -197,10 +197,10 @@ TEST_F(PackedSamplesTest, AGlobalIndexNamesTheTokensThatAreRead) {
   std::vector<int32_t> inputs(7);
   std::vector<int32_t> targets(7);
   for (int64_t position = 0; position < 60; ++position) {
-    ASSERT_TRUE(
-        (*sequence)
-            ->Read(position, absl::MakeSpan(inputs), absl::MakeSpan(targets))
-            .ok());
+    ASSERT_TRUE((*sequence)
+                    ->Read(position, absl::MakeSpan(inputs),
+                           absl::MakeSpan(targets), {})
+                    .ok());
     const int64_t sample = (*sequence)->SampleAt(position);
     const int64_t first = sample < 5 ? 7 * sample : 1000 + 7 * (sample - 5);
     EXPECT_EQ(inputs[0], first);
@@ -217,7 +217,8 @@ TEST_F(PackedSamplesTest, AnyPositionIsReadAlone) {
     std::vector<int32_t> inputs(3);
     std::vector<int32_t> targets(3);
     EXPECT_TRUE(
-        sequence.Read(position, absl::MakeSpan(inputs), absl::MakeSpan(targets))
+        sequence
+            .Read(position, absl::MakeSpan(inputs), absl::MakeSpan(targets), {})
             .ok());
     return inputs;
   };
@@ -247,10 +248,10 @@ TEST_F(PackedSamplesTest, FileOrderGoesThroughOneSourceAfterAnother) {
   for (int64_t position = 0; position < 6; ++position) {
     std::vector<int32_t> inputs(7);
     std::vector<int32_t> targets(7);
-    ASSERT_TRUE(
-        sequence
-            ->Read(position, absl::MakeSpan(inputs), absl::MakeSpan(targets))
-            .ok());
+    ASSERT_TRUE(sequence
+                    ->Read(position, absl::MakeSpan(inputs),
+                           absl::MakeSpan(targets), {})
+                    .ok());
     firsts.push_back(inputs[0]);
   }
   EXPECT_THAT(firsts, testing::ElementsAre(0, 7, 1000, 1007, 1014, 0));
@@ -264,7 +265,7 @@ TEST_F(PackedSamplesTest, AnIdBeyondTheVocabularyStopsTheRead) {
     std::vector<int32_t> inputs(4);
     std::vector<int32_t> targets(4);
     const absl::Status status =
-        samples.Read(0, absl::MakeSpan(inputs), absl::MakeSpan(targets));
+        samples.Read(0, absl::MakeSpan(inputs), absl::MakeSpan(targets), {});
     if (bos_id >= 0) {  // it lies behind the first sample then
       EXPECT_TRUE(status.ok()) << status;
     } else {

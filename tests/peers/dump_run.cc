@@ -103,7 +103,7 @@ absl::Status DumpLogits(Run& run, const std::string& out) {
         b,
         absl::MakeSpan(tokens).subspan(static_cast<size_t>(b * length),
                                        static_cast<size_t>(length)),
-        absl::MakeSpan(targets)));
+        absl::MakeSpan(targets), /*positions=*/{}));
   }
   std::vector<float> logits(static_cast<size_t>(rows * vocabulary));
   RETURN_IF_ERROR(run.trainer->model().Logits(

@@ -26,7 +26,8 @@ Mesh MakeMesh(const TrainConfig& config, bool alone) {
 }  // namespace
 
 absl::Status RandomSamples::Read(int64_t position, absl::Span<int32_t> inputs,
-                                 absl::Span<int32_t> targets) const {
+                                 absl::Span<int32_t> targets,
+                                 absl::Span<int32_t> positions) const {
   const Philox philox(/*seed=*/5, "test samples");
   const uint64_t first =
       static_cast<uint64_t>(SampleAt(position) * (length_ + 1));
@@ -36,6 +37,15 @@ absl::Status RandomSamples::Read(int64_t position, absl::Span<int32_t> inputs,
   for (size_t i = 0; i < inputs.size(); ++i) {
     inputs[i] = token(i);
     targets[i] = token(i + 1);
+  }
+  const Philox cuts(/*seed=*/5, "test documents");
+  int32_t in_document = 0;
+  for (size_t i = 0; i < positions.size(); ++i) {
+    positions[i] = in_document++;
+    if (cuts.Uniform(first + i) < 0.25) {
+      targets[i] = -1;
+      in_document = 0;
+    }
   }
   return absl::OkStatus();
 }

@@ -14,7 +14,8 @@
 
 namespace moe {
 
-// Sequences of random tokens, each a function of its position alone.
+// Sequences of random tokens, each a function of its position alone. About one
+// token in four begins a document.
 class RandomSamples : public SampleSequence {
  public:
   RandomSamples(int vocab_size, int64_t length, int64_t samples_per_epoch = 64)
@@ -27,7 +28,8 @@ class RandomSamples : public SampleSequence {
     return position % samples_per_epoch_;
   }
   absl::Status Read(int64_t position, absl::Span<int32_t> inputs,
-                    absl::Span<int32_t> targets) const override;
+                    absl::Span<int32_t> targets,
+                    absl::Span<int32_t> positions) const override;
 
  private:
   int vocab_size_;

@@ -30,7 +30,8 @@ class GoldenSamples : public SampleSequence {
     return position % samples_per_epoch();
   }
   absl::Status Read(int64_t position, absl::Span<int32_t> inputs,
-                    absl::Span<int32_t> targets) const override {
+                    absl::Span<int32_t> targets,
+                    absl::Span<int32_t> /*positions*/) const override {
     const int64_t first = SampleAt(position) * length_;
     std::copy_n(inputs_.begin() + first, length_, inputs.begin());
     std::copy_n(targets_.begin() + first, length_, targets.begin());

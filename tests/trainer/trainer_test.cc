@@ -181,9 +181,10 @@ class FailingSamples : public RandomSamples {
  public:
   using RandomSamples::RandomSamples;
   absl::Status Read(int64_t position, absl::Span<int32_t> inputs,
-                    absl::Span<int32_t> targets) const override {
+                    absl::Span<int32_t> targets,
+                    absl::Span<int32_t> positions) const override {
     if (position >= 19) return absl::DataLossError("sample 19 is damaged");
-    return RandomSamples::Read(position, inputs, targets);
+    return RandomSamples::Read(position, inputs, targets, positions);
   }
 };
 

@@ -26,7 +26,7 @@ absl::Status WriteBatches(FileSystem& files, const std::string& path,
   for (int64_t i = 0; i < range.num_steps * range.global_size; ++i) {
     RETURN_IF_ERROR(samples.Read(first + i,
                                  absl::MakeSpan(row).subspan(0, length),
-                                 absl::MakeSpan(targets)));
+                                 absl::MakeSpan(targets), /*positions=*/{}));
     row[length] = targets[length - 1];
     RETURN_IF_ERROR(writer->AppendBytes(
         tensor.name,
