@@ -164,12 +164,14 @@ absl::Status BenchAttention(KernelContext& kernels,
                 {"kv_heads", shape.kv_heads},
                 {"head_dim", shape.head_dim}},
       .flops = 2.0 * static_cast<double>(tokens * shape.length * width)};
-  Report(options, result,
-         [&] { AttentionForward(kernels, y, log_sum_exp, qkv, shape); });
+  Report(options, result, [&] {
+    AttentionForward(kernels, y, log_sum_exp, qkv, /*positions_T=*/{}, shape);
+  });
   result.name = "backward";
   result.flops *= 2.5;  // five products of that size instead of two
   Report(options, result, [&] {
-    AttentionBackward(kernels, d_qkv, d_y, qkv, y, log_sum_exp, shape);
+    AttentionBackward(kernels, d_qkv, d_y, qkv, y, log_sum_exp,
+                      /*positions_T=*/{}, shape);
   });
   return KernelStatus(kernels);
 }

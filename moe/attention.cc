@@ -28,10 +28,10 @@ absl::Status Attention::Forward(LayerContext& context, Tensor out_TD,
                    context.saved.Allocate({shape.heads, S}, DType::kFloat32));
 
   LinearForward(context.kernels, saved.qkv_SC, x_SD, weights.qkv_CD);
-  Rotary(context.kernels, saved.qkv_SC, rotary_table_L2h_, shape,
-         /*inverse=*/false);
+  Rotary(context.kernels, saved.qkv_SC, rotary_table_L2h_, batch.positions_S,
+         shape, /*inverse=*/false);
   AttentionForward(context.kernels, saved.y_SA, saved.log_sum_exp_HS,
-                   saved.qkv_SC, shape);
+                   saved.qkv_SC, batch.positions_S, shape);
   return tensor_.LinearForward(context, out_TD, saved.y_SA, weights.o_DA,
                                /*accumulate=*/true);
 }
@@ -60,8 +60,8 @@ absl::Status Attention::Backward(LayerContext& context, Tensor d_x_TD,
   LinearWeightGradient(context.kernels, gradients.o_DA, d_out_SD, saved.y_SA);
   LinearInputGradient(context.kernels, d_y_SA, d_out_SD, weights.o_DA);
   AttentionBackward(context.kernels, d_qkv_SC, d_y_SA, saved.qkv_SC, saved.y_SA,
-                    saved.log_sum_exp_HS, shape);
-  Rotary(context.kernels, d_qkv_SC, rotary_table_L2h_, shape,
+                    saved.log_sum_exp_HS, batch.positions_S, shape);
+  Rotary(context.kernels, d_qkv_SC, rotary_table_L2h_, batch.positions_S, shape,
          /*inverse=*/true);
   LinearWeightGradient(context.kernels, gradients.qkv_CD, d_qkv_SC, x_SD);
   return tensor_.LinearInputGradient(context, d_x_TD, d_qkv_SC, weights.qkv_CD);

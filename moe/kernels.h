@@ -100,6 +100,12 @@ void RmsNormBackward(KernelContext& context, Tensor d_x_TD, Tensor d_w_D,
 // A token's row of qkv holds H query, G key and G value heads of width d, in
 // this order: C = (H + 2 G) d. Query head h reads key/value head h G / H.
 // Attention is causal inside each sequence of L tokens; T is a multiple of L.
+//
+// A sequence may hold several documents that do not see each other. Then
+// positions_T, int32, counts the tokens of each document from 0, those of a
+// document that began before the sequence from the sequence's first, and token
+// t reads keys t - positions[t] to t. Null: a sequence is one document,
+// positions are t % L.
 struct AttentionShape {
   int64_t length = 0;    // L
   int64_t heads = 0;     // H
@@ -112,23 +118,25 @@ struct AttentionShape {
 // form: elements i and i + d/2 are one pair.
 void RotaryTable(Tensor table_L2h, double theta);  // h = d / 2
 
-// Rotates the query and key heads of qkv in place by their position's angle
-// (position = token % L), or back if `inverse`, which is also the gradient.
+// Rotates the query and key heads of qkv in place by their position's angle,
+// or back if `inverse`, which is also the gradient.
 void Rotary(KernelContext& context, Tensor qkv_TC, const Tensor& table_L2h,
-            const AttentionShape& shape, bool inverse);
+            const Tensor& positions_T, const AttentionShape& shape,
+            bool inverse);
 
 // y = softmax(q k^T / sqrt(d)) v in blocks, never L x L at once (Dao et al.,
 // "FlashAttention", 2022). log_sum_exp[h, t] float32 is for backward; y and
 // qkv compute.
 void AttentionForward(KernelContext& context, Tensor y_TA,
                       Tensor log_sum_exp_HT, const Tensor& qkv_TC,
+                      const Tensor& positions_T,
                       const AttentionShape& shape);  // A = H d
 
 // d_qkv from d_y, the forward's inputs and outputs.
 void AttentionBackward(KernelContext& context, Tensor d_qkv_TC,
                        const Tensor& d_y_TA, const Tensor& qkv_TC,
                        const Tensor& y_TA, const Tensor& log_sum_exp_HT,
-                       const AttentionShape& shape);
+                       const Tensor& positions_T, const AttentionShape& shape);
 
 // --- embedding and loss -----------------------------------------------------
 

@@ -54,10 +54,13 @@ void Backward(KernelContext& context, const AttentionCall<T>& call) {
 }
 
 template <typename T>
-AttentionCall<T> MakeCall(const AttentionShape& shape, const Tensor& qkv_TC,
+AttentionCall<T> MakeCall(const AttentionShape& shape,
+                          const Tensor& positions_T, const Tensor& qkv_TC,
                           const Tensor& y_TA, const Tensor& log_sum_exp_HT) {
   return {.shape = shape,
           .num_tokens = qkv_TC.dim(0),
+          .positions_T =
+              positions_T.is_null() ? nullptr : positions_T.data<int32_t>(),
           .qkv_TC = qkv_TC.data<T>(),
           .y_TA = y_TA.data<T>(),
           .log_sum_exp_HT = log_sum_exp_HT.data<float>()};
@@ -67,18 +70,20 @@ AttentionCall<T> MakeCall(const AttentionShape& shape, const Tensor& qkv_TC,
 
 void AttentionForward(KernelContext& context, Tensor y_TA,
                       Tensor log_sum_exp_HT, const Tensor& qkv_TC,
-                      const AttentionShape& shape) {
+                      const Tensor& positions_T, const AttentionShape& shape) {
   DispatchDType(qkv_TC.dtype(), [&]<typename T>() {
-    Forward(context, MakeCall<T>(shape, qkv_TC, y_TA, log_sum_exp_HT));
+    Forward(context,
+            MakeCall<T>(shape, positions_T, qkv_TC, y_TA, log_sum_exp_HT));
   });
 }
 
 void AttentionBackward(KernelContext& context, Tensor d_qkv_TC,
                        const Tensor& d_y_TA, const Tensor& qkv_TC,
                        const Tensor& y_TA, const Tensor& log_sum_exp_HT,
-                       const AttentionShape& shape) {
+                       const Tensor& positions_T, const AttentionShape& shape) {
   DispatchDType(qkv_TC.dtype(), [&]<typename T>() {
-    AttentionCall<T> call = MakeCall<T>(shape, qkv_TC, y_TA, log_sum_exp_HT);
+    AttentionCall<T> call =
+        MakeCall<T>(shape, positions_T, qkv_TC, y_TA, log_sum_exp_HT);
     call.d_y_TA = d_y_TA.data<T>();
     call.d_qkv_TC = d_qkv_TC.data<T>();
     Backward(context, call);

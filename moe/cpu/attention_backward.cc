@@ -49,17 +49,17 @@ void ReadTile(const TileInputs& inputs, const AttentionCall<T>& call,
 // Row m: scores become p, d_p becomes d_score; both zero where not visible.
 void ScoreGradients(float* scores, float* d_p, const TileInputs& inputs,
                     const AttentionTile& tile, int64_t m) {
-  const int64_t visible = tile.Visible(m);
-  const int64_t end = MaskTail(scores, visible);
+  const KeyRange visible = tile.Visible(m);
+  const KeyRange whole = MaskEnds(scores, visible);
   const float log_sum_exp = inputs.log_sum_exp_M[m];
   const float d_y_dot_y = inputs.d_y_dot_y_M[m];
-  for (int64_t i = 0; i < end; i += kLanes) {
+  for (int64_t i = whole.begin; i < whole.end; i += kLanes) {
     const Float8 p = Exp(Load(scores + i) - log_sum_exp);
     Store(scores + i, p);
     Store(d_p + i, p * (Load(d_p + i) - d_y_dot_y));
   }
-  std::fill(scores + visible, scores + tile.num_keys, 0.0f);
-  std::fill(d_p + visible, d_p + tile.num_keys, 0.0f);
+  ClearInvisible(scores, visible, tile.num_keys);
+  ClearInvisible(d_p, visible, tile.num_keys);
 }
 
 }  // namespace
@@ -73,7 +73,7 @@ int64_t AttentionBackwardScratch(const AttentionShape& shape) {
 template <typename T>
 bool AttentionBackwardUnit(const AttentionCall<T>& call, int64_t sequence,
                            int64_t kv_head, float* scratch) {
-  const AttentionUnit unit(call.shape, sequence, kv_head);
+  const AttentionUnit unit(call.shape, call.positions_T, sequence, kv_head);
   const AttentionScratchSizes sizes(call.shape);
   const int64_t d = unit.d;
   float* k_Ld = Take(scratch, sizes.sequence);
@@ -101,21 +101,23 @@ bool AttentionBackwardUnit(const AttentionCall<T>& call, int64_t sequence,
     const auto in_keys = [&](float* x_Ld, const AttentionTile& tile) {
       return Dense(x_Ld + tile.key * d, tile.num_keys, d);
     };
-    const bool tile_ok = ForEachKeyBlock(whole, [&](const AttentionTile& tile) {
-      const Block k = in_keys(k_Ld, tile);
-      const Block v = in_keys(v_Ld, tile);
-      const Block p{scores_MN, tile.rows, tile.num_keys, kKeyBlock};
-      const Block d_score{d_p_MN, tile.rows, tile.num_keys, kKeyBlock};
-      if (!Multiply(p, q, false, k, true, /*beta=*/0) ||
-          !Multiply(d_score, d_y, false, v, true, /*beta=*/0))
-        return false;
-      for (int64_t m = 0; m < tile.rows; ++m)
-        ScoreGradients(scores_MN + m * kKeyBlock, d_p_MN + m * kKeyBlock,
-                       inputs, tile, m);
-      return Multiply(in_keys(d_v_Ld, tile), p, true, d_y, false, 1) &&
-             Multiply(in_keys(d_k_Ld, tile), d_score, true, q, false, 1) &&
-             Multiply(d_q, d_score, false, k, false, tile.key > 0 ? 1.0f : 0);
-    });
+    const bool tile_ok =
+        ForEachKeyBlock(unit, whole, [&](const AttentionTile& tile) {
+          const Block k = in_keys(k_Ld, tile);
+          const Block v = in_keys(v_Ld, tile);
+          const Block p{scores_MN, tile.rows, tile.num_keys, kKeyBlock};
+          const Block d_score{d_p_MN, tile.rows, tile.num_keys, kKeyBlock};
+          if (!Multiply(p, q, false, k, true, /*beta=*/0) ||
+              !Multiply(d_score, d_y, false, v, true, /*beta=*/0))
+            return false;
+          for (int64_t m = 0; m < tile.rows; ++m)
+            ScoreGradients(scores_MN + m * kKeyBlock, d_p_MN + m * kKeyBlock,
+                           inputs, tile, m);
+          return Multiply(in_keys(d_v_Ld, tile), p, true, d_y, false, 1) &&
+                 Multiply(in_keys(d_k_Ld, tile), d_score, true, q, false, 1) &&
+                 Multiply(d_q, d_score, false, k, false,
+                          tile.first_block ? 0 : 1.0f);
+        });
     for (int64_t j = 0; j < unit.J; ++j)
       CopyScaled(call.d_qkv_TC + unit.InQkv(whole.first, j), unit.C,
                  d_q_Md + j * whole.n * d, d, whole.n, d, unit.scale);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "moe/cpu/attention_unit.h"
 #include "moe/cpu/block_product.h"
@@ -20,33 +21,40 @@ struct OnlineSoftmax {
 
   // Row m's scores become exp(score - largest), zero where not visible.
   void Update(float* scores, const AttentionTile& tile, int64_t m) const {
-    const int64_t visible = tile.Visible(m);
-    const int64_t end = MaskTail(scores, visible);
-    Float8 largest8 = Load(scores);
-    for (int64_t j = kLanes; j < end; j += kLanes)
+    if (tile.first_block) {
+      largest_M[m] = -std::numeric_limits<float>::infinity();
+      sum_M[m] = 0;
+    }
+    const KeyRange visible = tile.Visible(m);
+    if (visible.begin < visible.end) AddVisible(scores, visible, m);
+    ClearInvisible(scores, visible, tile.num_keys);
+  }
+
+ private:
+  void AddVisible(float* scores, const KeyRange& visible, int64_t m) const {
+    const auto [begin, end] = MaskEnds(scores, visible);
+    Float8 largest8 = Load(scores + begin);
+    for (int64_t j = begin + kLanes; j < end; j += kLanes)
       largest8 = Max(largest8, Load(scores + j));
-    const float largest = Raise(MaxLane(largest8), m, tile.key == 0);
+    const float largest = Raise(MaxLane(largest8), m);
     Float8 sum8 = {};
-    for (int64_t j = 0; j < end; j += kLanes) {
+    for (int64_t j = begin; j < end; j += kLanes) {
       const Float8 p = Exp(Load(scores + j) - largest);
       Store(scores + j, p);
       sum8 += p;
     }
     sum_M[m] += Sum(sum8);
-    std::fill(scores + visible, scores + tile.num_keys, 0.0f);
   }
 
- private:
-  // The row's new maximum; what was summed under the old one shrinks.
-  float Raise(float largest, int64_t m, bool first_block) const {
-    if (first_block) {
-      sum_M[m] = 0;
-    } else if (largest > largest_M[m]) {
+  // The row's new maximum; what was summed under the old one shrinks. Before a
+  // row's first visible key nothing is, and in a tile's first block its y is
+  // not even written.
+  float Raise(float largest, int64_t m) const {
+    if (!(largest > largest_M[m])) return largest_M[m];
+    if (sum_M[m] != 0) {
       const float factor = std::exp(largest_M[m] - largest);
       sum_M[m] *= factor;
       CopyScaled(y_Md + m * d, d, y_Md + m * d, d, 1, d, factor);
-    } else {
-      return largest_M[m];
     }
     return largest_M[m] = largest;
   }
@@ -76,7 +84,7 @@ int64_t AttentionForwardScratch(const AttentionShape& shape) {
 template <typename T>
 bool AttentionForwardUnit(const AttentionCall<T>& call, int64_t sequence,
                           int64_t kv_head, float* scratch) {
-  const AttentionUnit unit(call.shape, sequence, kv_head);
+  const AttentionUnit unit(call.shape, call.positions_T, sequence, kv_head);
   const AttentionScratchSizes sizes(call.shape);
   const int64_t d = unit.d;
   float* k_Ld = Take(scratch, sizes.sequence);
@@ -96,15 +104,17 @@ bool AttentionForwardUnit(const AttentionCall<T>& call, int64_t sequence,
                  unit.scale);
     const Block q = Dense(q_Md, whole.rows, d);
     const Block y = Dense(y_Md, whole.rows, d);
-    const bool ok = ForEachKeyBlock(whole, [&](const AttentionTile& tile) {
-      const Block k = Dense(k_Ld + tile.key * d, tile.num_keys, d);
-      const Block v = Dense(v_Ld + tile.key * d, tile.num_keys, d);
-      const Block scores{scores_MN, tile.rows, tile.num_keys, kKeyBlock};
-      if (!Multiply(scores, q, false, k, true, /*beta=*/0)) return false;
-      for (int64_t m = 0; m < tile.rows; ++m)
-        softmax.Update(scores_MN + m * kKeyBlock, tile, m);
-      return Multiply(y, scores, false, v, false, tile.key > 0 ? 1.0f : 0.0f);
-    });
+    const bool ok =
+        ForEachKeyBlock(unit, whole, [&](const AttentionTile& tile) {
+          const Block k = Dense(k_Ld + tile.key * d, tile.num_keys, d);
+          const Block v = Dense(v_Ld + tile.key * d, tile.num_keys, d);
+          const Block scores{scores_MN, tile.rows, tile.num_keys, kKeyBlock};
+          if (!Multiply(scores, q, false, k, true, /*beta=*/0)) return false;
+          for (int64_t m = 0; m < tile.rows; ++m)
+            softmax.Update(scores_MN + m * kKeyBlock, tile, m);
+          return Multiply(y, scores, false, v, false,
+                          tile.first_block ? 0.0f : 1.0f);
+        });
     if (ok) WriteTile(call, unit, whole, softmax);
     return ok;
   });

@@ -5,10 +5,11 @@
 // heads that read it. Units share nothing, so threads divide them, and the
 // gradients of a key/value head have one owner.
 //
-// A unit goes through tiles of queries, and each tile through blocks of keys up
-// to the diagonal. A tile holds a few tokens of all its query heads, head by
-// head, under one another, so that its products are tall even when the tokens
-// are few and little is computed above the diagonal.
+// A unit goes through tiles of queries, and each tile through blocks of keys,
+// from the begin of its first token's document up to the diagonal. A tile holds
+// a few tokens of all its query heads, head by head, under one another, so that
+// its products are tall even when the tokens are few and little is computed
+// above the diagonal.
 //
 // Letters: L tokens of the sequence, J = H / G query heads of the unit, d head
 // width, M = J n rows of a tile of n tokens, N keys of a block.
@@ -39,6 +40,7 @@ template <typename T>
 struct AttentionCall {
   AttentionShape shape;
   int64_t num_tokens = 0;
+  const int32_t* positions_T = nullptr;  // null: t % L
   const T* qkv_TC = nullptr;
   T* y_TA = nullptr;
   float* log_sum_exp_HT = nullptr;
@@ -92,7 +94,8 @@ inline float* Take(float*& scratch, int64_t n) {
 
 // Where a unit's elements lie in the tensors of its call.
 struct AttentionUnit {
-  AttentionUnit(const AttentionShape& shape, int64_t sequence, int64_t kv_head)
+  AttentionUnit(const AttentionShape& shape, const int32_t* positions_T,
+                int64_t sequence, int64_t kv_head)
       : L(shape.length),
         d(shape.head_dim),
         J(shape.heads / shape.kv_heads),
@@ -102,6 +105,8 @@ struct AttentionUnit {
         first_head(kv_head * J),
         key_column((shape.heads + kv_head) * d),
         value_column((shape.heads + shape.kv_heads + kv_head) * d),
+        positions_L(positions_T == nullptr ? nullptr
+                                           : positions_T + first_token),
         scale(1 / std::sqrt(static_cast<float>(d))) {}
 
   // Offset of token t's query head j in tensors of A or C columns.
@@ -117,7 +122,14 @@ struct AttentionUnit {
   int64_t L, d, J, C, A;
   int64_t first_token, first_head;
   int64_t key_column, value_column;
-  float scale;  // of scores: 1 / sqrt(d)
+  const int32_t* positions_L;  // null: the sequence is one document
+  float scale;                 // of scores: 1 / sqrt(d)
+};
+
+// Keys [begin, end) of a block, begin <= end.
+struct KeyRange {
+  int64_t begin = 0;
+  int64_t end = 0;
 };
 
 // Tokens [first, first + n) of all J heads, against keys [key, key + num_keys).
@@ -126,13 +138,19 @@ struct AttentionTile {
   int64_t first = 0;
   int64_t n = 0;
   int64_t rows = 0;  // J n
+  const int32_t* positions_L = nullptr;
   int64_t key = 0;
   int64_t num_keys = 0;
+  bool first_block = false;  // of the tile's keys
 
-  // Keys of this block that row m may look at: at least one, because key blocks
-  // begin where tiles begin.
-  int64_t Visible(int64_t m) const {
-    return std::min(num_keys, first + m % n - key + 1);
+  // Keys of this block that row m may look at: those of its document, not past
+  // its token. The end is past the block's first key, because key blocks begin
+  // where tiles begin; so only a row of a later document sees none.
+  KeyRange Visible(int64_t m) const {
+    const int64_t t = first + m % n;
+    const int64_t end = std::min(num_keys, t - key + 1);
+    if (positions_L == nullptr) return {0, end};
+    return {std::clamp(t - positions_L[t] - key, int64_t{0}, end), end};
   }
 };
 
@@ -142,7 +160,10 @@ bool ForEachTile(const AttentionUnit& unit, const Visit& visit) {
   const int64_t tile_tokens = TileTokens(unit.J);
   for (int64_t first = 0; first < unit.L; first += tile_tokens) {
     const int64_t n = std::min(tile_tokens, unit.L - first);
-    if (!visit(AttentionTile{.first = first, .n = n, .rows = unit.J * n}))
+    if (!visit(AttentionTile{.first = first,
+                             .n = n,
+                             .rows = unit.J * n,
+                             .positions_L = unit.positions_L}))
       return false;
   }
   return true;
@@ -150,22 +171,39 @@ bool ForEachTile(const AttentionUnit& unit, const Visit& visit) {
 
 // visit(tile) for every block of keys that some row of the tile may look at.
 template <typename Visit>
-bool ForEachKeyBlock(AttentionTile tile, const Visit& visit) {
+bool ForEachKeyBlock(const AttentionUnit& unit, AttentionTile tile,
+                     const Visit& visit) {
+  // No row sees more of the past than the first; from where it begins, back to
+  // the begin of a tile.
+  int64_t begin = 0;
+  if (tile.positions_L != nullptr) {
+    begin = tile.first - tile.positions_L[tile.first];
+    begin -= begin % TileTokens(unit.J);
+  }
   const int64_t end = tile.first + tile.n;
-  for (tile.key = 0; tile.key < end; tile.key += kKeyBlock) {
+  for (tile.key = begin; tile.key < end; tile.key += kKeyBlock) {
     tile.num_keys = std::min(kKeyBlock, end - tile.key);
+    tile.first_block = tile.key == begin;
     if (!visit(tile)) return false;
   }
   return true;
 }
 
-// Scores of a row past the visible ones, up to a whole vector, become -inf, so
-// that loops take whole vectors. Returns where that is.
-inline int64_t MaskTail(float* scores, int64_t visible) {
-  const int64_t end = (visible + kLanes - 1) / kLanes * kLanes;
-  std::fill(scores + visible, scores + end,
-            -std::numeric_limits<float>::infinity());
-  return end;
+// Scores of a row around the visible ones, up to whole vectors, become -inf, so
+// that loops take whole vectors. Returns the range of those.
+inline KeyRange MaskEnds(float* scores, const KeyRange& visible) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const KeyRange whole = {visible.begin / kLanes * kLanes,
+                          (visible.end + kLanes - 1) / kLanes * kLanes};
+  std::fill(scores + whole.begin, scores + visible.begin, -kInfinity);
+  std::fill(scores + visible.end, scores + whole.end, -kInfinity);
+  return whole;
+}
+
+// A row of N elements becomes zero where not visible.
+inline void ClearInvisible(float* row, const KeyRange& visible, int64_t N) {
+  std::fill(row, row + visible.begin, 0.0f);
+  std::fill(row + visible.end, row + N, 0.0f);
 }
 
 // Asks for the cache lines of a row of d elements.

@@ -44,18 +44,23 @@ void RotaryTable(Tensor table_L2h, double theta) {
 }
 
 void Rotary(KernelContext& context, Tensor qkv_TC, const Tensor& table_L2h,
-            const AttentionShape& shape, bool inverse) {
+            const Tensor& positions_T, const AttentionShape& shape,
+            bool inverse) {
   const int64_t C = qkv_TC.dim(1);
   const int64_t d = shape.head_dim;
   const int64_t h = d / 2;
   const float* table = table_L2h.data<float>();
+  const int32_t* positions =
+      positions_T.is_null() ? nullptr : positions_T.data<int32_t>();
   constexpr int64_t kGrain = 16;  // tokens a thread is worth waking for
   DispatchDType(qkv_TC.dtype(), [&]<typename T>() {
     T* qkv = qkv_TC.data<T>();
     ParallelFor(
         context, qkv_TC.dim(0), kGrain, [&](int64_t begin, int64_t end) {
           for (int64_t t = begin; t < end; ++t) {
-            const float* cosine_h = table + t % shape.length * d;
+            const int64_t position =
+                positions == nullptr ? t % shape.length : positions[t];
+            const float* cosine_h = table + position * d;
             for (int64_t head = 0; head < shape.heads + shape.kv_heads; ++head)
               RotateHead(qkv + t * C + head * d, cosine_h, cosine_h + h, h,
                          inverse ? -1.0f : 1.0f);

@@ -15,12 +15,32 @@ struct Case {
   int64_t sequences;
   AttentionShape shape;
   DType dtype;
+  // Lengths of the documents, one sequence after another; empty: each sequence
+  // is one document.
+  std::vector<int64_t> documents = {};
 };
+
+// Each token's index in its document.
+std::vector<int32_t> Positions(const Case& c) {
+  std::vector<int32_t> positions;
+  for (int64_t length : c.documents) {
+    for (int64_t i = 0; i < length; ++i)
+      positions.push_back(static_cast<int32_t>(i));
+  }
+  return positions;
+}
 
 // Causal attention by its definition, one score at a time.
 class Reference {
  public:
-  explicit Reference(const Case& c) : sequences_(c.sequences), s_(c.shape) {}
+  explicit Reference(const Case& c) : sequences_(c.sequences), s_(c.shape) {
+    const std::vector<int64_t> sequences(static_cast<size_t>(c.sequences),
+                                         c.shape.length);
+    for (int64_t length : c.documents.empty() ? sequences : c.documents)
+      begins_.insert(begins_.end(), static_cast<size_t>(length),
+                     static_cast<int64_t>(begins_.size()));
+    CHECK(static_cast<int64_t>(begins_.size()) == c.sequences * s_.length);
+  }
 
   // y[t, head d + i]; log_sum_exp[head, t] too, unless null.
   std::vector<double> Forward(const std::vector<double>& qkv,
@@ -51,7 +71,7 @@ class Reference {
     const int64_t d = s_.head_dim;
     const int64_t key = s_.heads + head * s_.kv_heads / s_.heads;
     const int64_t value = key + s_.kv_heads;
-    const int64_t begin = t / s_.length * s_.length;
+    const int64_t begin = begins_[static_cast<size_t>(t)];
     std::vector<double> scores;
     double largest = -1e300;
     for (int64_t other = begin; other <= t; ++other) {
@@ -75,6 +95,7 @@ class Reference {
 
   int64_t sequences_;
   AttentionShape s_;
+  std::vector<int64_t> begins_;  // of each token's document
 };
 
 // The kernel's results on random inputs of a case.
@@ -89,20 +110,26 @@ struct Attended {
         y({T, A}, c.dtype),
         log_sum_exp({c.shape.heads, T}, DType::kFloat32),
         d_qkv({T, C}, c.dtype),
+        positions(Positions(c)),
         context(MakeKernelContext(threads)) {
     d_qkv.Fill(123);  // is overwritten
     Repeat();
   }
 
   void Repeat() {
-    AttentionForward(*context, y, log_sum_exp, qkv, shape);
-    AttentionBackward(*context, d_qkv, d_y, qkv, y, log_sum_exp, shape);
+    const Tensor positions_T =
+        positions.empty() ? Tensor()
+                          : Tensor(positions.data(), {T}, DType::kInt32);
+    AttentionForward(*context, y, log_sum_exp, qkv, positions_T, shape);
+    AttentionBackward(*context, d_qkv, d_y, qkv, y, log_sum_exp, positions_T,
+                      shape);
     EXPECT_TRUE(KernelStatus(*context).ok());
   }
 
   AttentionShape shape;
   int64_t T, A, C;
   TestTensor qkv, d_y, y, log_sum_exp, d_qkv;
+  std::vector<int32_t> positions;  // empty: none
   KernelContextPtr context;
 };
 
@@ -144,6 +171,10 @@ TEST_P(AttentionKernel, BackwardIsTheDerivativeOfTheForward) {
 constexpr DType kF32 = DType::kFloat32;
 constexpr DType kBF16 = DType::kBFloat16;
 
+std::string CaseName(const testing::TestParamInfo<Case>& info) {
+  return info.param.name;
+}
+
 INSTANTIATE_TEST_SUITE_P(
     , AttentionKernel,
     testing::Values(Case{"OneToken", 1, {1, 1, 1, 2}, kF32},
@@ -158,9 +189,56 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"UsualShape", 1, {150, 4, 2, 64}, kF32},
                     Case{"SevenTokensInBFloat16", 2, {7, 6, 2, 6}, kBF16},
                     Case{"UsualShapeInBFloat16", 1, {150, 4, 2, 64}, kBF16}),
-    [](const testing::TestParamInfo<Case>& parameter) {
-      return std::string(parameter.param.name);
-    });
+    CaseName);
+
+// A tile has 64, 32 or 16 tokens when 1, 2 or more query heads share keys; a
+// block has 256 keys. Documents begin and end at their edges, one token before
+// and one behind.
+INSTANTIATE_TEST_SUITE_P(
+    Documents, AttentionKernel,
+    testing::Values(
+        Case{"OneDocument", 1, {33, 2, 1, 6}, kF32, {33}},
+        Case{"OfOneToken", 2, {5, 2, 1, 6}, kF32, std::vector<int64_t>(10, 1)},
+        Case{"InOneTile", 2, {7, 6, 2, 6}, kF32, {1, 2, 3, 1, 1, 5, 1}},
+        Case{"AtEdgesOfTilesOf64", 1, {200, 1, 1, 6}, kF32, {64, 64, 72}},
+        Case{"BeforeEdgesOfTilesOf64", 1, {200, 1, 1, 6}, kF32, {63, 64, 73}},
+        Case{"BehindEdgesOfTilesOf64", 1, {200, 1, 1, 6}, kF32, {65, 64, 71}},
+        Case{"AtEdgesOfTilesOf32", 1, {100, 2, 1, 6}, kF32, {32, 64, 4}},
+        Case{"AroundEdgesOfTilesOf32",
+             1,
+             {100, 4, 2, 6},
+             kF32,
+             {31, 2, 30, 2, 35}},
+        Case{"AroundEdgesOfTilesOf16",
+             1,
+             {70, 4, 1, 10},
+             kF32,
+             {15, 1, 1, 15, 1, 14, 2, 21}},
+        Case{"AtABlockOfKeys", 1, {530, 2, 1, 4}, kF32, {256, 256, 18}},
+        Case{"BeforeABlockOfKeys", 1, {530, 2, 1, 4}, kF32, {255, 2, 273}},
+        Case{"BehindABlockOfKeys", 1, {530, 1, 1, 4}, kF32, {1, 256, 273}},
+        Case{"LongAfterShort", 1, {700, 2, 1, 4}, kF32, {5, 40, 600, 55}},
+        Case{"OddInTwoSequences",
+             2,
+             {150, 2, 1, 64},
+             kF32,
+             {7, 33, 1, 77, 2, 30, 101, 49}},
+        Case{"InOneTileInBFloat16",
+             2,
+             {7, 6, 2, 6},
+             kBF16,
+             {1, 2, 3, 1, 1, 5, 1}},
+        Case{"AroundTilesInBFloat16",
+             1,
+             {150, 4, 2, 64},
+             kBF16,
+             {31, 2, 31, 33, 53}},
+        Case{"AcrossBlocksInBFloat16",
+             1,
+             {530, 2, 1, 4},
+             kBF16,
+             {5, 300, 207, 18}}),
+    CaseName);
 
 TEST(Attention, NoTokensAreAnOrdinaryCase) {
   Attended run({"", 0, {7, 2, 1, 4}, kF32}, /*threads=*/1);
@@ -192,6 +270,52 @@ TEST(Attention, LaterTokensAndOtherSequencesChangeNothing) {
       changed |= run.y.Get(i) != before[static_cast<size_t>(i)];
     EXPECT_EQ(changed, may_change) << "token " << t;
   }
+}
+
+// Whatever stands in the other documents, their tokens' own results change and
+// no bit of any other's.
+TEST(Attention, AnotherDocumentChangesNoBit) {
+  const Case c{"", 1, {340, 2, 1, 8}, kF32, {30, 45, 225, 40}};
+  Attended run(c, /*threads=*/1);
+  const std::vector<double> y = run.y.Values();
+  const std::vector<double> d_qkv = run.d_qkv.Values();
+  int64_t begin = 0;
+  for (int64_t length : c.documents) {
+    Attended other(c, /*threads=*/1);
+    for (int64_t i = begin * run.C; i < (begin + length) * run.C; ++i)
+      other.qkv.Set(i, 3 * other.qkv.Get(i));
+    other.Repeat();
+    for (int64_t t = 0; t < run.T; ++t) {
+      const bool may_change = t >= begin && t < begin + length;
+      bool changed = false;
+      for (int64_t i = t * run.A; i < (t + 1) * run.A; ++i)
+        changed |= other.y.Get(i) != y[static_cast<size_t>(i)];
+      bool gradient_changed = false;
+      for (int64_t i = t * run.C; i < (t + 1) * run.C; ++i)
+        gradient_changed |= other.d_qkv.Get(i) != d_qkv[static_cast<size_t>(i)];
+      EXPECT_EQ(changed, may_change) << "token " << t;
+      EXPECT_EQ(gradient_changed, may_change) << "token " << t;
+    }
+    begin += length;
+  }
+}
+
+// Keys of other documents that no row of a tile may see are not even read.
+TEST(Attention, BlocksOfKeysThatNoneMaySeeAreSkipped) {
+  Attended run({"", 1, {640, 2, 1, 8}, kF32, {320, 320}}, /*threads=*/1);
+  for (int64_t i = 0; i < 320 * run.C; ++i) run.qkv.Set(i, std::nan(""));
+  run.Repeat();
+  for (int64_t i = 320 * run.A; i < run.y.size(); ++i)
+    ASSERT_TRUE(std::isfinite(run.y.Get(i))) << i;
+  for (int64_t i = 320 * run.C; i < run.d_qkv.size(); ++i)
+    ASSERT_TRUE(std::isfinite(run.d_qkv.Get(i))) << i;
+}
+
+TEST(Attention, OneDocumentASequenceGivesTheBitsOfNoDocuments) {
+  Attended none({"", 2, {300, 2, 1, 8}, kF32}, /*threads=*/1);
+  Attended one({"", 2, {300, 2, 1, 8}, kF32, {300, 300}}, /*threads=*/1);
+  EXPECT_EQ(one.y.Values(), none.y.Values());
+  EXPECT_EQ(one.d_qkv.Values(), none.d_qkv.Values());
 }
 
 TEST(Attention, AResultHasTheSameBitsAtAnyNumberOfThreads) {

@@ -9,6 +9,7 @@ namespace moe {
 namespace {
 
 constexpr double kTheta = 10000;
+const Tensor kNone;  // positions are those in the sequence
 
 TestTensor MakeTable(const AttentionShape& shape) {
   TestTensor table({shape.length, 2, shape.head_dim / 2}, DType::kFloat32);
@@ -17,14 +18,16 @@ TestTensor MakeTable(const AttentionShape& shape) {
 }
 
 // Each pair (i, i + h) of a query or key head as one complex number.
-std::vector<double> Reference(std::vector<double> qkv, int64_t T,
+std::vector<double> Reference(std::vector<double> qkv,
+                              const std::vector<int32_t>& positions,
                               const AttentionShape& shape) {
+  const int64_t T = static_cast<int64_t>(positions.size());
   const int64_t d = shape.head_dim;
   const int64_t C = (shape.heads + 2 * shape.kv_heads) * d;
   for (int64_t t = 0; t < T; ++t) {
     for (int64_t head = 0; head < shape.heads + shape.kv_heads; ++head) {
       for (int64_t i = 0; i < d / 2; ++i) {
-        const double angle = static_cast<double>(t % shape.length) *
+        const double angle = positions[static_cast<size_t>(t)] *
                              std::pow(kTheta, -2.0 * static_cast<double>(i) /
                                                   static_cast<double>(d));
         double& a = qkv[static_cast<size_t>(t * C + head * d + i)];
@@ -40,6 +43,13 @@ std::vector<double> Reference(std::vector<double> qkv, int64_t T,
 
 class RotaryKernel : public KernelTest {};
 
+std::vector<int32_t> PlacesInSequences(int64_t T, int64_t length) {
+  std::vector<int32_t> positions;
+  for (int64_t t = 0; t < T; ++t)
+    positions.push_back(static_cast<int32_t>(t % length));
+  return positions;
+}
+
 TEST_P(RotaryKernel, RotatesQueriesAndKeysByTheirPosition) {
   for (const AttentionShape& shape :
        {AttentionShape{1, 1, 1, 2}, AttentionShape{7, 3, 1, 6},
@@ -47,10 +57,27 @@ TEST_P(RotaryKernel, RotatesQueriesAndKeysByTheirPosition) {
     const int64_t T = 3 * shape.length;
     const int64_t C = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;
     TestTensor qkv = RandomTensor({T, C}, GetParam(), 3);
-    const std::vector<double> expected = Reference(qkv.Values(), T, shape);
-    Rotary(context(), qkv, MakeTable(shape), shape, /*inverse=*/false);
+    const std::vector<double> expected =
+        Reference(qkv.Values(), PlacesInSequences(T, shape.length), shape);
+    Rotary(context(), qkv, MakeTable(shape), kNone, shape, /*inverse=*/false);
     ExpectRounded(qkv, expected, "d = " + std::to_string(shape.head_dim));
   }
+}
+
+TEST_P(RotaryKernel, PositionsMayBeginAnewInsideASequence) {
+  const AttentionShape shape{7, 3, 1, 6};
+  std::vector<int32_t> positions = {0, 1, 2, 0, 0, 1, 0,   // 3, 1, 2, 1
+                                    0, 1, 2, 3, 4, 5, 6};  // one document
+  TestTensor qkv = RandomTensor({14, 30}, GetParam(), 3);
+  const std::vector<double> before = qkv.Values();
+  const std::vector<double> expected = Reference(before, positions, shape);
+  const Tensor positions_T(positions.data(), {14}, DType::kInt32);
+  const TestTensor table = MakeTable(shape);
+  Rotary(context(), qkv, table, positions_T, shape, /*inverse=*/false);
+  ExpectRounded(qkv, expected, "rotated");
+  Rotary(context(), qkv, table, positions_T, shape, /*inverse=*/true);
+  ExpectRounded(qkv, before, "there and back",
+                GetParam() == DType::kBFloat16 ? 4e-3 : 1e-6);
 }
 
 TEST_P(RotaryKernel, InverseUndoesAndValuesStayAsTheyAre) {
@@ -60,14 +87,14 @@ TEST_P(RotaryKernel, InverseUndoesAndValuesStayAsTheyAre) {
   TestTensor qkv = RandomTensor({T, C}, GetParam(), 4);
   const std::vector<double> before = qkv.Values();
   const TestTensor table = MakeTable(shape);
-  Rotary(context(), qkv, table, shape, /*inverse=*/false);
+  Rotary(context(), qkv, table, kNone, shape, /*inverse=*/false);
   EXPECT_NE(qkv.Values(), before);
   for (int64_t t = 0; t < T; ++t) {
     for (int64_t i = 30; i < C; ++i) {
       EXPECT_EQ(qkv.Get(t * C + i), before[static_cast<size_t>(t * C + i)]);
     }
   }
-  Rotary(context(), qkv, table, shape, /*inverse=*/true);
+  Rotary(context(), qkv, table, kNone, shape, /*inverse=*/true);
   ExpectRounded(qkv, before, "there and back",
                 GetParam() == DType::kBFloat16 ? 4e-3 : 1e-6);
 }
@@ -75,7 +102,7 @@ TEST_P(RotaryKernel, InverseUndoesAndValuesStayAsTheyAre) {
 TEST_P(RotaryKernel, NoTokensAreAnOrdinaryCase) {
   const AttentionShape shape{7, 1, 1, 2};
   TestTensor qkv({0, 6}, GetParam());
-  Rotary(context(), qkv, MakeTable(shape), shape, /*inverse=*/false);
+  Rotary(context(), qkv, MakeTable(shape), kNone, shape, /*inverse=*/false);
 }
 
 INSTANTIATE_BOTH_DTYPES(RotaryKernel);
