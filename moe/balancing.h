@@ -12,10 +12,11 @@
 
 namespace moe {
 
-// How a micro-batch of this rank relates to the global batch, from which all
-// losses take their one and only divisor.
+// How a micro-batch of this rank relates to the global batch, from which each
+// loss takes its one and only divisor.
 struct BatchScale {
-  int64_t global_tokens = 0;     // targets in the global batch
+  int64_t global_tokens = 0;     // of the global batch, g L
+  int64_t global_targets = 0;    // those of its targets that are not -1
   int64_t global_sequences = 0;  // g
   int64_t micro_sequences = 0;   // of all ranks in this micro-step
 };

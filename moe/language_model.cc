@@ -1,5 +1,6 @@
 #include "moe/language_model.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "comm/check.h"
@@ -55,7 +56,8 @@ LanguageModel::LanguageModel(const Options& options,
 absl::Status LanguageModel::Forward(LossTerms* losses, const MicroBatch& batch,
                                     const ModelWeights& weights,
                                     ModelWeights* gradients) {
-  const BatchShape shape = ShapeOf(batch.inputs_S, batch.length);
+  const BatchShape shape =
+      ShapeOf(batch.inputs_S, batch.length, batch.positions_S);
   RETURN_IF_ERROR(RunBlocks(batch.inputs_S, shape, weights));
   RETURN_IF_ERROR(balancing_.Finish(context_, balance_, &losses->aux,
                                     absl::MakeSpan(routings_), batch.scale,
@@ -65,6 +67,9 @@ absl::Status LanguageModel::Forward(LossTerms* losses, const MicroBatch& batch,
     routing.z_loss = SumOfSquares(kernels_, routing.log_sum_exp_T) / tokens;
     losses->z += routing.z_loss;
   }
+  // A batch may have no targets: the sum that is divided is 0 then.
+  const double targets =
+      static_cast<double>(std::max<int64_t>(1, batch.scale.global_targets));
 
   ASSIGN_OR_RETURN(Tensor normed_TD, FinalNorm(weights));
   LossHeadArguments head = {
@@ -72,7 +77,7 @@ absl::Status LanguageModel::Forward(LossTerms* losses, const MicroBatch& batch,
       .w_VD = weights.head_VD,
       .first_id = weights.first_id,
       .targets_T = batch.targets_S.Rows(shape.first_token, normed_TD.dim(0)),
-      .scale = static_cast<float>(1.0 / tokens)};
+      .scale = static_cast<float>(1.0 / targets)};
   if (gradients != nullptr) {
     ASSIGN_OR_RETURN(head.d_x_TD,
                      saved_arena_.Allocate({normed_TD.dim(0), normed_TD.dim(1)},
@@ -83,7 +88,7 @@ absl::Status LanguageModel::Forward(LossTerms* losses, const MicroBatch& batch,
   double loss_sum = 0;
   RETURN_IF_ERROR(LossHead(context_, tensor_, &loss_sum, head,
                            options_.model.vocab_size()));
-  losses->cross_entropy += loss_sum / tokens;
+  losses->cross_entropy += loss_sum / targets;
   return KernelStatus(kernels_);
 }
 
@@ -95,7 +100,8 @@ absl::Status LanguageModel::Backward(const MicroBatch& batch,
     return listener == nullptr ? absl::OkStatus()
                                : listener->GradientsReady(range);
   };
-  const BatchShape shape = ShapeOf(batch.inputs_S, batch.length);
+  const BatchShape shape =
+      ShapeOf(batch.inputs_S, batch.length, batch.positions_S);
   ArenaScope scope(scratch_arena_);
   ASSIGN_OR_RETURN(Tensor d_x_TD,
                    scratch_arena_.Allocate({out_TD_.dim(0), out_TD_.dim(1)},
@@ -129,7 +135,8 @@ absl::Status LanguageModel::Backward(const MicroBatch& batch,
 absl::Status LanguageModel::Logits(Tensor logits_RV, const Tensor& inputs_S,
                                    int64_t length, int64_t first_row,
                                    const ModelWeights& weights) {
-  RETURN_IF_ERROR(RunBlocks(inputs_S, ShapeOf(inputs_S, length), weights));
+  const BatchShape shape = ShapeOf(inputs_S, length, /*positions_S=*/{});
+  RETURN_IF_ERROR(RunBlocks(inputs_S, shape, weights));
   ASSIGN_OR_RETURN(const Tensor normed_TD, FinalNorm(weights));
   ASSIGN_OR_RETURN(const Tensor normed_SD,
                    tensor_.Gather(context_, saved_arena_, normed_TD));
@@ -138,14 +145,16 @@ absl::Status LanguageModel::Logits(Tensor logits_RV, const Tensor& inputs_S,
   return KernelStatus(kernels_);
 }
 
-BatchShape LanguageModel::ShapeOf(const Tensor& inputs_S,
-                                  int64_t length) const {
+BatchShape LanguageModel::ShapeOf(const Tensor& inputs_S, int64_t length,
+                                  const Tensor& positions_S) const {
   CHECK(length > 0 && length <= options_.max_length);
   CHECK(inputs_S.size() % length == 0);
   CHECK(inputs_S.size() % tensor_.size() == 0);
+  CHECK(positions_S.is_null() || positions_S.size() == inputs_S.size());
   return {.length = length,
           .num_sequences = inputs_S.size() / length,
-          .first_token = inputs_S.size() / tensor_.size() * tensor_.rank()};
+          .first_token = inputs_S.size() / tensor_.size() * tensor_.rank(),
+          .positions_S = positions_S};
 }
 
 absl::Status LanguageModel::RunBlocks(const Tensor& inputs_S,

@@ -22,9 +22,10 @@ namespace moe {
 // One micro-step of a tensor group, whose ranks are all given all S of its
 // tokens. S may be 0: the group then joins the collectives with no tokens.
 struct MicroBatch {
-  Tensor inputs_S;     // int32, sequences one after another
-  Tensor targets_S;    // int32, the next token of each; -1: none
-  int64_t length = 0;  // of a sequence, also where S is 0
+  Tensor inputs_S;          // int32, sequences one after another
+  Tensor targets_S;         // int32, the next token of each; -1: none
+  int64_t length = 0;       // of a sequence, also where S is 0
+  Tensor positions_S = {};  // as in BatchShape
   BatchScale scale;
 };
 
@@ -97,7 +98,8 @@ class LanguageModel {
   absl::Status RunBlocks(const Tensor& inputs_S, const BatchShape& batch,
                          const ModelWeights& weights);
   // Where this rank's tokens stand in S of sequences of `length`.
-  BatchShape ShapeOf(const Tensor& inputs_S, int64_t length) const;
+  BatchShape ShapeOf(const Tensor& inputs_S, int64_t length,
+                     const Tensor& positions_S) const;
   absl::StatusOr<Tensor> FinalNorm(const ModelWeights& weights);
 
   Options options_;

@@ -173,10 +173,7 @@ absl::Status CheckBlend(absl::string_view key, const DataBlend& blend) {
 absl::Status CheckData(const DataConfig& data) {
   RETURN_IF_ERROR(CheckBlend("data.train", data.train()));
   RETURN_IF_ERROR(CheckBlend("data.valid", data.valid()));
-  RETURN_IF_ERROR(
-      CheckBelow("data.valid_fraction", data.valid_fraction(), 0, 1));
-  return OnlyInThisVersion(!data.reset_attention(), "data.reset_attention",
-                           "true", "false");
+  return CheckBelow("data.valid_fraction", data.valid_fraction(), 0, 1);
 }
 
 absl::Status CheckReports(const TrainConfig& config) {

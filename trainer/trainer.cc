@@ -75,9 +75,11 @@ absl::Status Trainer::Allocate() {
   ASSIGN_OR_RETURN(optimizer_,
                    ShardedAdamW::Create(config_.optimizer(), table_, env.groups,
                                         shards_, weight_storage_, env.kernels));
-  loader_ = std::make_unique<BatchLoader>(env.train, length);
+  const bool reset_attention = config_.data().reset_attention();
+  loader_ = std::make_unique<BatchLoader>(env.train, length, reset_attention);
   if (env.valid != nullptr)
-    valid_loader_ = std::make_unique<BatchLoader>(*env.valid, length);
+    valid_loader_ =
+        std::make_unique<BatchLoader>(*env.valid, length, reset_attention);
 
   const BatchPlan::Range mine = plan_.OfRank(env.groups[Axis::kData].rank());
   loader_->Prepare(mine.begin, mine.count);
@@ -93,12 +95,12 @@ absl::Status Trainer::Allocate() {
 // clip -> AdamW.
 absl::StatusOr<StepReport> Trainer::TrainStep() {
   const TokenBlock tokens = NextTokens();
+  ASSIGN_OR_RETURN(const int64_t targets, CountTargets(tokens));
   ClearGradients();
   LossTerms losses;
   for (int micro = 0; micro < plan_.num_micro_steps(); ++micro) {
     const MicroBatch batch =
-        MakeMicroBatch(plan_, micro, tokens,
-                       plan_.global_size() * config_.batch().sequence_length());
+        MakeMicroBatch(plan_, micro, tokens, plan_.global_size(), targets);
     const bool last = micro + 1 == plan_.num_micro_steps();
     RETURN_IF_ERROR(ForwardBackward(batch, last, losses));
   }
@@ -126,9 +128,24 @@ TokenBlock Trainer::NextTokens() {
   return tokens.ok() ? *tokens : TokenBlock{};
 }
 
+// Of the whole step, before its first backward. A number that the configuration
+// gives, unless documents stand apart. The ranks of a tensor group have the
+// same tokens, so that a data group has each of them once.
+absl::StatusOr<int64_t> Trainer::CountTargets(const TokenBlock& tokens) {
+  if (!config_.data().reset_attention())
+    return plan_.global_size() * config_.batch().sequence_length();
+  int64_t targets = tokens.num_targets;
+  RETURN_IF_ERROR(
+      Annotate(environment_.groups[Axis::kData].AllReduce(
+                   ViewOf(absl::MakeSpan(&targets, 1)), ReduceOp::kSum),
+               "number of targets"));
+  return targets;
+}
+
 MicroBatch Trainer::MakeMicroBatch(const BatchPlan& plan, int micro_step,
                                    const TokenBlock& tokens,
-                                   int64_t global_tokens) {
+                                   int64_t global_sequences,
+                                   int64_t global_targets) {
   const int64_t length = config_.batch().sequence_length();
   const int rank = environment_.groups[Axis::kData].rank();
   BatchPlan::Range range = plan.OfMicroStep(rank, micro_step);
@@ -136,11 +153,17 @@ MicroBatch Trainer::MakeMicroBatch(const BatchPlan& plan, int micro_step,
   if (tokens.count == 0) range = {};
   const size_t begin = static_cast<size_t>(range.begin * length);
   const size_t count = static_cast<size_t>(range.count * length);
+  const Tensor positions =
+      tokens.positions.empty()
+          ? Tensor()
+          : TokenTensor(tokens.positions.subspan(begin, count));
   return {.inputs_S = TokenTensor(tokens.inputs.subspan(begin, count)),
           .targets_S = TokenTensor(tokens.targets.subspan(begin, count)),
           .length = length,
-          .scale = {.global_tokens = global_tokens,
-                    .global_sequences = global_tokens / length,
+          .positions_S = positions,
+          .scale = {.global_tokens = global_sequences * length,
+                    .global_targets = global_targets,
+                    .global_sequences = global_sequences,
                     .micro_sequences = plan.SequencesInMicroStep(micro_step)}};
 }
 
@@ -237,9 +260,9 @@ absl::StatusOr<double> Trainer::ValidationLoss(int64_t batches) {
   const int64_t global_size = plan_.global_size();
   int64_t sequences = environment_.valid->samples_per_epoch();
   if (batches > 0) sequences = std::min(sequences, batches * global_size);
-  const int64_t tokens_in_all = sequences * config_.batch().sequence_length();
   const int rank = environment_.groups[Axis::kData].rank();
   LossTerms losses;
+  int64_t targets = 0;
   absl::Status status;
   for (int64_t begin = 0; begin < sequences; begin += global_size) {
     const BatchPlan plan(std::min(global_size, sequences - begin),
@@ -249,17 +272,24 @@ absl::StatusOr<double> Trainer::ValidationLoss(int64_t batches) {
     valid_loader_->Prepare(begin + mine.begin, mine.count);
     absl::StatusOr<TokenBlock> tokens = valid_loader_->Take();
     if (status.ok()) status = tokens.status();
+    if (tokens.ok()) targets += tokens->num_targets;
     for (int micro = 0; micro < plan.num_micro_steps(); ++micro) {
-      const MicroBatch batch = MakeMicroBatch(
-          plan, micro, tokens.ok() ? *tokens : TokenBlock{}, tokens_in_all);
+      // Divided by 1: how many targets there are is known when all are read.
+      const MicroBatch batch =
+          MakeMicroBatch(plan, micro, tokens.ok() ? *tokens : TokenBlock{},
+                         sequences, /*global_targets=*/1);
       RETURN_IF_ERROR(model_->Forward(&losses, batch, weights_, nullptr));
     }
   }
   ProcessGroup& world = environment_.groups.world();
   RETURN_IF_ERROR(AgreeOnStatus(status, world));
-  RETURN_IF_ERROR(world.AllReduce(
-      ViewOf(absl::MakeSpan(&losses.cross_entropy, 1)), ReduceOp::kSum));
-  return losses.cross_entropy;
+  // The ranks of a tensor group have the same targets: one counts them.
+  const bool counts = environment_.groups[Axis::kTensor].rank() == 0;
+  std::array<double, 2> sums = {losses.cross_entropy,
+                                counts ? static_cast<double>(targets) : 0.0};
+  RETURN_IF_ERROR(
+      world.AllReduce(ViewOf(absl::MakeSpan(sums)), ReduceOp::kSum));
+  return sums[0] / std::max(1.0, sums[1]);
 }
 
 }  // namespace moe

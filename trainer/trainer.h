@@ -82,8 +82,10 @@ class Trainer {
 
   absl::Status Allocate();
   TokenBlock NextTokens();
+  absl::StatusOr<int64_t> CountTargets(const TokenBlock& tokens);
   MicroBatch MakeMicroBatch(const BatchPlan& plan, int micro_step,
-                            const TokenBlock& tokens, int64_t global_tokens);
+                            const TokenBlock& tokens, int64_t global_sequences,
+                            int64_t global_targets);
   void ClearGradients();
   absl::Status ForwardBackward(const MicroBatch& batch, bool last,
                                LossTerms& losses);

@@ -24,11 +24,16 @@ class GradientTest : public testing::TestWithParam<NetworkCase> {
 
   // Of some weights and batches, those with the clearest choice of experts:
   // none may hang on rounding.
-  void ChooseClearBatch(double wanted_margin) {
+  // The tokens are cut into documents of these lengths, if any.
+  void ChooseClearBatch(double wanted_margin,
+                        const std::vector<size_t>& documents = {}) {
     for (uint32_t seed = 1; seed <= 40 && margin_ < wanted_margin; ++seed) {
       const reference::Tensors weights = RandomWeights(model_, seed);
-      const std::vector<Tokens> steps = {RandomTokens(model_, 3, 5, seed),
-                                         RandomTokens(model_, 1, 5, seed + 99)};
+      std::vector<Tokens> steps = {RandomTokens(model_, 3, 5, seed),
+                                   RandomTokens(model_, 1, 5, seed + 99)};
+      for (Tokens& step : steps) {
+        if (!documents.empty()) CutIntoDocuments(step, documents);
+      }
       const double margin = RoutingMargin(reference::Compute(
           model_, router_, weights, steps, /*backward=*/false));
       if (margin <= margin_) continue;
@@ -149,6 +154,49 @@ constexpr NetworkCase kLongCases[] = {
 
 INSTANTIATE_TEST_SUITE_P(SomeCombinations, LongSequenceGradientTest,
                          testing::ValuesIn(kLongCases), CaseName);
+
+// Documents of one token, of several, and cut by the end of a sequence.
+class DocumentsGradientTest : public GradientTest {};
+
+TEST_P(DocumentsGradientTest, InFloat32AreThoseOfTheReference) {
+  ChooseClearBatch(1e-4, {1, 3, 2, 1, 4});
+  TestNetwork network(model_, router_, DType::kFloat32);
+  network.SetWeights(weights_);
+  ASSERT_TRUE(network.Train(steps_).ok());
+  ExpectNear(network, {.loss = 1e-6, .gradient = 1e-5, .all_gradients = 1e-6});
+}
+
+TEST_P(DocumentsGradientTest, InBFloat16AreNearThoseOfTheReference) {
+  ChooseClearBatch(1, {1, 3, 2, 1, 4});
+  TestNetwork network(model_, router_, DType::kBFloat16);
+  network.SetWeights(weights_);
+  RoundWeights(network);
+  ASSERT_TRUE(network.Train(steps_).ok());
+  ExpectNear(network, {.loss = 0.02, .gradient = 0.08, .all_gradients = 0.02});
+}
+
+TEST_P(DocumentsGradientTest, InLongSequencesAreThoseOfTheReference) {
+  weights_ = RandomWeights(model_, 3);
+  steps_ = {RandomTokens(model_, 2, 149, 4)};
+  CutIntoDocuments(steps_[0], {31, 2, 64, 1, 100, 7});
+  ASSERT_GT(RoutingMargin(reference::Compute(model_, router_, weights_, steps_,
+                                             /*backward=*/false)),
+            1e-5);
+  TestNetwork network(model_, router_, DType::kFloat32);
+  network.SetWeights(weights_);
+  ASSERT_TRUE(network.Train(steps_).ok());
+  ExpectNear(network, {.loss = 1e-6, .gradient = 1e-5, .all_gradients = 1e-6});
+}
+
+constexpr NetworkCase kDocumentCases[] = {
+    {.top_k = 2, .z_loss = true, .tied = true},
+    {.scope = RouterConfig::MICRO_BATCH,
+     .top_k = 1,
+     .renormalize = false,
+     .z_loss = true}};
+
+INSTANTIATE_TEST_SUITE_P(SomeCombinations, DocumentsGradientTest,
+                         testing::ValuesIn(kDocumentCases), CaseName);
 
 // The gates' gradient by the language-model loss alone.
 double GateGradient(bool renormalize) {

@@ -105,6 +105,22 @@ reference::Tokens RandomTokens(const ModelConfig& model, size_t sequences,
   return tokens;
 }
 
+void CutIntoDocuments(reference::Tokens& tokens,
+                      const std::vector<size_t>& lengths) {
+  size_t document = 0;
+  size_t left = lengths[0];
+  int32_t position = 0;
+  for (size_t t = 0; t < tokens.inputs.size(); ++t) {
+    if (t % tokens.length == 0) position = 0;
+    tokens.positions.push_back(position++);
+    if (--left > 0) continue;
+    tokens.targets[t] = -1;
+    document = (document + 1) % lengths.size();
+    left = lengths[document];
+    position = 0;
+  }
+}
+
 reference::Tokens GoldenTokens(const GoldenFile& golden) {
   return {.inputs = golden.Inputs("tokens"),
           .targets = golden.Targets("tokens"),

@@ -47,6 +47,11 @@ reference::Tensors RandomWeights(const ModelConfig& model, uint32_t seed);
 reference::Tokens RandomTokens(const ModelConfig& model, size_t sequences,
                                size_t length, uint32_t seed);
 
+// Cuts the tokens into documents of these lengths, over and over; a sequence's
+// end may fall into a document.
+void CutIntoDocuments(reference::Tokens& tokens,
+                      const std::vector<size_t>& lengths);
+
 // The one micro-step of a golden file's gradients.
 reference::Tokens GoldenTokens(const GoldenFile& golden);
 

@@ -1,5 +1,7 @@
 #include "tests/moe/reference_block.h"
 
+#include <utility>
+
 namespace moe::reference {
 namespace {
 
@@ -21,14 +23,19 @@ Vector Scaled(const Vector& x, double factor) {
   return y;
 }
 
+Rows Part(const Rows& rows, size_t begin, size_t length) {
+  const auto first = rows.begin() + static_cast<ptrdiff_t>(begin);
+  return Rows(first, first + static_cast<ptrdiff_t>(length));
+}
+
 }  // namespace
 
 Block::Block(const ModelConfig& model, const RouterConfig& router, size_t layer,
-             size_t length, Parameters& parameters)
+             std::vector<size_t> lengths, Parameters& parameters)
     : router_(router),
       prefix_("model.layers." + std::to_string(layer) + "."),
       top_k_(Size(model.num_experts_per_tok())),
-      length_(length),
+      lengths_(std::move(lengths)),
       heads_(HeadsOf(model)),
       parameters_(parameters) {}
 
@@ -53,11 +60,6 @@ ExpertGradients Block::GradientsOf(size_t expert) {
           parameters_.Gradient(ExpertName(expert, "w3"))};
 }
 
-Rows Block::Sequence(const Rows& rows, size_t begin) const {
-  const auto first = rows.begin() + static_cast<ptrdiff_t>(begin);
-  return Rows(first, first + static_cast<ptrdiff_t>(length_));
-}
-
 Rows Block::Forward(const Rows& x) {
   x_ = x;
   for (const Vector& row : x) {
@@ -67,9 +69,10 @@ Rows Block::Forward(const Rows& x) {
     k_.push_back(parameters_.Project(normed, Name("self_attn.k_proj")));
     v_.push_back(parameters_.Project(normed, Name("self_attn.v_proj")));
   }
-  for (size_t begin = 0; begin < x.size(); begin += length_) {
-    const Rows y = Attention(Sequence(q_, begin), Sequence(k_, begin),
-                             Sequence(v_, begin), heads_);
+  for (size_t length : lengths_) {
+    const size_t begin = head_outputs_.size();
+    const Rows y = Attention(Part(q_, begin, length), Part(k_, begin, length),
+                             Part(v_, begin, length), heads_);
     head_outputs_.insert(head_outputs_.end(), y.begin(), y.end());
   }
   for (size_t t = 0; t < x.size(); ++t) {
@@ -155,11 +158,12 @@ Rows Block::AttentionPartBackward(const Rows& d_y) {
     d_heads.push_back(parameters_.ProjectBackward(d_y[t], head_outputs_[t],
                                                   Name("self_attn.o_proj")));
   Rows d_x;
-  for (size_t begin = 0; begin < d_y.size(); begin += length_) {
-    const AttentionGradients d =
-        AttentionBackward(Sequence(d_heads, begin), Sequence(q_, begin),
-                          Sequence(k_, begin), Sequence(v_, begin), heads_);
-    for (size_t i = 0; i < length_; ++i) {
+  for (size_t length : lengths_) {
+    const size_t begin = d_x.size();
+    const AttentionGradients d = AttentionBackward(
+        Part(d_heads, begin, length), Part(q_, begin, length),
+        Part(k_, begin, length), Part(v_, begin, length), heads_);
+    for (size_t i = 0; i < length; ++i) {
       const size_t t = begin + i;
       const Vector d_q = parameters_.ProjectBackward(d.q[i], normed_[t],
                                                      Name("self_attn.q_proj"));

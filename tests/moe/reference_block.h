@@ -49,11 +49,12 @@ class Parameters {
 };
 
 // One transformer block on the tokens of one micro-step; keeps what its
-// backward needs.
+// backward needs. `lengths` are those of the documents, or whole sequences,
+// that follow one another and do not attend to each other.
 class Block {
  public:
   Block(const ModelConfig& model, const RouterConfig& router, size_t layer,
-        size_t length, Parameters& parameters);
+        std::vector<size_t> lengths, Parameters& parameters);
 
   Rows Forward(const Rows& x);
   // aux: derivative of the (unweighted) auxiliary loss by each token's
@@ -67,7 +68,6 @@ class Block {
   std::string ExpertName(size_t expert, const std::string& matrix) const;
   ExpertWeights WeightsOf(size_t expert) const;
   ExpertGradients GradientsOf(size_t expert);
-  Rows Sequence(const Rows& rows, size_t begin) const;
 
   // Fills routes_, sequence by sequence.
   void ChooseExperts();
@@ -81,7 +81,7 @@ class Block {
   const RouterConfig& router_;
   std::string prefix_;
   size_t top_k_;
-  size_t length_;
+  std::vector<size_t> lengths_;
   Heads heads_;
   Parameters& parameters_;
 

@@ -26,7 +26,7 @@ void EmbedBackward(const Rows& d_x, const std::vector<int32_t>& ids,
   }
 }
 
-// The last norm, the logits and their cross-entropy, each token weighing
+// The last norm, the logits and their cross-entropy, each target weighing
 // `scale`; returns the gradient of x.
 Rows Head(const Rows& x, const std::vector<int32_t>& targets, double scale,
           const std::string& head, Parameters& parameters, Result& result) {
@@ -34,8 +34,12 @@ Rows Head(const Rows& x, const std::vector<int32_t>& targets, double scale,
   for (size_t t = 0; t < x.size(); ++t) {
     const Vector normed = parameters.Norm(x[t], kNorm);
     const Vector logits = parameters.Project(normed, head);
-    const size_t target = static_cast<size_t>(targets[t]);
     result.logits.push_back(logits);
+    if (targets[t] == -1) {
+      d_x.emplace_back(x[t].size());
+      continue;
+    }
+    const size_t target = static_cast<size_t>(targets[t]);
     result.losses.cross_entropy += (LogSumExp(logits) - logits[target]) * scale;
     Vector d_logits = Softmax(logits);
     d_logits[target] -= 1;
@@ -46,18 +50,36 @@ Rows Head(const Rows& x, const std::vector<int32_t>& targets, double scale,
   return d_x;
 }
 
-// One micro-step of a global batch of so many tokens.
+// The lengths of the documents, or of the sequences where these are one each.
+std::vector<size_t> DocumentLengths(const Tokens& tokens) {
+  std::vector<size_t> lengths;
+  for (size_t t = 0; t < tokens.inputs.size(); ++t) {
+    const bool begins = tokens.positions.empty() ? t % tokens.length == 0
+                                                 : tokens.positions[t] == 0;
+    if (begins) lengths.push_back(0);
+    ++lengths.back();
+  }
+  return lengths;
+}
+
+struct GlobalSize {
+  size_t tokens = 0;
+  size_t targets = 0;
+};
+
+// One micro-step of a global batch of that size.
 void Step(const ModelConfig& model, const RouterConfig& router,
-          const Tensors& weights, const Tokens& tokens, size_t global_tokens,
+          const Tensors& weights, const Tokens& tokens, const GlobalSize& size,
           bool backward, Result& result) {
   Parameters parameters(weights, result.gradients, model.rms_norm_eps());
-  const double scale = 1 / static_cast<double>(global_tokens);
+  const double scale = 1 / static_cast<double>(size.tokens);
   std::vector<Block> blocks;
   std::vector<std::vector<Route>> routes;
   Rows x = Embed(tokens.inputs, parameters.Weight(kEmbedding),
                  static_cast<size_t>(model.hidden_size()));
   for (size_t layer = 0; layer < result.routes.size(); ++layer) {
-    blocks.emplace_back(model, router, layer, tokens.length, parameters);
+    blocks.emplace_back(model, router, layer, DocumentLengths(tokens),
+                        parameters);
     x = blocks[layer].Forward(x);
     routes.push_back(blocks[layer].routes());
     for (const Route& route : routes[layer]) {
@@ -66,9 +88,9 @@ void Step(const ModelConfig& model, const RouterConfig& router,
     }
   }
   const AuxLoss aux = ComputeAuxLoss(routes, tokens.length,
-                                     global_tokens / tokens.length, router);
+                                     size.tokens / tokens.length, router);
   result.losses.aux += aux.value;
-  Rows d_x = Head(x, tokens.targets, scale,
+  Rows d_x = Head(x, tokens.targets, 1 / static_cast<double>(size.targets),
                   model.tie_word_embeddings() ? kEmbedding : "lm_head.weight",
                   parameters, result);
   if (!backward) return;
@@ -93,11 +115,13 @@ Result Compute(const ModelConfig& model, const RouterConfig& router,
   result.routes.resize(static_cast<size_t>(model.num_hidden_layers()));
   for (const auto& [name, values] : weights)
     result.gradients[name] = Vector(values.size());
-  size_t global_tokens = 0;
+  GlobalSize size;
+  for (const Tokens& tokens : micro_steps) {
+    size.tokens += tokens.inputs.size();
+    for (int32_t target : tokens.targets) size.targets += target != -1 ? 1 : 0;
+  }
   for (const Tokens& tokens : micro_steps)
-    global_tokens += tokens.inputs.size();
-  for (const Tokens& tokens : micro_steps)
-    Step(model, router, weights, tokens, global_tokens, backward, result);
+    Step(model, router, weights, tokens, size, backward, result);
   return result;
 }
 

@@ -15,11 +15,14 @@ namespace moe::reference {
 // one micro-step.
 struct Tokens {
   std::vector<int32_t> inputs;
-  std::vector<int32_t> targets;
+  std::vector<int32_t> targets;  // -1: none
   size_t length = 0;
+  // Each token's index in its document; empty: a sequence is one document.
+  std::vector<int32_t> positions = {};
 };
 
-// Without coefficients; means over the global batch.
+// Without coefficients; means over the global batch, the cross-entropy over its
+// targets.
 struct Losses {
   double cross_entropy = 0;
   double aux = 0;

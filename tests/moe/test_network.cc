@@ -52,6 +52,9 @@ MicroBatch TestNetwork::View(const reference::Tokens& tokens,
   return {.inputs_S = ViewOfIds(tokens_.inputs),
           .targets_S = ViewOfIds(tokens_.targets),
           .length = static_cast<int64_t>(tokens_.length),
+          .positions_S = tokens_.positions.empty()
+                             ? Tensor()
+                             : ViewOfIds(tokens_.positions),
           .scale = scale};
 }
 
@@ -116,6 +119,8 @@ BatchScale ScaleOf(const std::vector<reference::Tokens>& micro_steps,
   BatchScale scale;
   for (const reference::Tokens& tokens : micro_steps) {
     scale.global_tokens += static_cast<int64_t>(tokens.inputs.size());
+    for (int32_t target : tokens.targets)
+      scale.global_targets += target != -1 ? 1 : 0;
     scale.global_sequences +=
         static_cast<int64_t>(tokens.inputs.size() / tokens.length);
   }

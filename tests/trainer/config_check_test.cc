@@ -100,7 +100,6 @@ TEST(ValidateConfig, RefusesWhatThisVersionDoesNotDo) {
   const std::pair<std::string, std::string> cases[] = {
       {"parallel.tensor=2", "parallel.tensor is 2, must be 1 in this version"},
       {"run.recompute=BLOCK", "run.recompute is BLOCK, must be NONE in this"},
-      {"data.reset_attention=true", "data.reset_attention is true"},
       {"checkpoint.interval_steps=5", "checkpoint.interval_steps is 5"},
       {"checkpoint.interval_seconds=5", "checkpoint.interval_seconds is 5"},
       {"log.tensorboard=true", "log.tensorboard is true"},

@@ -35,6 +35,7 @@ struct Layout {
   int tensor = 1;
   double capacity_factor = 0;
   RouterConfig::DropPolicy drop_policy = RouterConfig::PROBABILITY;
+  bool documents = false;  // data.reset_attention
 };
 
 std::string CaseName(const testing::TestParamInfo<Layout>& info) {
@@ -66,6 +67,7 @@ class LayoutTest : public testing::TestWithParam<Layout> {
     config.mutable_parallel()->set_expert(layout.expert);
     config.mutable_parallel()->set_tensor(layout.tensor);
     config.mutable_run()->set_compute_dtype(layout.dtype);
+    config.mutable_data()->set_reset_attention(layout.documents);
     return config;
   }
 
@@ -325,6 +327,16 @@ INSTANTIATE_TEST_SUITE_P(
                .micro_size = 0,
                .capacity_factor = 0.9,
                .drop_policy = RouterConfig::POSITION},
+        Layout{.name = "ThreeRanksDocuments",
+               .world = 3,
+               .expert = 0,
+               .micro_size = 2,
+               .documents = true},
+        Layout{.name = "Expert2Documents",
+               .world = 4,
+               .expert = 2,
+               .micro_size = 1,
+               .documents = true},
         Layout{"SixteenRanks", 16, 0, 0},
         Layout{.name = "SixteenRanksFewSequences",
                .world = 16,
@@ -381,6 +393,12 @@ INSTANTIATE_TEST_SUITE_P(
                .tensor = 4,
                .capacity_factor = 0.9,
                .drop_policy = RouterConfig::POSITION},
+        Layout{.name = "Tensor2Expert4Documents",
+               .world = 4,
+               .expert = 4,
+               .micro_size = 2,
+               .tensor = 2,
+               .documents = true},
         Layout{.name = "Tensor2Expert4BFloat16",
                .world = 4,
                .expert = 4,
