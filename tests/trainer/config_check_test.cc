@@ -37,6 +37,10 @@ TEST(ValidateConfig, AcceptsDefaultsOnAnyNumberOfRanks) {
     EXPECT_TRUE(Validate({}, world).ok()) << Validate({}, world);
 }
 
+TEST(ValidateConfig, AcceptsDocumentsApart) {
+  EXPECT_TRUE(Validate({"data.reset_attention=true"}).ok());
+}
+
 TEST(ValidateConfig, RefusesEveryValueOutsideItsRange) {
   struct Case {
     std::vector<std::string> overrides;

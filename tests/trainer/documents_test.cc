@@ -91,6 +91,51 @@ TEST(Documents, ABatchWithoutAnyTargetIsNoLossAndNoAccident) {
   }
 }
 
+// Every token a document of its own that still has a target, in either order.
+class Pairs : public RandomSamples {
+ public:
+  Pairs(const TrainConfig& config, bool backwards)
+      : RandomSamples(config.model().vocab_size(),
+                      config.batch().sequence_length()),
+        backwards_(backwards) {}
+  absl::Status Read(int64_t position, absl::Span<int32_t> inputs,
+                    absl::Span<int32_t> targets,
+                    absl::Span<int32_t> positions) const override {
+    const absl::Status status =
+        RandomSamples::Read(position, inputs, targets, /*positions=*/{});
+    std::fill(positions.begin(), positions.end(), 0);
+    if (!backwards_) return status;
+    std::reverse(inputs.begin(), inputs.end());
+    std::reverse(targets.begin(), targets.end());
+    return status;
+  }
+
+ private:
+  bool backwards_;
+};
+
+TEST(Documents, TheirOrderInASampleDoesNotMatter) {
+  for (const bool reset : {true, false}) {
+    TrainConfig config = SmallConfig();
+    config.mutable_data()->set_reset_attention(reset);
+    const Pairs forwards(config, /*backwards=*/false);
+    const Pairs backwards(config, /*backwards=*/true);
+    TestTrainer a(config, /*alone=*/false, &forwards);
+    TestTrainer b(config, /*alone=*/false, &backwards);
+    const absl::StatusOr<StepReport> of_a = a->TrainStep();
+    const absl::StatusOr<StepReport> of_b = b->TrainStep();
+    ASSERT_TRUE(of_a.ok() && of_b.ok());
+    const double difference =
+        of_a->losses.cross_entropy / of_b->losses.cross_entropy - 1;
+    if (reset) {
+      EXPECT_NEAR(difference, 0, 1e-6);
+      EXPECT_NEAR(of_a->grad_norm / of_b->grad_norm, 1, 1e-5);
+    } else {
+      EXPECT_GT(std::abs(difference), 1e-5);
+    }
+  }
+}
+
 TEST(Documents, AStepTakesNoNewMemory) {
   if (TestRuntime().world() > 1) GTEST_SKIP() << "messages take some in time";
   TestTrainer trainer(DocumentsConfig(), /*alone=*/false);
