@@ -31,11 +31,13 @@ Rows Part(const Rows& rows, size_t begin, size_t length) {
 }  // namespace
 
 Block::Block(const ModelConfig& model, const RouterConfig& router, size_t layer,
-             std::vector<size_t> lengths, Parameters& parameters)
+             size_t length, std::vector<size_t> documents,
+             Parameters& parameters)
     : router_(router),
       prefix_("model.layers." + std::to_string(layer) + "."),
       top_k_(Size(model.num_experts_per_tok())),
-      lengths_(std::move(lengths)),
+      length_(length),
+      documents_(std::move(documents)),
       heads_(HeadsOf(model)),
       parameters_(parameters) {}
 
@@ -69,7 +71,7 @@ Rows Block::Forward(const Rows& x) {
     k_.push_back(parameters_.Project(normed, Name("self_attn.k_proj")));
     v_.push_back(parameters_.Project(normed, Name("self_attn.v_proj")));
   }
-  for (size_t length : lengths_) {
+  for (size_t length : documents_) {
     const size_t begin = head_outputs_.size();
     const Rows y = Attention(Part(q_, begin, length), Part(k_, begin, length),
                              Part(v_, begin, length), heads_);
@@ -90,7 +92,7 @@ Rows Block::Forward(const Rows& x) {
 void Block::ChooseExperts() {
   for (size_t begin = 0; begin < middle_normed_.size(); begin += length_) {
     std::vector<Route> routes;
-    for (const Vector& row : Sequence(middle_normed_, begin)) {
+    for (const Vector& row : Part(middle_normed_, begin, length_)) {
       routes.push_back(
           Choose(parameters_.Project(row, Name("block_sparse_moe.gate")),
                  top_k_, router_.renormalize()));
@@ -158,7 +160,7 @@ Rows Block::AttentionPartBackward(const Rows& d_y) {
     d_heads.push_back(parameters_.ProjectBackward(d_y[t], head_outputs_[t],
                                                   Name("self_attn.o_proj")));
   Rows d_x;
-  for (size_t length : lengths_) {
+  for (size_t length : documents_) {
     const size_t begin = d_x.size();
     const AttentionGradients d = AttentionBackward(
         Part(d_heads, begin, length), Part(q_, begin, length),

@@ -49,12 +49,13 @@ class Parameters {
 };
 
 // One transformer block on the tokens of one micro-step; keeps what its
-// backward needs. `lengths` are those of the documents, or whole sequences,
-// that follow one another and do not attend to each other.
+// backward needs: sequences of `length` tokens, which a capacity looks at.
+// `documents` are the lengths of the documents, or whole sequences, that follow
+// one another and do not attend to each other.
 class Block {
  public:
   Block(const ModelConfig& model, const RouterConfig& router, size_t layer,
-        std::vector<size_t> lengths, Parameters& parameters);
+        size_t length, std::vector<size_t> documents, Parameters& parameters);
 
   Rows Forward(const Rows& x);
   // aux: derivative of the (unweighted) auxiliary loss by each token's
@@ -81,7 +82,8 @@ class Block {
   const RouterConfig& router_;
   std::string prefix_;
   size_t top_k_;
-  std::vector<size_t> lengths_;
+  size_t length_;
+  std::vector<size_t> documents_;
   Heads heads_;
   Parameters& parameters_;
 

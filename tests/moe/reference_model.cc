@@ -78,8 +78,8 @@ void Step(const ModelConfig& model, const RouterConfig& router,
   Rows x = Embed(tokens.inputs, parameters.Weight(kEmbedding),
                  static_cast<size_t>(model.hidden_size()));
   for (size_t layer = 0; layer < result.routes.size(); ++layer) {
-    blocks.emplace_back(model, router, layer, DocumentLengths(tokens),
-                        parameters);
+    blocks.emplace_back(model, router, layer, tokens.length,
+                        DocumentLengths(tokens), parameters);
     x = blocks[layer].Forward(x);
     routes.push_back(blocks[layer].routes());
     for (const Route& route : routes[layer]) {
