@@ -9,6 +9,8 @@
 //                   to rank p; then all pieces to everybody but the root.
 //   all-to-all-v    each rank's rows to each.
 //
+// What each sends, in bytes, is in traffic.h.
+//
 // Each collective takes two tags of its own, so that any number may be open.
 
 #include "comm/mpi_group.h"
@@ -16,6 +18,7 @@
 #include <mpi.h>
 
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -24,13 +27,10 @@
 #include "comm/mpi_status.h"
 #include "comm/mpi_work.h"
 #include "comm/status_macros.h"
+#include "comm/traffic.h"
 
 namespace moe {
 namespace {
-
-// Up to this size one stage with more bytes beats two stages with fewer: MPI
-// sends such messages without asking the receiver.
-constexpr int64_t kSmallBytes = 4096;
 
 // MPI promises tags up to 32767. Two Works with the same tag would have to be
 // 16384 Works apart and both open; even then messages match in order.
@@ -119,7 +119,7 @@ absl::StatusOr<std::unique_ptr<Work>> MpiGroup::StartAllReduce(MemoryView data,
                                                                ReduceOp op) {
   std::unique_ptr<MpiWork> work = NewWork("all-reduce");
   if (size() == 1 || data.count == 0) return work;
-  if (NumBytes(data) <= kSmallBytes) {
+  if (AllReduceHasOneStage(data.count, data.dtype)) {
     const absl::Status set_up = ReduceWhole(*work, data, op);
     return Started(std::move(work), set_up);
   }
@@ -177,9 +177,10 @@ absl::Status MpiGroup::ReducePieces(MpiWork& work, ConstMemoryView input,
                                     MemoryView output, ReduceOp op) {
   const Pieces pieces = {input.count, size()};
   // Float32 partial sums for bfloat16, then the others' contributions in order.
-  const int64_t partial_bytes = output.dtype == DType::kBFloat16
-                                    ? output.count * SizeOf(DType::kFloat32)
-                                    : 0;
+  // Two contributions are added at once: nothing is partial.
+  const bool has_partial = output.dtype == DType::kBFloat16 && size() > 2;
+  const int64_t partial_bytes =
+      has_partial ? output.count * SizeOf(DType::kFloat32) : 0;
   ASSIGN_OR_RETURN(
       void* const staging,
       work.TakeStaging(partial_bytes + (size() - 1) * NumBytes(output)));
@@ -225,7 +226,7 @@ absl::StatusOr<std::unique_ptr<Work>> MpiGroup::StartBroadcast(MemoryView data,
                                                                int root) {
   CHECK(root >= 0 && root < size());
   std::unique_ptr<MpiWork> work = NewWork("broadcast");
-  if (NumBytes(data) <= kSmallBytes || size() <= 2) {
+  if (BroadcastHasOneStage(size(), data.count, data.dtype)) {
     const absl::Status set_up = SendWhole(*work, data, root);
     return Started(std::move(work), set_up);
   }
@@ -328,7 +329,8 @@ absl::StatusOr<MPI_Comm> MakeCommunicator(const std::vector<int>& members,
 absl::StatusOr<std::unique_ptr<ProcessGroup>> MakeMpiGroup(
     std::string name, const std::vector<int>& members, int tag,
     const MpiGroupOptions& options) {
-  CHECK(options.max_message_elements > 0);
+  CHECK(options.max_message_elements > 0 &&
+        options.max_message_elements <= std::numeric_limits<int>::max());
   absl::StatusOr<MPI_Comm> comm = MakeCommunicator(members, tag);
   RETURN_IF_ERROR(Annotate(comm.status(), absl::StrCat("group ", name)));
   MpiChannel channel;

@@ -13,8 +13,9 @@ namespace moe {
 
 struct MpiGroupOptions {
   // MPI counts are 32-bit; a longer message goes as several of at most this
-  // many elements.
-  int64_t max_message_elements = int64_t{1} << 28;
+  // many elements. The default keeps a message of the widest elements to 1 GiB:
+  // fabrics count its bytes in 32 bits, too.
+  int64_t max_message_elements = int64_t{1} << 27;
 };
 
 // A group over the world ranks `members` (this rank among them), by a

@@ -9,6 +9,7 @@
 #include "comm/buffer.h"
 #include "comm/mpi_messages.h"
 #include "comm/ordered_reduction.h"
+#include "comm/pieces.h"
 #include "comm/process_group.h"
 #include "comm/staging_pool.h"
 
@@ -21,18 +22,6 @@ struct MpiShared {
   StagingPool pool;
   // A Work has failed: its messages may still be on their way.
   bool is_broken = false;
-};
-
-// `total` elements cut into one piece for each rank, as even as can be.
-struct Pieces {
-  int64_t total = 0;
-  int num = 1;
-
-  int64_t Begin(int piece) const { return piece * total / num; }
-  template <typename View>
-  View Of(const View& whole, int piece) const {
-    return whole.Slice(Begin(piece), Begin(piece + 1) - Begin(piece));
-  }
 };
 
 // One collective on its way through at most two stages:

@@ -23,7 +23,8 @@ class OrderedReduction {
     MemoryView output;
     // Room for partial sums: as many elements as `output`, of its dtype or, for
     // bfloat16, float32. May be contributions[0] itself if that is not
-    // bfloat16. Needed by bfloat16, and by others if own_index > 0.
+    // bfloat16. Needed by three contributions or more of bfloat16, and by
+    // others if own_index > 0.
     void* partial = nullptr;
   };
   explicit OrderedReduction(Arguments arguments);

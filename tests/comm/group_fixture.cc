@@ -37,6 +37,8 @@ std::string Name(GroupKind kind) {
       return "World";
     case GroupKind::kWorldShortMessages:
       return "WorldShortMessages";
+    case GroupKind::kWorldMessagesOfAThousand:
+      return "WorldMessagesOfAThousand";
     case GroupKind::kReversed:
       return "Reversed";
     case GroupKind::kAlternating:
@@ -51,6 +53,8 @@ std::unique_ptr<ProcessGroup> MakeGroup(GroupKind kind) {
   if (kind == GroupKind::kSingle) return MakeSingleGroup(Name(kind));
   MpiGroupOptions options;
   if (kind == GroupKind::kWorldShortMessages) options.max_message_elements = 97;
+  if (kind == GroupKind::kWorldMessagesOfAThousand)
+    options.max_message_elements = 1000;
   absl::StatusOr<std::unique_ptr<ProcessGroup>> group =
       MakeMpiGroup(Name(kind), MembersOf(kind), /*tag=*/0, options);
   CHECK(group.ok());
@@ -69,9 +73,13 @@ void GroupTest::TearDown() {
 }
 
 std::vector<GroupKind> AllGroupKinds() {
-  return {GroupKind::kSingle,   GroupKind::kWorld,
-          GroupKind::kReversed, GroupKind::kWorldShortMessages,
-          GroupKind::kHalves,   GroupKind::kAlternating};
+  return {GroupKind::kSingle,
+          GroupKind::kWorld,
+          GroupKind::kReversed,
+          GroupKind::kWorldShortMessages,
+          GroupKind::kWorldMessagesOfAThousand,
+          GroupKind::kHalves,
+          GroupKind::kAlternating};
 }
 
 std::string KindOfParam(const testing::TestParamInfo<GroupKind>& info) {

@@ -17,9 +17,10 @@ enum class GroupKind {
   kSingle,
   kWorld,
   kWorldShortMessages,  // of at most 97 elements
-  kReversed,            // group rank r is world rank W - 1 - r
-  kAlternating,         // even and odd ranks, two groups at the same time
-  kHalves,              // lower and upper ranks, two groups at the same time
+  kWorldMessagesOfAThousand,
+  kReversed,     // group rank r is world rank W - 1 - r
+  kAlternating,  // even and odd ranks, two groups at the same time
+  kHalves,       // lower and upper ranks, two groups at the same time
 };
 std::string Name(GroupKind kind);
 
