@@ -205,8 +205,8 @@ absl::Status CheckReports(const TrainConfig& config) {
 }
 
 absl::Status CheckParallel(const ParallelConfig& parallel) {
-  RETURN_IF_ERROR(OnlyInThisVersion(parallel.tensor() == 1, "parallel.tensor",
-                                    absl::StrCat(parallel.tensor()), "1"));
+  RETURN_IF_ERROR(
+      CheckInteger("parallel.tensor", parallel.tensor(), 1, 1 << 20));
   RETURN_IF_ERROR(
       CheckInteger("parallel.expert", parallel.expert(), 0, 1 << 20));
   RETURN_IF_ERROR(CheckInteger("parallel.collective_timeout_seconds",

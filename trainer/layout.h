@@ -7,8 +7,11 @@
 
 namespace moe {
 
-// How `world` ranks are split. InvalidArgument says which number must divide
-// which, and the nearest numbers that do.
+// How `world` ranks are split: parallel.tensor divides the ranks, the sequence
+// length, the heads and the key/value heads, parallel.expert the ranks and the
+// experts. InvalidArgument names the rule that is broken with both its numbers,
+// the nearest values that this number of ranks allows, and the nearest numbers
+// of ranks that the values allow.
 absl::StatusOr<Mesh> MakeMesh(const TrainConfig& config, int world);
 
 }  // namespace moe
