@@ -106,6 +106,13 @@ AttentionShape MakeAttentionShape(const ModelConfig& config, int tensor_ranks) {
           .head_dim = HeadDim(config)};
 }
 
+int64_t EvenRowsOfSequence(const ModelConfig& model, const RouterConfig& router,
+                           int64_t length) {
+  return std::min(
+      length * model.num_experts_per_tok(),
+      model.num_local_experts() * ExpertCapacity(model, router, length));
+}
+
 double AuxLossAtBalance(const ModelConfig& model, const RouterConfig& router) {
   return router.aux_loss_semantics() == RouterConfig::HF_MIXTRAL
              ? model.num_experts_per_tok()

@@ -29,6 +29,10 @@ double AuxLossAtBalance(const ModelConfig& model, const RouterConfig& router);
 // be. Dropless: length.
 int64_t ExpertCapacity(const ModelConfig& model, const RouterConfig& router,
                        int64_t length);
+// Rows of a sequence that reach experts when tokens are spread evenly: K L, or
+// what the capacities let in.
+int64_t EvenRowsOfSequence(const ModelConfig& model, const RouterConfig& router,
+                           int64_t length);
 
 // Parameters of the whole model, and those that one token passes through.
 struct ParameterCounts {

@@ -36,6 +36,11 @@ int64_t StepsOf(const TrainConfig& config) {
   return (config.schedule().tokens() - 1) / tokens_per_step + 1;
 }
 
+DType ComputeDType(const TrainConfig& config) {
+  return config.run().compute_dtype() == RunConfig::BFLOAT16 ? DType::kBFloat16
+                                                             : DType::kFloat32;
+}
+
 std::vector<std::string> ConfigWarnings(const TrainConfig& config, int world) {
   std::vector<std::string> warnings;
   const RouterConfig& router = config.router();

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "comm/dtype.h"
 #include "trainer/train_config.pb.h"
 
 namespace moe {
@@ -19,6 +20,9 @@ absl::StatusOr<TrainConfig> ResolveConfig(const TrainConfig& config, int world,
 
 // schedule.steps, or as many whole steps as schedule.tokens need.
 int64_t StepsOf(const TrainConfig& config);
+
+// run.compute_dtype.
+DType ComputeDType(const TrainConfig& config);
 
 // What is allowed and yet perhaps not wanted, one sentence each.
 std::vector<std::string> ConfigWarnings(const TrainConfig& config, int world);

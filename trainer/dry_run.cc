@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "comm/check.h"
 #include "comm/status_macros.h"
 #include "trainer/batch_plan.h"
 #include "trainer/config_check.h"
@@ -70,7 +71,9 @@ std::string StepText(const DryRun& run) {
       Line("tokens a step", WithCommas(run.tokens_per_step),
            absl::StrCat(batch.global_size(), " sequences of ",
                         batch.sequence_length())),
-      Line("sequences a rank", WithCommas(run.sequences_per_rank),
+      Line(run.mesh.tensor() == 1 ? "sequences a rank"
+                                  : "sequences a tensor group",
+           WithCommas(run.sequences_per_rank),
            absl::StrCat(
                "at most, in ", Many(run.micro_steps, "micro-step"), " of ",
                std::min<int64_t>(batch.micro_size(), run.sequences_per_rank))),
@@ -88,39 +91,62 @@ std::string MemoryText(const DryRun& run) {
   const bool has_masters =
       run.config.run().compute_dtype() == RunConfig::BFLOAT16;
   return absl::StrCat(
-      "Memory of a rank\n", Line("weights", FormatBytes(memory.weights)),
+      "Memory of the largest rank\n",
+      Line("weights", FormatBytes(memory.weights)),
+      Line("master weights", FormatBytes(memory.masters),
+           has_masters ? "float32, of its shard" : "the weights are float32"),
+      Line("moments", FormatBytes(memory.moments), "two, of its shard"),
       Line("gradients", FormatBytes(memory.gradients), "float32"),
-      Line("optimizer", FormatBytes(memory.optimizer),
-           has_masters ? "master weights and two moments of its shard"
-                       : "two moments of its shard"),
       Line("activations", FormatBytes(memory.activations),
            "at even expert load"),
       Line("scratch", FormatBytes(memory.scratch)),
       Line("messages", FormatBytes(memory.exchange)),
       Line("program", FormatBytes(memory.process), "with its libraries"),
       Line("total", FormatBytes(memory.Total())),
+      Line("received rows", FormatBytes(memory.received_rows),
+           "of the activations"),
+      Line("the same at double load", FormatBytes(2 * memory.received_rows),
+           "if its experts get twice an even share"),
       Line("more at double load", FormatBytes(memory.double_load),
            run.config.router().capacity_factor() == 0
-               ? "if its experts get twice an even share"
-               : "the same, or all that the capacity lets in"));
+               ? "of activations and scratch"
+               : "or all that the capacity lets in"));
+}
+
+// What a group's messages are about.
+absl::string_view Purpose(Axis axis, bool force_balance) {
+  switch (axis) {
+    case Axis::kWorld:
+      return "norms, gates: gradients, weights; losses";
+    case Axis::kData:
+      return "attention, vocabulary: gradients, weights";
+    case Axis::kTensor:
+      return "tokens of attention and vocabulary";
+    case Axis::kExpert:
+      return force_balance ? "token rows" : "token rows, at even load";
+    case Axis::kExpertReplica:
+      return "experts: gradients, weights";
+  }
+  CHECK(false && "not an Axis");
+  return "";
 }
 
 std::string TrafficText(const DryRun& run) {
-  const RankTraffic& traffic = run.traffic;
-  auto among = [&run](Axis axis) {
-    return absl::StrCat("to ", Many(run.mesh.Size(axis) - 1, "other rank"));
-  };
-  return absl::StrCat(
-      "Sent by a rank in a step\n",
-      Line("token rows", FormatBytes(traffic.dispatch), among(Axis::kExpert)),
-      Line("expert gradients", FormatBytes(traffic.expert_gradients),
-           among(Axis::kExpertReplica)),
-      Line("expert weights", FormatBytes(traffic.expert_weights),
-           among(Axis::kExpertReplica)),
-      Line("other gradients", FormatBytes(traffic.replicated_gradients),
-           among(Axis::kWorld)),
-      Line("other weights", FormatBytes(traffic.replicated_weights),
-           among(Axis::kWorld)));
+  std::string text = "Sent by the last rank in a step\n";
+  for (Axis axis : kAllAxes) {
+    const int others = run.mesh.Size(axis) - 1;
+    if (others == 0) continue;
+    const int64_t bytes = run.traffic[axis];
+    absl::StrAppend(
+        &text,
+        Line(absl::StrCat(Name(axis), " group"),
+             absl::StrCat(WithCommas(bytes), " B"),
+             absl::StrCat(FormatBytes(bytes), " to ",
+                          Many(others, "other rank"), ": ",
+                          Purpose(axis, run.config.router().force_balance()))));
+  }
+  if (run.mesh.world() == 1) text += "  nothing: it is alone\n";
+  return text;
 }
 
 }  // namespace
@@ -140,7 +166,7 @@ absl::StatusOr<DryRun> MakeDryRun(const TrainConfig& config, int world) {
       .sequences_per_rank = plan.OfRank(mesh.data() - 1).count,
       .micro_steps = plan.num_micro_steps(),
       .memory = PlanMemory(resolved, mesh),
-      .traffic = PlanTraffic(resolved, mesh),
+      .traffic = PlanTraffic(resolved, mesh, world - 1),
       .flops_per_token =
           ModelFlopsPerToken(resolved.model(), batch.sequence_length())};
 }

@@ -8,6 +8,7 @@
 #include "comm/mesh.h"
 #include "moe/model_config.h"
 #include "trainer/memory_plan.h"
+#include "trainer/traffic_plan.h"
 #include "trainer/train_config.pb.h"
 
 namespace moe {
@@ -20,8 +21,8 @@ struct DryRun {
   int64_t tokens_per_step = 0;
   int64_t sequences_per_rank = 0;  // the most that a data rank has in a step
   int64_t micro_steps = 0;
-  RankMemory memory;
-  RankTraffic traffic;
+  RankMemory memory;           // of the largest rank
+  RankTraffic traffic;         // of the last rank, which has the most sequences
   double flops_per_token = 0;  // ModelFlopsPerToken
 };
 

@@ -33,6 +33,8 @@ struct LayerRouting {
 // Sums what all layers' routers did over a step's micro-batches. The sums of
 // ranks add up to those of the world.
 class RoutingStatistics {
+  enum Sum { kDropped, kTopProbability, kAuxLoss, kZLoss, kNumSums };
+
  public:
   RoutingStatistics(int64_t num_layers, int64_t num_experts, int64_t top_k);
 
@@ -40,6 +42,10 @@ class RoutingStatistics {
   // This rank's routings of one micro-batch, a layer each.
   void Add(KernelContext& kernels, absl::Span<const Routing> routings);
 
+  // How many numbers totals() has.
+  static int64_t NumTotals(int64_t num_layers, int64_t num_experts) {
+    return num_layers * (num_experts + kNumSums);
+  }
   // All sums; ranks' may be added up in place.
   absl::Span<double> totals() { return absl::MakeSpan(totals_); }
   // [layers, E]: choices of each expert, the first of the totals.
@@ -51,8 +57,6 @@ class RoutingStatistics {
   std::vector<LayerRouting> Layers() const;
 
  private:
-  enum Sum { kDropped, kTopProbability, kAuxLoss, kZLoss, kNumSums };
-
   size_t num_layers_;
   size_t num_experts_;
   double top_k_;

@@ -5,15 +5,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "comm/status_macros.h"
+#include "trainer/config_resolve.h"
 #include "trainer/learning_rate.h"
 
 namespace moe {
 namespace {
-
-DType ComputeDType(const TrainConfig& config) {
-  return config.run().compute_dtype() == RunConfig::BFLOAT16 ? DType::kBFloat16
-                                                             : DType::kFloat32;
-}
 
 ShardMaps MakeShards(const TrainConfig& config, const ParameterTable& table,
                      const Mesh& mesh) {

@@ -9,6 +9,7 @@
 #include "launch/presets.h"
 #include "trainer/config_override.h"
 #include "trainer/config_text.h"
+#include "trainer/units.h"
 
 namespace moe {
 namespace {
@@ -50,7 +51,8 @@ TEST(DryRun, StateOfMixtralIsSpreadOverTheWorld) {
                 2 * (kExperts / 8 + kOthers), 4e7);
     EXPECT_NEAR(static_cast<double>(run->memory.gradients),
                 4 * (kExperts / 8 + kOthers), 2e5);
-    EXPECT_NEAR(static_cast<double>(run->memory.optimizer), 12 * owned, 3e7);
+    EXPECT_NEAR(static_cast<double>(run->memory.masters), 4 * owned, 1e7);
+    EXPECT_NEAR(static_cast<double>(run->memory.moments), 8 * owned, 2e7);
   }
 }
 
@@ -71,13 +73,34 @@ TEST(DryRun, TrafficIsWhatTheGroupsExchange) {
   const int64_t layers = 4;
   const int64_t rows = 8 * 128 * 2;  // sequences x tokens x experts a token
   const int64_t counts = 8 * 8;
-  EXPECT_EQ(run->traffic.dispatch,
+  EXPECT_EQ(run->traffic[Axis::kExpert],
             layers * (rows / 2 * (4 * 128 * 4 + 2 * 4) + counts / 2));
   const int64_t expert_parameters = layers * 4 * 3 * 128 * 192;  // of 4 experts
-  EXPECT_EQ(run->traffic.expert_gradients, expert_parameters / 2 * 4);
-  EXPECT_EQ(run->traffic.expert_weights, expert_parameters / 2 * 4);
-  const int64_t others = run->parameters.total - 2 * expert_parameters;
-  EXPECT_EQ(run->traffic.replicated_gradients, others / 4 * 3 * 4);
+  // Gradients, then weights.
+  EXPECT_EQ(run->traffic[Axis::kExpertReplica], expert_parameters / 2 * 4 * 2);
+  const int64_t norms_and_gates = (2 * layers + 1) * 128 + layers * 8 * 128;
+  const int64_t others =
+      run->parameters.total - 2 * expert_parameters - norms_and_gates;
+  EXPECT_EQ(run->traffic[Axis::kData], others / 4 * 3 * 4 * 2);
+  EXPECT_EQ(run->traffic[Axis::kTensor], 0);
+  // Losses, norm, flags and the experts' loads go to each of 3 whole.
+  const int64_t totals = 6 + layers * 8;
+  EXPECT_EQ(run->traffic[Axis::kWorld],
+            norms_and_gates / 4 * 3 * 4 * 2 + 3 * totals * 8);
+}
+
+// By hand: each of two ranks has 1,024 of the group's 2,048 tokens and sends
+// 128 floats of each where a part of the network begins or ends.
+TEST(DryRun, TrafficOfATensorGroupIsWhatTheNetworkExchanges) {
+  const auto run = Plan("quickstart", 4, {"parallel.tensor=2"});
+  ASSERT_TRUE(run.ok()) << run.status();
+  const int64_t embedding = 2, layers = 4, attention = 5, head = 2;
+  const int64_t tokens = 1024;
+  const int64_t sequences = 16;
+  const int64_t targets_and_statistics = tokens * 4 + 2 * tokens * 3 * 4;
+  EXPECT_EQ(run->traffic[Axis::kTensor],
+            tokens * 128 * 4 * (embedding + layers * attention + head) +
+                targets_and_statistics + layers * 2 * sequences * 8 * 8);
 }
 
 // 8 experts, top-2, sequences of 128: an even share is 32 rows.
@@ -105,10 +128,41 @@ TEST(DryRun, ACapacityIsNamedAndBoundsRowsAndMemory) {
 TEST(DryRun, ALoneRankSendsNothing) {
   const auto run = Plan("quickstart", 1);
   ASSERT_TRUE(run.ok());
-  EXPECT_EQ(run->traffic.dispatch, 0);
-  EXPECT_EQ(run->traffic.expert_gradients, 0);
-  EXPECT_EQ(run->traffic.replicated_weights, 0);
+  for (Axis axis : kAllAxes) EXPECT_EQ(run->traffic[axis], 0);
   EXPECT_EQ(run->memory.exchange, 0);
+  EXPECT_EQ(run->memory.received_rows, 0);
+  EXPECT_THAT(DryRunText(*run), HasSubstr("nothing: it is alone"));
+}
+
+TEST(DryRun, NamesTheGroupsThatHaveOthersAndTheirBytes) {
+  const auto run = Plan(
+      "e8", 16,
+      {"parallel.tensor=4", "parallel.expert=8", "run.compute_dtype=BFLOAT16"});
+  ASSERT_TRUE(run.ok()) << run.status();
+  const std::string text = DryRunText(*run);
+  for (Axis axis : kAllAxes) {
+    EXPECT_THAT(text, HasSubstr(std::string(Name(axis)) + " group"));
+    EXPECT_THAT(text, HasSubstr(WithCommas(run->traffic[axis]) + " B"));
+  }
+  EXPECT_THAT(text, HasSubstr("sequences a tensor group"));
+  EXPECT_THAT(text, HasSubstr("token rows, at even load"));
+  const std::string alone = DryRunText(*Plan("e8", 16, {"parallel.expert=1"}));
+  EXPECT_THAT(alone, Not(HasSubstr("tensor group")));
+  EXPECT_THAT(alone, Not(HasSubstr("expert group")));
+  EXPECT_THAT(alone, HasSubstr("expert replica group"));
+}
+
+// A row and its weight, two for each of a rank's tokens, in each
+// layer.
+TEST(DryRun, ReceivedRowsAreAnEvenShare) {
+  const auto run = Plan("e8", 16, {"run.compute_dtype=BFLOAT16"});
+  ASSERT_TRUE(run.ok()) << run.status();
+  const ModelConfig& model = run->config.model();
+  EXPECT_EQ(run->memory.received_rows, int64_t{model.num_hidden_layers()} * 2 *
+                                           512 * 2 *
+                                           (model.hidden_size() * 2 + 4));
+  EXPECT_LT(run->memory.received_rows, run->memory.activations);
+  EXPECT_GT(run->memory.double_load, run->memory.received_rows);
 }
 
 TEST(DryRun, AnImpossibleLayoutIsAnError) {

@@ -17,10 +17,11 @@ T ValueOrDie(absl::StatusOr<T> value) {
 }
 
 Mesh MakeMesh(const TrainConfig& config, bool alone) {
-  return ValueOrDie(Mesh::Create(alone ? 1 : TestRuntime().world(),
-                                 alone ? 1 : config.parallel().tensor(),
-                                 alone ? 1 : config.parallel().expert(),
-                                 config.model().num_local_experts()));
+  const int num_experts = config.model().num_local_experts();
+  if (alone) return ValueOrDie(Mesh::Create(1, 1, 1, num_experts));
+  return ValueOrDie(Mesh::Create(TestRuntime().world(),
+                                 config.parallel().tensor(),
+                                 config.parallel().expert(), num_experts));
 }
 
 }  // namespace
