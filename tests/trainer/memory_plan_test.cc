@@ -53,8 +53,7 @@ int64_t Most(TestTrainer& trainer, int64_t bytes) {
   return bytes;
 }
 
-TEST_P(MemoryPlanTest, ActivationsAreWhatTheArenasHold) {
-  const TrainConfig config = EvenConfig(GetParam());
+void ExpectArenasAsPlanned(const TrainConfig& config) {
   TestTrainer trainer(config, /*alone=*/false);
   EXPECT_TRUE(trainer->TrainStep().ok());
   const RankMemory plan =
@@ -64,6 +63,22 @@ TEST_P(MemoryPlanTest, ActivationsAreWhatTheArenasHold) {
             Most(trainer, network.saved_arena().capacity_bytes()));
   EXPECT_EQ(plan.scratch,
             Most(trainer, network.scratch_arena().capacity_bytes()));
+}
+
+TEST_P(MemoryPlanTest, ActivationsAreWhatTheArenasHold) {
+  ExpectArenasAsPlanned(EvenConfig(GetParam()));
+}
+
+// Tensors of [S, D] are larger than an arena's least chunk: how large each
+// chunk is tells in which order they were asked for, also where none of them is
+// there when the most is in use.
+TEST_P(MemoryPlanTest, ChunksOfWideActivationsAreWhatTheArenasHold) {
+  TrainConfig config = EvenConfig(GetParam());
+  ModelConfig& model = *config.mutable_model();
+  model.set_hidden_size(768);
+  model.set_head_dim(8);
+  model.set_intermediate_size(8);
+  ExpectArenasAsPlanned(config);
 }
 
 // A larger arena hides small tensors in what is left of its chunks. These
