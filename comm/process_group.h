@@ -66,7 +66,8 @@ class Work {
   virtual int64_t arrived_bytes() const = 0;
 };
 
-// Bytes and calls of a group since it was made, this rank's sends to others.
+// Bytes and calls of a group since it was made, this rank's sends to others;
+// traffic.h foresees them.
 struct TrafficCounters {
   int64_t calls = 0;
   int64_t sent_bytes = 0;

@@ -51,7 +51,7 @@ TEST(Layout, AnIllegalOneGetsItsRuleAndTheNearestLegalOnes) {
        "number of ranks is 9, must be divisible by parallel.tensor (2); with 9 "
        "ranks the nearest parallel.tensor is 1; with parallel.tensor 2 the "
        "nearest numbers of ranks are 8 and 10"},
-      // 14 is divisible by one of both, 12 is the least that is by both.
+      // 14 is divisible by one of both; the nearest that are by both.
       {14,
        {"parallel.tensor=2", "parallel.expert=4"},
        "with parallel.tensor 2 and parallel.expert 4 the nearest numbers of "
