@@ -83,8 +83,8 @@ TEST(DryRun, TrafficIsWhatTheGroupsExchange) {
       run->parameters.total - 2 * expert_parameters - norms_and_gates;
   EXPECT_EQ(run->traffic[Axis::kData], others / 4 * 3 * 4 * 2);
   EXPECT_EQ(run->traffic[Axis::kTensor], 0);
-  // Losses, norm, flags and the experts' loads go to each of 3 whole.
-  const int64_t totals = 6 + layers * 8;
+  // Losses, norm, flags and what each router did go to each of 3 whole.
+  const int64_t totals = 6 + layers * (8 + 4);
   EXPECT_EQ(run->traffic[Axis::kWorld],
             norms_and_gates / 4 * 3 * 4 * 2 + 3 * totals * 8);
 }
@@ -118,9 +118,10 @@ TEST(DryRun, ACapacityIsNamedAndBoundsRowsAndMemory) {
   EXPECT_THAT(DryRunText(*roomy),
               ContainsRegex("capacity +40  rows of each expert a sequence, "
                             "dropped by PROBABILITY"));
-  EXPECT_EQ(roomy->traffic.dispatch, dropless->traffic.dispatch);
+  EXPECT_EQ(roomy->traffic[Axis::kExpert], dropless->traffic[Axis::kExpert]);
   EXPECT_LT(roomy->memory.double_load, dropless->memory.double_load);
-  EXPECT_LT(100 * tight->traffic.dispatch, 51 * dropless->traffic.dispatch);
+  EXPECT_LT(100 * tight->traffic[Axis::kExpert],
+            51 * dropless->traffic[Axis::kExpert]);
   EXPECT_LT(tight->memory.activations, dropless->memory.activations);
   EXPECT_EQ(tight->memory.double_load, 0);  // every expert is full already
 }

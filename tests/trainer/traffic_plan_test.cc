@@ -21,6 +21,9 @@ struct Case {
   int expert = 0;      // 0: as many ranks as share them
   int micro_size = 0;  // 0: all at once
   RouterConfig::AuxLossScope scope = RouterConfig::SEQUENCE;
+  double capacity_factor = 0;  // 2: a capacity that drops no balanced token
+  RouterConfig::DropPolicy drop_policy = RouterConfig::PROBABILITY;
+  bool documents = false;
 };
 
 class TrafficPlanTest
@@ -41,6 +44,9 @@ class TrafficPlanTest
     config.mutable_model()->set_num_key_value_heads(4);
     config.mutable_router()->set_force_balance(true);
     config.mutable_router()->set_aux_loss_scope(c.scope);
+    config.mutable_router()->set_capacity_factor(c.capacity_factor);
+    config.mutable_router()->set_drop_policy(c.drop_policy);
+    config.mutable_data()->set_reset_attention(c.documents);
     config.mutable_run()->set_compute_dtype(dtype);
     config.mutable_batch()->set_sequence_length(12);
     config.mutable_batch()->set_micro_size(c.micro_size);
@@ -83,6 +89,9 @@ std::string CaseName(
   return "Tensor" + std::to_string(c.tensor) + "Expert" +
          std::to_string(c.expert) + "Micro" + std::to_string(c.micro_size) +
          (c.scope == RouterConfig::SEQUENCE ? "" : "MicroBatchScope") +
+         (c.capacity_factor == 0 ? "" : "Capacity") +
+         (c.drop_policy == RouterConfig::POSITION ? "ByPosition" : "") +
+         (c.documents ? "Documents" : "") +
          (dtype == RunConfig::BFLOAT16 ? "BFloat16" : "");
 }
 
@@ -98,7 +107,13 @@ INSTANTIATE_TEST_SUITE_P(
                         Case{.tensor = 2, .expert = 1, .scope = kMicroBatch},
                         Case{.tensor = 2, .expert = 4, .micro_size = 1},
                         Case{.tensor = 4}, Case{.tensor = 4, .micro_size = 1},
-                        Case{.tensor = 4, .expert = 2, .scope = kMicroBatch}),
+                        Case{.tensor = 4, .expert = 2, .scope = kMicroBatch},
+                        Case{.documents = true},
+                        Case{.tensor = 2, .documents = true},
+                        Case{.tensor = 2, .capacity_factor = 2},
+                        Case{.tensor = 4,
+                             .capacity_factor = 2,
+                             .drop_policy = RouterConfig::POSITION}),
         testing::Values(RunConfig::FLOAT32, RunConfig::BFLOAT16)),
     CaseName);
 
