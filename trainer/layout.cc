@@ -61,19 +61,23 @@ std::string Nearest(absl::string_view remark, absl::string_view singular,
                       " and ", above);
 }
 
-// What else this number of ranks could give the key: values of which every rule
-// holds divide all that the rules name.
+// What else this number of ranks could give a key of which a rule is broken, or
+// nothing: values of which every rule holds divide all that the rules name. No
+// rule is of two keys, so that what is said of one holds whatever the other is.
 std::string NearestValues(const std::vector<Rule>& rules,
                           absl::string_view key) {
   int64_t all = 0;
   int64_t wanted = 0;
   int64_t world = 0;
+  bool is_broken = false;
   for (const Rule& rule : rules) {
     if (rule.name == kRanks) world = rule.value;
     if (rule.key != key) continue;
     all = std::gcd(all, rule.value);
     wanted = rule.divisor;
+    is_broken = is_broken || !rule.Holds();
   }
+  if (!is_broken) return "";
   int64_t below = std::min(wanted - 1, all);
   while (all % below != 0) --below;
   int64_t above = wanted + 1;
@@ -110,8 +114,8 @@ absl::Status CheckRules(const std::vector<Rule>& rules) {
   if (broken == rules.end()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
       broken->name, " is ", broken->value, ", must be divisible by ",
-      broken->key, " (", broken->divisor, ")",
-      NearestValues(rules, broken->key), NearestRanks(rules)));
+      broken->key, " (", broken->divisor, ")", NearestValues(rules, kTensor),
+      NearestValues(rules, kExpert), NearestRanks(rules)));
 }
 
 }  // namespace

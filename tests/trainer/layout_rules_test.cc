@@ -73,6 +73,13 @@ TEST(Layout, AnIllegalOneGetsItsRuleAndTheNearestLegalOnes) {
        {"parallel.tensor=6", "batch.sequence_length=252"},
        "model.num_attention_heads is 8, must be divisible by parallel.tensor "
        "(6); with 12 ranks the nearest parallel.tensor is 4"},
+      // Neither value alone would do.
+      {10,
+       {"parallel.tensor=4", "parallel.expert=8"},
+       "number of ranks is 10, must be divisible by parallel.tensor (4); with "
+       "10 ranks the nearest parallel.tensor is 2; with 10 ranks the nearest "
+       "parallel.expert is 2; with parallel.tensor 4 and parallel.expert 8 the "
+       "nearest numbers of ranks are 8 and 16"},
   };
   for (const Case& c : cases) {
     std::vector<std::string> overrides = {"model.num_key_value_heads=8"};
@@ -137,11 +144,14 @@ TEST(Layout, WhatIsNamedIsLegalAndNothingNearerIs) {
         SCOPED_TRACE(message);
         const auto tensors = Named(message, "(?:values of )?parallel\\.tensor");
         const auto experts = Named(message, "(?:values of )?parallel\\.expert");
-        EXPECT_NE(tensors.empty(), experts.empty());
+        EXPECT_FALSE(tensors.empty() && experts.empty());
         ExpectNearest(tensors, tensor,
                       [&](int n) { return StatusOf(world, n, 1).ok(); });
         ExpectNearest(experts, expert,
                       [&](int n) { return StatusOf(world, 1, n).ok(); });
+        for (int t : tensors.empty() ? std::vector<int>{tensor} : tensors)
+          for (int e : experts.empty() ? std::vector<int>{expert} : experts)
+            EXPECT_TRUE(StatusOf(world, t, e).ok()) << t << " and " << e;
         ExpectNearest(Named(message, "numbers? of ranks"), world,
                       [&](int n) { return StatusOf(n, tensor, expert).ok(); });
       }
