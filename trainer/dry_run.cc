@@ -69,7 +69,7 @@ std::string StepText(const DryRun& run) {
                WithCommas(run.config.schedule().steps() * run.tokens_per_step),
                " tokens")),
       Line("tokens a step", WithCommas(run.tokens_per_step),
-           absl::StrCat(batch.global_size(), " sequences of ",
+           absl::StrCat(Many(batch.global_size(), "sequence"), " of ",
                         batch.sequence_length())),
       Line(run.mesh.tensor() == 1 ? "sequences a rank"
                                   : "sequences a tensor group",
@@ -105,12 +105,13 @@ std::string MemoryText(const DryRun& run) {
       Line("total", FormatBytes(memory.Total())),
       Line("received rows", FormatBytes(memory.received_rows),
            "of the activations"),
-      Line("the same at double load", FormatBytes(2 * memory.received_rows),
-           "if its experts get twice an even share"),
-      Line("more at double load", FormatBytes(memory.double_load),
+      Line("the same at double load",
+           FormatBytes(memory.received_rows_at_double_load),
            run.config.router().capacity_factor() == 0
-               ? "of activations and scratch"
-               : "or all that the capacity lets in"));
+               ? "if its experts get twice an even share"
+               : "or all that the capacity lets in"),
+      Line("more at double load", FormatBytes(memory.double_load),
+           "of activations and scratch"));
 }
 
 // What a group's messages are about.

@@ -90,10 +90,12 @@ RankMemory PlanMemory(const TrainConfig& config, const Mesh& mesh) {
   const int64_t most_rows =
       sequences * model.num_local_experts() *
       ExpertCapacity(model, config.router(), shape.length) / mesh.tensor();
-  memory.received_rows =
-      model.num_hidden_layers() * shape.received_rows *
+  const int64_t row_bytes =
+      model.num_hidden_layers() *
       (model.hidden_size() * SizeOf(shape.compute_dtype) + kFloatBytes);
+  memory.received_rows = shape.received_rows * row_bytes;
   shape.received_rows = std::min(2 * rows, most_rows);
+  memory.received_rows_at_double_load = shape.received_rows * row_bytes;
   const ActivationBytes twice = PlanActivations(shape);
   memory.double_load = twice.saved.capacity + twice.scratch.capacity -
                        even.saved.capacity - even.scratch.capacity;

@@ -21,11 +21,12 @@ struct RankMemory {
   int64_t Total() const;
 
   // The part of activations that other ranks send: the token rows, with their
-  // routing weights, that all layers keep. Twice as much at twice the load.
+  // routing weights, that all layers keep.
   int64_t received_rows = 0;
-  // What activations and scratch grow by, and keep, once the experts of this
-  // rank get twice an even share of the rows, or all that a capacity lets in if
-  // that is less.
+  // Double load: the experts of this rank get twice an even share of the rows,
+  // or all that a capacity lets in if that is less. Those rows then, and what
+  // activations and scratch grow by, and keep.
+  int64_t received_rows_at_double_load = 0;
   int64_t double_load = 0;
 };
 

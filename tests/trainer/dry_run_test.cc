@@ -63,6 +63,8 @@ TEST(DryRun, StepIsSharedByTheRanks) {
   EXPECT_EQ(run->sequences_per_rank, 7);
   EXPECT_EQ(run->micro_steps, 1);
   EXPECT_EQ(Plan("quickstart", 5, {"batch.micro_size=2"})->micro_steps, 4);
+  EXPECT_THAT(DryRunText(*Plan("quickstart", 1, {"batch.global_size=1"})),
+              HasSubstr("  1 sequence of 128"));
 }
 
 // By hand, 4 ranks, expert groups of 2: a row of 128 floats goes out and comes
@@ -124,6 +126,12 @@ TEST(DryRun, ACapacityIsNamedAndBoundsRowsAndMemory) {
             51 * dropless->traffic[Axis::kExpert]);
   EXPECT_LT(tight->memory.activations, dropless->memory.activations);
   EXPECT_EQ(tight->memory.double_load, 0);  // every expert is full already
+  EXPECT_EQ(tight->memory.received_rows_at_double_load,
+            tight->memory.received_rows);
+  EXPECT_EQ(4 * roomy->memory.received_rows_at_double_load,
+            5 * roomy->memory.received_rows);
+  EXPECT_EQ(dropless->memory.received_rows_at_double_load,
+            2 * dropless->memory.received_rows);
 }
 
 TEST(DryRun, ALoneRankSendsNothing) {
