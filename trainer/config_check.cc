@@ -1,10 +1,12 @@
 #include "trainer/config_check.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "comm/status_macros.h"
 #include "moe/model_config.h"
 #include "trainer/batch_plan.h"
@@ -88,20 +90,22 @@ absl::Status CheckBatch(const TrainConfig& config) {
 }
 
 // Rows are counted in 32 bits, and any one rank may be sent all of its expert
-// group's.
+// group's, of which each rank has its part of a tensor group's tokens. So are
+// the choices of a sequence that a capacity sorts: those are whole.
 absl::Status CheckRows(const TrainConfig& config, const Mesh& mesh) {
   const BatchPlan plan(config.batch().global_size(),
                        config.batch().micro_size(), mesh.data());
   const double rows =
       static_cast<double>(plan.OfMicroStep(mesh.data() - 1, 0).count) *
       config.batch().sequence_length() * config.model().num_experts_per_tok() *
-      mesh.expert();
-  constexpr double kMost = std::numeric_limits<int32_t>::max();
+      std::max(mesh.expert(), mesh.tensor()) / mesh.tensor();
+  constexpr int32_t kMost = std::numeric_limits<int32_t>::max();
   if (rows <= kMost) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
+  return absl::InvalidArgumentError(absl::StrFormat(
       "micro-batch sequences x batch.sequence_length x "
-      "model.num_experts_per_tok x parallel.expert is ",
-      rows, ", must be at most ", kMost, "; lower batch.micro_size"));
+      "model.num_experts_per_tok x parallel.expert / parallel.tensor (if that "
+      "is more than 1) is %.0f, must be at most %d; lower batch.micro_size",
+      rows, kMost));
 }
 
 absl::Status CheckLength(const ScheduleConfig& schedule) {

@@ -27,8 +27,9 @@ class RankTraffic {
 // TrafficCounters count: every collective of Trainer::TrainStep, without
 // validation, logging, checkpoints and failures. What tokens choose is not
 // known before: the plan spreads each rank's choices over the experts as
-// router.force_balance does, with which it is exact. The configuration is
-// resolved (ResolveConfig).
+// router.force_balance does, with which it is exact unless a capacity drops
+// rows: which ranks lose them is not foreseen, each is given the same share.
+// The configuration is resolved (ResolveConfig).
 RankTraffic PlanTraffic(const TrainConfig& config, const Mesh& mesh, int rank);
 
 }  // namespace moe

@@ -153,6 +153,15 @@ TEST(ValidateConfig, RowsAreCountedInThirtyTwoBits) {
   std::vector<std::string> lower = overrides;
   lower.push_back("batch.micro_size=1");
   EXPECT_TRUE(Validate(lower).ok());
+  // Top-2, 8 ranks that may all send to one: 2^31 rows, one too many.
+  const std::vector<std::string> one_more = {
+      "batch.global_size=65536", "batch.micro_size=4096",
+      "batch.sequence_length=32768", "parallel.expert=8"};
+  EXPECT_THAT(std::string(Validate(one_more, 8).message()),
+              HasSubstr("is 2147483648, must be at most 2147483647"));
+  std::vector<std::string> split = one_more;
+  split.push_back("parallel.tensor=2");
+  EXPECT_TRUE(Validate(split, 8).ok());
 }
 
 TEST(ValidateConfig, ALayoutThatDoesNotFitGetsTheNearestThatDoes) {
