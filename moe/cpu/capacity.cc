@@ -64,8 +64,8 @@ void ApplyCapacity(KernelContext& context, Tensor kept_ids_TK,
       num_choices * static_cast<int64_t>(sizeof(int32_t)));
   if (scratch.is_null()) return;
   const int32_t* expert_ids = expert_ids_SK.data<int32_t>();
-  int32_t* kept_ids = kept_ids_TK.data<int32_t>() - first;
-  std::copy(expert_ids + first, expert_ids + end, kept_ids + first);
+  int32_t* kept_ids = kept_ids_TK.data<int32_t>();
+  std::copy(expert_ids + first, expert_ids + end, kept_ids);
 
   const auto drop_in_sequence = [&](int64_t b, int thread) {
     int64_t* begins = scratch.Get<int64_t>(thread);
@@ -82,7 +82,7 @@ void ApplyCapacity(KernelContext& context, Tensor kept_ids_TK,
       }
       for (; dropped < dropped_end; ++dropped) {
         const int64_t n = start + *dropped;
-        if (n >= first && n < end) kept_ids[n] = -1;
+        if (n >= first && n < end) kept_ids[n - first] = -1;
       }
     }
   };
