@@ -1,0 +1,125 @@
+#include "trainer/checkpoint/manifest.h"
+
+#include <google/protobuf/io/tokenizer.h>
+#include <google/protobuf/text_format.h>
+
+#include <memory>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "comm/check.h"
+#include "comm/status_macros.h"
+
+namespace moe {
+namespace {
+
+using ::google::protobuf::TextFormat;
+
+// A thousand ranks' files take less than a quarter of a mebibyte.
+constexpr int64_t kMaxManifestBytes = int64_t{16} << 20;
+constexpr absl::string_view kDigestLine = "# xxh3 ";
+
+class NoReport : public google::protobuf::io::ErrorCollector {
+ public:
+  void AddError(int, google::protobuf::io::ColumnNumber,
+                const std::string&) override {}
+};
+
+std::string DigestLine(absl::string_view text) {
+  return absl::StrFormat("%s%016x\n", kDigestLine, Digest(text));
+}
+
+absl::Status Damaged(absl::string_view path, absl::string_view how) {
+  return absl::DataLossError(absl::StrCat(path, " is damaged: ", how));
+}
+
+// A name in the directory itself: a manifest may not lead out of it.
+bool IsPlainName(absl::string_view name) {
+  return !name.empty() && name != "." && name != ".." &&
+         name.find('/') == name.npos && name.find('\0') == name.npos;
+}
+
+absl::Status CheckFields(const CheckpointManifest& manifest,
+                         absl::string_view path) {
+  if (manifest.version() != kManifestVersion) {
+    return absl::DataLossError(
+        absl::StrCat(path, " is of format ", manifest.version(),
+                     ", this program reads ", kManifestVersion));
+  }
+  if (manifest.step() < 0 || manifest.consumed_samples() < 0)
+    return Damaged(path, "a negative step or number of samples");
+  std::set<absl::string_view> names;
+  for (const CheckpointManifest::File& file : manifest.file()) {
+    if (!IsPlainName(file.name()) || file.num_bytes() < 0 ||
+        !names.insert(file.name()).second)
+      return Damaged(path, absl::StrCat("file '", file.name(), "'"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string ManifestText(const CheckpointManifest& manifest) {
+  std::string text;
+  CHECK(TextFormat::PrintToString(manifest, &text));
+  return text + DigestLine(text);
+}
+
+absl::StatusOr<CheckpointManifest> ParseManifest(absl::string_view text,
+                                                 absl::string_view path) {
+  const size_t last_line = DigestLine("").size();
+  if (text.size() < last_line) return Damaged(path, "it is cut");
+  const absl::string_view body = text.substr(0, text.size() - last_line);
+  // The digest covers what is parsed: hostile texts stop here too, unless
+  // their writer knows the format, and then the parser's own checks hold.
+  if (text.substr(body.size()) != DigestLine(body))
+    return Damaged(path, "its digest is not that of its text");
+  CheckpointManifest manifest;
+  NoReport quiet;
+  TextFormat::Parser parser;
+  parser.RecordErrorsTo(&quiet);
+  if (!parser.ParseFromString(std::string(body), &manifest))
+    return Damaged(path, "it is no manifest");
+  RETURN_IF_ERROR(CheckFields(manifest, path));
+  return manifest;
+}
+
+absl::StatusOr<CheckpointManifest> ReadManifest(FileSystem& files,
+                                                const std::string& directory) {
+  const std::string path = JoinPath(directory, kManifestFile);
+  if (!files.Exists(path)) {
+    return absl::NotFoundError(absl::StrCat(
+        directory, " is no complete checkpoint: it has no ", kManifestFile));
+  }
+  ASSIGN_OR_RETURN(const std::string text,
+                   files.ReadFile(path, kMaxManifestBytes));
+  ASSIGN_OR_RETURN(CheckpointManifest manifest, ParseManifest(text, path));
+  for (const CheckpointManifest::File& file : manifest.file()) {
+    const std::string name = JoinPath(directory, file.name());
+    if (!files.Exists(name))
+      return absl::DataLossError(absl::StrCat(name, " is missing"));
+    ASSIGN_OR_RETURN(const int64_t size, files.FileSize(name));
+    if (size != file.num_bytes()) {
+      return absl::DataLossError(absl::StrCat(
+          name, " has ", size, " bytes, must have ", file.num_bytes()));
+    }
+  }
+  return manifest;
+}
+
+absl::Status VerifyFile(FileSystem& files, const std::string& directory,
+                        const CheckpointManifest::File& file) {
+  const std::string path = JoinPath(directory, file.name());
+  uint64_t digest = Digest("");
+  if (file.num_bytes() > 0) {
+    ASSIGN_OR_RETURN(const std::unique_ptr<MappedFile> bytes, files.Map(path));
+    if (static_cast<int64_t>(bytes->bytes().size()) != file.num_bytes())
+      return Damaged(path, "it has another size");
+    digest = Digest(bytes->bytes());
+  }
+  if (digest == file.xxh3()) return absl::OkStatus();
+  return Damaged(path, "its digest is not the manifest's");
+}
+
+}  // namespace moe

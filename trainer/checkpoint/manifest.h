@@ -1,0 +1,40 @@
+#ifndef TRAINER_CHECKPOINT_MANIFEST_H_
+#define TRAINER_CHECKPOINT_MANIFEST_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "data/file_system.h"
+#include "trainer/checkpoint/digest.h"
+#include "trainer/checkpoint/manifest.pb.h"
+
+namespace moe {
+
+inline constexpr char kManifestFile[] = "manifest.textproto";
+inline constexpr int kManifestVersion = 1;
+
+// The file's text: the message in Protobuf text format, then a comment line
+// with the digest of all before it.
+std::string ManifestText(const CheckpointManifest& manifest);
+
+// The message of such a text. DataLoss: cut, changed, or not of this format;
+// `path` is for messages.
+absl::StatusOr<CheckpointManifest> ParseManifest(absl::string_view text,
+                                                 absl::string_view path);
+
+// Reads DIRECTORY/manifest.textproto and looks whether all files are there in
+// their sizes. NotFound: no manifest, so no complete checkpoint. DataLoss names
+// the file that is missing or of another size.
+absl::StatusOr<CheckpointManifest> ReadManifest(FileSystem& files,
+                                                const std::string& directory);
+
+// Reads every byte of one file. DataLoss: it is not what was written.
+absl::Status VerifyFile(FileSystem& files, const std::string& directory,
+                        const CheckpointManifest::File& file);
+
+}  // namespace moe
+
+#endif  // TRAINER_CHECKPOINT_MANIFEST_H_
