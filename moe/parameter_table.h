@@ -157,6 +157,22 @@ class ParameterTable {
   std::array<int64_t, kNumArenaKinds> arena_sizes_ = {};
 };
 
+// visit(parameter, begin_in_slice, begin_in_range, count) for the parameters
+// that elements [begin, begin + count) of this rank's arena belong to, in the
+// order of the arena; padding belongs to none.
+template <typename Visit>
+void ForEachParameter(const ParameterTable& table, ArenaKind kind,
+                      int64_t begin, int64_t count, const Visit& visit) {
+  for (const Parameter& parameter : table.parameters()) {
+    if (!parameter.local || parameter.arena != kind) continue;
+    const int64_t from = std::max(begin, parameter.offset);
+    const int64_t to =
+        std::min(begin + count, parameter.offset + parameter.slice.size());
+    if (from < to)
+      visit(parameter, from - parameter.offset, from - begin, to - from);
+  }
+}
+
 }  // namespace moe
 
 #endif  // MOE_PARAMETER_TABLE_H_

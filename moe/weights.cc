@@ -126,21 +126,18 @@ void InitialArena(const ModelConfig& model, const ParameterTable& table,
                   ArenaKind kind, uint64_t seed, int64_t begin,
                   absl::Span<float> out) {
   std::fill(out.begin(), out.end(), 0.0f);
-  const int64_t end = begin + static_cast<int64_t>(out.size());
-  for (const Parameter& parameter : table.parameters()) {
-    if (!parameter.local || parameter.arena != kind) continue;
-    const int64_t from = std::max(begin, parameter.offset);
-    const int64_t to = std::min(end, parameter.offset + parameter.slice.size());
-    if (from >= to) continue;
-    ForEachRun(parameter.slice, parameter.num_columns(),
-               from - parameter.offset, to - from,
-               [&](int64_t in_tensor, int64_t in_slice, int64_t count) {
-                 const int64_t place = parameter.offset + in_slice - begin;
-                 InitialValues(model, parameter, seed, in_tensor,
-                               out.subspan(static_cast<size_t>(place),
-                                           static_cast<size_t>(count)));
-               });
-  }
+  ForEachParameter(
+      table, kind, begin, static_cast<int64_t>(out.size()),
+      [&](const Parameter& parameter, int64_t in_slice, int64_t in_out,
+          int64_t count) {
+        ForEachRun(parameter.slice, parameter.num_columns(), in_slice, count,
+                   [&](int64_t in_tensor, int64_t run_begin, int64_t run) {
+                     const int64_t place = in_out + run_begin - in_slice;
+                     InitialValues(model, parameter, seed, in_tensor,
+                                   out.subspan(static_cast<size_t>(place),
+                                               static_cast<size_t>(run)));
+                   });
+      });
 }
 
 }  // namespace moe

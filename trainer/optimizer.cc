@@ -80,19 +80,21 @@ absl::Status ShardedAdamW::Initialize(
     absl::FunctionRef<absl::Status(ArenaKind kind, int64_t begin,
                                    absl::Span<float> out)>
         fill) {
+  absl::Status filled;
   for (ArenaKind kind : kAllArenaKinds) {
     for (const ShardSegment& segment : arenas_[Index(kind)].segments) {
       const Tensor master =
           Master(kind, segment.arena_begin, segment.shard_begin, segment.count);
-      RETURN_IF_ERROR(fill(kind, segment.arena_begin,
-                           absl::MakeSpan(master.data<float>(),
-                                          static_cast<size_t>(segment.count))));
+      filled.Update(fill(kind, segment.arena_begin,
+                         absl::MakeSpan(master.data<float>(),
+                                        static_cast<size_t>(segment.count))));
       const Tensor copy =
           weights_.arena(kind).Rows(segment.arena_begin, segment.count);
       if (copy.raw() != master.raw()) Convert(kernels_, copy, master);
     }
-    RETURN_IF_ERROR(GatherCopies(kind));
   }
+  RETURN_IF_ERROR(AgreeOnStatus(filled, groups_.world()));
+  for (ArenaKind kind : kAllArenaKinds) RETURN_IF_ERROR(GatherCopies(kind));
   while (!works_.empty()) RETURN_IF_ERROR(WaitForOldestCopy());
   return KernelStatus(kernels_);
 }
@@ -184,6 +186,24 @@ absl::Status ShardedAdamW::WaitForOldestCopy() {
   RETURN_IF_ERROR(Annotate(works_.front()->Wait(), "exchange of new weights"));
   works_.pop_front();
   return absl::OkStatus();
+}
+
+void ShardedAdamW::ForEachOwned(OwnedVisitor visit) {
+  for (ArenaKind kind : kAllArenaKinds) {
+    const ArenaShard& arena = arenas_[Index(kind)];
+    float* first = arena.first_moment.data<float>();
+    float* second = arena.second_moment.data<float>();
+    for (const ShardSegment& segment : arena.segments) {
+      ForEachParameter(table_, kind, segment.arena_begin, segment.count,
+                       [&](const Parameter& parameter, int64_t begin,
+                           int64_t in_range, int64_t count) {
+                         const int64_t place = segment.shard_begin + in_range;
+                         const size_t size = static_cast<size_t>(count);
+                         visit(parameter, begin, {first + place, size},
+                               {second + place, size});
+                       });
+    }
+  }
 }
 
 absl::Status ShardedAdamW::Gather(ArenaKind kind, int64_t begin,

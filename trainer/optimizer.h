@@ -14,7 +14,7 @@
 #include "comm/process_groups.h"
 #include "moe/kernels.h"
 #include "moe/weights.h"
-#include "trainer/checkpoint/master_weights.h"
+#include "trainer/checkpoint/training_state.h"
 #include "trainer/shard_map.h"
 #include "trainer/train_config.pb.h"
 
@@ -31,7 +31,7 @@ double ClipScale(double grad_norm, double limit);
 //
 // The float32 master weights of an arena with float32 compute copies are the
 // copies themselves; only bfloat16 arenas have masters of their own.
-class ShardedAdamW : public MasterWeights {
+class ShardedAdamW : public TrainingState {
  public:
   static absl::StatusOr<std::unique_ptr<ShardedAdamW>> Create(
       const OptimizerConfig& config, const ParameterTable& table,
@@ -58,6 +58,7 @@ class ShardedAdamW : public MasterWeights {
 
   absl::Status Gather(ArenaKind kind, int64_t begin,
                       absl::Span<float> out) override;
+  void ForEachOwned(OwnedVisitor visit) override;
 
  private:
   struct ArenaShard {

@@ -10,14 +10,14 @@ namespace moe {
 
 absl::StatusOr<std::unique_ptr<TensorAssembler>> TensorAssembler::Create(
     const ParameterTable& table, const ProcessGroups& groups,
-    MasterWeights& masters, int64_t max_elements) {
+    TrainingState& state, int64_t max_elements) {
   int64_t largest_piece = 0;
   for (const Parameter& parameter : table.parameters()) {
     const int64_t piece = std::max(parameter.num_columns(), max_elements);
     largest_piece = std::max(largest_piece, std::min(parameter.size, piece));
   }
   std::unique_ptr<TensorAssembler> assembler(
-      new TensorAssembler(table, groups, masters, max_elements));
+      new TensorAssembler(table, groups, state, max_elements));
   const int64_t bytes = largest_piece * SizeOf(DType::kFloat32);
   ASSIGN_OR_RETURN(assembler->mine_, Buffer::Allocate(bytes));
   if (table.tensor_ranks() > 1) {
@@ -41,7 +41,7 @@ absl::StatusOr<absl::Span<const float>> TensorAssembler::Assemble(
     const int64_t skipped =
         (slice.first_row - parameter.slice.first_row) * slice.num_columns;
     RETURN_IF_ERROR(
-        masters_.Gather(parameter.arena, parameter.offset + skipped, mine));
+        state_.Gather(parameter.arena, parameter.offset + skipped, mine));
   }
   const int rank = groups_.world().rank();
   const int tensor_ranks = table_.tensor_ranks();

@@ -10,7 +10,7 @@
 #include "comm/buffer.h"
 #include "comm/process_groups.h"
 #include "moe/parameter_table.h"
-#include "trainer/checkpoint/master_weights.h"
+#include "trainer/checkpoint/training_state.h"
 
 namespace moe {
 
@@ -23,7 +23,7 @@ class TensorAssembler {
   // three times where tensors are split. All arguments outlive the assembler.
   static absl::StatusOr<std::unique_ptr<TensorAssembler>> Create(
       const ParameterTable& table, const ProcessGroups& groups,
-      MasterWeights& masters, int64_t max_elements);
+      TrainingState& state, int64_t max_elements);
 
   // Rows of a parameter that are taken at once, at least 1.
   int64_t RowsAtOnce(const Parameter& parameter) const;
@@ -38,10 +38,10 @@ class TensorAssembler {
 
  private:
   TensorAssembler(const ParameterTable& table, const ProcessGroups& groups,
-                  MasterWeights& masters, int64_t max_elements)
+                  TrainingState& state, int64_t max_elements)
       : table_(table),
         groups_(groups),
-        masters_(masters),
+        state_(state),
         max_elements_(max_elements) {}
 
   // What tensor rank `rank` has of the rows.
@@ -58,7 +58,7 @@ class TensorAssembler {
 
   const ParameterTable& table_;
   const ProcessGroups& groups_;
-  MasterWeights& masters_;
+  TrainingState& state_;
   int64_t max_elements_;
   Buffer mine_;  // this rank's slice of the rows
   Buffer slices_;

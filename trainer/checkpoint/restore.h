@@ -1,0 +1,26 @@
+#ifndef TRAINER_CHECKPOINT_RESTORE_H_
+#define TRAINER_CHECKPOINT_RESTORE_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "moe/parameter_table.h"
+#include "trainer/checkpoint/state_loader.h"
+#include "trainer/checkpoint/training_state.h"
+#include "trainer/checkpoint/weights_loader.h"
+
+namespace moe {
+
+// out = elements [begin, begin + out.size()) of this rank's arena, from the
+// whole tensors of a checkpoint whose Check has passed; padding is 0.
+absl::Status ReadArena(const WeightsLoader& weights,
+                       const ParameterTable& table, ArenaKind kind,
+                       int64_t begin, absl::Span<float> out);
+
+// Reads the moments that this rank owns.
+absl::Status ReadMoments(const StateLoader& stored, TrainingState& state);
+
+}  // namespace moe
+
+#endif  // TRAINER_CHECKPOINT_RESTORE_H_
