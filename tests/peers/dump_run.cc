@@ -21,9 +21,9 @@
 #include "data/file_system.h"
 #include "trainer/checkpoint/batch_file.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/checkpoint/checkpoint_saver.h"
 #include "trainer/checkpoint/safetensors.h"
 #include "trainer/checkpoint/weights_loader.h"
-#include "trainer/checkpoint/weights_saver.h"
 #include "trainer/config_text.h"
 #include "trainer/trainer.h"
 
@@ -70,16 +70,18 @@ absl::Status Open(Run& run, const std::string& share_directory) {
 }
 
 absl::Status DumpInitialWeights(Run& run, const std::string& out) {
-  WeightsSaver saver({.files = PosixFileSystem(),
-                      .table = run.trainer->table(),
-                      .mesh = run.mesh,
-                      .groups = run.groups});
+  ASSIGN_OR_RETURN(const std::unique_ptr<CheckpointSaver> saver,
+                   CheckpointSaver::Create(PosixFileSystem(),
+                                           {.table = run.trainer->table(),
+                                            .mesh = run.mesh,
+                                            .groups = run.groups,
+                                            .state = run.trainer->optimizer()},
+                                           {}));
   return saver
-      .Save(out, /*step=*/0,
-            ModelFiles(run.config.model(), run.config.router(),
-                       run.config.batch().sequence_length(),
-                       run.corpus->tokenizer(), run.config.data().add_bos()),
-            run.trainer->optimizer())
+      ->Save(out, CheckpointManifest(),
+             ModelFiles(run.config.model(), run.config.router(),
+                        run.config.batch().sequence_length(),
+                        run.corpus->tokenizer(), run.config.data().add_bos()))
       .status();
 }
 

@@ -12,8 +12,8 @@
 
 #include "tests/data/model_builder.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/checkpoint/checkpoint_saver.h"
 #include "trainer/checkpoint/weights_loader.h"
-#include "trainer/checkpoint/weights_saver.h"
 
 namespace moe {
 namespace {
@@ -47,9 +47,9 @@ ModelConfig TinyModel() {
 // Weights by parameter and element.
 using WeightFunction = std::function<void(const Parameter&, absl::Span<float>)>;
 
-class FunctionMasters : public MasterWeights {
+class FunctionState : public TrainingState {
  public:
-  FunctionMasters(const ParameterTable& table, WeightFunction function)
+  FunctionState(const ParameterTable& table, WeightFunction function)
       : table_(table), function_(std::move(function)) {}
 
   absl::Status Gather(ArenaKind kind, int64_t begin,
@@ -59,6 +59,7 @@ class FunctionMasters : public MasterWeights {
         function_(parameter, out);
     return absl::OkStatus();
   }
+  void ForEachOwned(OwnedVisitor) override {}
 
  private:
   const ParameterTable& table_;
@@ -94,16 +95,19 @@ class GeneratorTest : public testing::Test {
     const Mesh mesh = *Mesh::Create(1, 1, 1, model.num_local_experts());
     const ProcessGroups groups = ProcessGroups::CreateSingle();
     const ParameterTable table(model, DType::kFloat32, mesh, 0);
-    FunctionMasters masters(table, weights);
+    FunctionState state(table, weights);
     const auto tokenizer = Letters().Load();
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-    WeightsSaver saver(
-        {.files = files_, .table = table, .mesh = mesh, .groups = groups});
+    const auto saver = CheckpointSaver::Create(
+        files_,
+        {.table = table, .mesh = mesh, .groups = groups, .state = state}, {});
+    ASSERT_TRUE(saver.ok()) << saver.status();
+    CheckpointManifest manifest;
+    manifest.set_step(1);
     const auto path =
-        saver.Save(directory_, 1,
-                   ModelFiles(model, RouterConfig(), kMaxPositions,
-                              tokenizer->get(), add_bos),
-                   masters);
+        (*saver)->Save(directory_, manifest,
+                       ModelFiles(model, RouterConfig(), kMaxPositions,
+                                  tokenizer->get(), add_bos));
     ASSERT_TRUE(path.ok()) << path.status();
     checkpoint_ = *path;
   }

@@ -22,7 +22,7 @@ absl::Status WriteBatches(FileSystem& files, const std::string& path,
   const size_t length = static_cast<size_t>(range.length);
   std::vector<int32_t> row(length + 1);
   std::vector<int32_t> targets(length);
-  const int64_t first = range.first_step * range.global_size;
+  const int64_t first = range.first_sample;
   for (int64_t i = 0; i < range.num_steps * range.global_size; ++i) {
     RETURN_IF_ERROR(samples.Read(first + i,
                                  absl::MakeSpan(row).subspan(0, length),

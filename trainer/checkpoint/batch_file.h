@@ -11,7 +11,7 @@
 namespace moe {
 
 struct BatchRange {
-  int64_t first_step = 0;  // counted from 0: steps already taken
+  int64_t first_sample = 0;  // of the training data
   int64_t num_steps = 1;
   int64_t global_size = 0;  // g
   int64_t length = 0;       // L

@@ -56,6 +56,11 @@ std::string WeightsFileName(int index, int count) {
   return absl::StrFormat("model-%05d-of-%05d.safetensors", index + 1, count);
 }
 
+std::string StateFileName(int index, int count) {
+  return absl::StrFormat("%s%05d-of-%05d.safetensors", kStateFilePrefix,
+                         index + 1, count);
+}
+
 absl::StatusOr<std::string> FindCheckpoint(FileSystem& files,
                                            const std::string& path) {
   if (!files.Exists(path))

@@ -23,6 +23,13 @@ inline constexpr char kSingleWeightsFile[] = "model.safetensors";
 inline constexpr char kWeightsIndexFile[] = "model.safetensors.index.json";
 inline constexpr char kTokenizerFile[] = "tokenizer.model";
 
+// And what only we read:
+inline constexpr char kTrainConfigFile[] = "train_config.textproto";
+inline constexpr char kStateFilePrefix[] = "optimizer-";
+
+// Ends the name of what is being written, or deleted.
+inline constexpr char kTemporarySuffix[] = ".tmp";
+
 std::string CheckpointsDirectory(const std::string& run_directory);
 
 // "step_00000100", and back; nothing for any other name, ".tmp" included.
@@ -31,6 +38,9 @@ std::optional<int64_t> StepOfDirectory(absl::string_view name);
 
 // Number `index` (from 0) of `count` weight files: "model-00001-of-00004...".
 std::string WeightsFileName(int index, int count);
+
+// That of rank `index` (from 0) of `count`: "optimizer-00001-of-00016...".
+std::string StateFileName(int index, int count);
 
 // The checkpoint that a user means by a path: a directory with a config.json
 // itself, or the newest step below it or below its checkpoints/. NotFound says

@@ -1,4 +1,4 @@
-#include "trainer/checkpoint/weights_saver.h"
+#include "trainer/checkpoint/checkpoint_saver.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,8 +13,10 @@
 #include "comm/process_groups.h"
 #include "tests/fake_file_system.h"
 #include "tests/mpi_test.h"
+#include "tests/trainer/checkpoint_fixture.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/hf_config.h"
+#include "trainer/checkpoint/state_loader.h"
 #include "trainer/checkpoint/weights_loader.h"
 
 namespace moe {
@@ -22,128 +24,23 @@ namespace {
 
 using testing::HasSubstr;
 
-ModelConfig SmallModel() {
-  ModelConfig model;
-  model.set_vocab_size(50);
-  model.set_hidden_size(12);
-  model.set_intermediate_size(20);
-  model.set_num_hidden_layers(1);
-  model.set_num_attention_heads(4);
-  model.set_num_key_value_heads(4);
-  model.set_head_dim(2);
-  model.set_num_local_experts(16);
-  return model;
-}
-
-// Element `element` of parameter `index`, exact in float32 and unlike any
-// other's.
-float ValueOf(size_t index, int64_t element) {
-  return static_cast<float>(index) + static_cast<float>(element) / 4096;
-}
-
-// Master weights that are a function of the global element, and that see
-// whether the ranks of an arena ask for the same at the same time.
-class FakeMasters : public MasterWeights {
- public:
-  FakeMasters(const ParameterTable& table, const ProcessGroups& groups)
-      : table_(table), groups_(groups) {}
-
-  absl::Status Gather(ArenaKind kind, int64_t begin,
-                      absl::Span<float> out) override {
-    const int64_t size = static_cast<int64_t>(out.size());
-    const int64_t k = static_cast<int64_t>(kind);
-    std::vector<int64_t> range = {k, begin, size, -k, -begin, -size};
-    const absl::Status status = groups_[ReductionAxis(kind)].AllReduce(
-        ViewOf(absl::MakeSpan(range)), ReduceOp::kMax);
-    if (!status.ok()) return status;
-    for (size_t i = 0; i < 3; ++i) EXPECT_EQ(range[i], -range[i + 3]);
-    largest_ = std::max(largest_, size);
-    for (int64_t i = 0; i < size; ++i)
-      out[static_cast<size_t>(i)] = ArenaValue(kind, begin + i);
-    return absl::OkStatus();
-  }
-
-  int64_t largest() const { return largest_; }
-
- private:
-  float ArenaValue(ArenaKind kind, int64_t element) const {
-    for (size_t i = 0; i < table_.parameters().size(); ++i) {
-      const Parameter& parameter = table_.parameters()[i];
-      if (!parameter.local || parameter.arena != kind ||
-          element < parameter.offset ||
-          element >= parameter.offset + parameter.slice.size())
-        continue;
-      int64_t in_tensor = -1;
-      ForEachRun(parameter.slice, parameter.num_columns(),
-                 element - parameter.offset, 1,
-                 [&](int64_t begin, int64_t, int64_t) { in_tensor = begin; });
-      return ValueOf(i, in_tensor);
-    }
-    ADD_FAILURE() << "element " << element << " is of no parameter";
-    return 0;
-  }
-
-  const ParameterTable& table_;
-  const ProcessGroups& groups_;
-  int64_t largest_ = 0;
-};
-
-// One layout of the world, with all that a save needs.
-class Layout {
- public:
-  explicit Layout(int expert, int tensor = 1)
-      : mesh_(*Mesh::Create(TestRuntime().world(), tensor, expert, 16)),
-        groups_(*ProcessGroups::Create(TestRuntime(), mesh_)),
-        table_(SmallModel(), DType::kFloat32, mesh_, TestRuntime().rank()),
-        masters_(table_, groups_) {}
-
-  absl::StatusOr<std::string> Save(FileSystem& files,
-                                   const std::string& directory, int64_t step,
-                                   const WeightsSaver::Options& options) {
-    WeightsSaver saver(
-        {.files = files, .table = table_, .mesh = mesh_, .groups = groups_},
-        options);
-    num_files_ = saver.plan().files.size();
-    return saver.Save(
-        directory, step,
-        ModelFiles(SmallModel(), RouterConfig(), 32, nullptr, false), masters_);
-  }
-
-  // This rank's slice.
-  absl::Status Gather(const Parameter& parameter, absl::Span<float> out) {
-    return masters_.Gather(parameter.arena, parameter.offset, out);
-  }
-
-  const ParameterTable& table() const { return table_; }
-  ProcessGroup& world() const { return groups_.world(); }
-  size_t num_files() const { return num_files_; }
-  int64_t largest_gather() const { return masters_.largest(); }
-
- private:
-  Mesh mesh_;
-  ProcessGroups groups_;
-  ParameterTable table_;
-  FakeMasters masters_;
-  size_t num_files_ = 0;
-};
-
 // Every rank writes, in several pieces a tensor and several files a rank.
-WeightsSaver::Options ManyFiles() {
+Snapshot::Options ManyFiles() {
   return {.plan = {.min_file_bytes = 1, .max_file_bytes = 4000},
           .max_piece_bytes = 400};
 }
 
 // The same with a write for each tensor, to fail one after another.
-WeightsSaver::Options FewWrites() {
+Snapshot::Options FewWrites() {
   return {.plan = {.min_file_bytes = 1, .max_file_bytes = 30000}};
 }
 
-class WeightsSaverTest : public testing::Test {
+class CheckpointSaverTest : public testing::Test {
  protected:
   // The same on all ranks: they are children of one launcher.
-  WeightsSaverTest()
+  CheckpointSaverTest()
       : root_(JoinPath(testing::TempDir(),
-                       absl::StrCat("weights_saver_", getppid()))),
+                       absl::StrCat("checkpoint_saver_", getppid()))),
         directory_(JoinPath(root_, "checkpoints")) {}
 
   void TearDown() override {
@@ -179,6 +76,27 @@ class WeightsSaverTest : public testing::Test {
     }
   }
 
+  // So are the moments.
+  void ExpectMoments(const std::string& path, const ParameterTable& table) {
+    FileSystem& files = PosixFileSystem();
+    const auto manifest = ReadManifest(files, path);
+    ASSERT_TRUE(manifest.ok()) << manifest.status();
+    const auto loader = StateLoader::Open(files, path, *manifest);
+    ASSERT_TRUE(loader.ok()) << loader.status();
+    const absl::Status complete = (*loader)->Check(table);
+    ASSERT_TRUE(complete.ok()) << complete;
+    for (size_t i = 0; i < table.parameters().size(); ++i) {
+      const Parameter& parameter = table.parameters()[i];
+      std::vector<float> values(static_cast<size_t>(parameter.size));
+      ASSERT_TRUE((*loader)
+                      ->Load(parameter.name, kSecondMoment,
+                             parameter.num_columns(), 0, absl::MakeSpan(values))
+                      .ok());
+      for (size_t e = 0; e < values.size(); ++e)
+        ASSERT_EQ(values[e], 2000 + ValueOf(i, static_cast<int64_t>(e)));
+    }
+  }
+
   const std::string root_;
   const std::string directory_;
   FakeFileSystem files_;
@@ -192,18 +110,18 @@ std::vector<int> GroupSizes(int most) {
   return sizes;
 }
 
-TEST_F(WeightsSaverTest, EveryLayoutSavesTheWholeModelExactly) {
+TEST_F(CheckpointSaverTest, EveryLayoutSavesTheWholeModelExactly) {
   int64_t step = 0;
   for (int tensor : GroupSizes(4)) {
     for (int expert : GroupSizes(16)) {
       Layout layout(expert, tensor);
-      for (const auto& options : {WeightsSaver::Options(), ManyFiles()}) {
+      for (const auto& options : {Snapshot::Options(), ManyFiles()}) {
         const auto path = layout.Save(files_, directory_, ++step, options);
         EXPECT_TRUE(path.ok()) << path.status();
         if (path.ok() && TestRuntime().rank() == 0) {
           EXPECT_EQ(*path, JoinPath(directory_, StepDirectoryName(step)));
           ExpectWhole(*path, layout.table());
-          EXPECT_EQ(Names(*path).size(), layout.num_files() + 3);
+          ExpectMoments(*path, layout.table());
         }
       }
     }
@@ -211,7 +129,7 @@ TEST_F(WeightsSaverTest, EveryLayoutSavesTheWholeModelExactly) {
 }
 
 // Each rank loads its slices of what one layout saved.
-TEST_F(WeightsSaverTest, EveryLayoutLoadsWhatItHolds) {
+TEST_F(CheckpointSaverTest, EveryLayoutLoadsWhatItHolds) {
   ASSERT_TRUE(Layout(1).Save(files_, directory_, 1, {}).ok());
   Barrier();
   const auto loader = WeightsLoader::Open(
@@ -234,14 +152,14 @@ TEST_F(WeightsSaverTest, EveryLayoutLoadsWhatItHolds) {
   }
 }
 
-TEST_F(WeightsSaverTest, NoRankHoldsMoreThanAPiece) {
+TEST_F(CheckpointSaverTest, NoRankHoldsMoreThanAPiece) {
   Layout layout(1);
   EXPECT_TRUE(layout.Save(files_, directory_, 1, ManyFiles()).ok());
   EXPECT_LE(layout.largest_gather(), 100);
   EXPECT_GT(layout.largest_gather(), 80);  // whole rows
 }
 
-TEST_F(WeightsSaverTest, ConfigStandsBesideTheWeights) {
+TEST_F(CheckpointSaverTest, ConfigStandsBesideTheWeights) {
   Layout layout(1);
   const auto path = layout.Save(files_, directory_, 7, {});
   EXPECT_TRUE(path.ok()) << path.status();
@@ -255,7 +173,7 @@ TEST_F(WeightsSaverTest, ConfigStandsBesideTheWeights) {
   EXPECT_EQ(config->model.max_position_embeddings(), 32);
 }
 
-TEST_F(WeightsSaverTest, AStepIsNotSavedTwice) {
+TEST_F(CheckpointSaverTest, AStepIsNotSavedTwice) {
   Layout layout(1);
   EXPECT_TRUE(layout.Save(files_, directory_, 7, {}).ok());
   const auto again = layout.Save(files_, directory_, 7, {});
@@ -264,7 +182,7 @@ TEST_F(WeightsSaverTest, AStepIsNotSavedTwice) {
     ExpectWhole(JoinPath(directory_, StepDirectoryName(7)), layout.table());
 }
 
-TEST_F(WeightsSaverTest, WhatACrashLeftIsReplaced) {
+TEST_F(CheckpointSaverTest, WhatACrashLeftIsReplaced) {
   Layout layout(1);
   const std::string left = JoinPath(directory_, StepDirectoryName(7) + ".tmp");
   if (TestRuntime().rank() == 0) {
@@ -292,7 +210,7 @@ size_t Position(const std::vector<std::string>& log, absl::string_view begin,
                              log.begin());
 }
 
-TEST_F(WeightsSaverTest, EverythingIsDurableBeforeItHasItsName) {
+TEST_F(CheckpointSaverTest, EverythingIsDurableBeforeItHasItsName) {
   Layout layout(1);
   EXPECT_TRUE(layout.Save(files_, directory_, 1, {}).ok());
   if (TestRuntime().rank() != 0) return;
@@ -309,7 +227,7 @@ TEST_F(WeightsSaverTest, EverythingIsDurableBeforeItHasItsName) {
   EXPECT_EQ(Position(log, "sync directory", "/checkpoints"), renamed + 1);
 }
 
-TEST_F(WeightsSaverTest, WhicheverWriteIsRefusedNothingStandsUnderTheName) {
+TEST_F(CheckpointSaverTest, WhicheverWriteIsRefusedNothingStandsUnderTheName) {
   const int world = TestRuntime().world();
   Layout layout(GroupSizes(16).back());
   FakeFileSystem counted;
@@ -345,7 +263,7 @@ TEST_F(WeightsSaverTest, WhicheverWriteIsRefusedNothingStandsUnderTheName) {
   EXPECT_TRUE(layout.Save(files_, directory_, 2, FewWrites()).ok());
 }
 
-TEST_F(WeightsSaverTest, SeveralRanksRefusedIsOneErrorOnAll) {
+TEST_F(CheckpointSaverTest, SeveralRanksRefusedIsOneErrorOnAll) {
   Layout layout(1);
   files_.FailWrite(1, /*and_all_after=*/true);
   const absl::Status status =

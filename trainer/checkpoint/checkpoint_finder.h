@@ -1,0 +1,38 @@
+#ifndef TRAINER_CHECKPOINT_CHECKPOINT_FINDER_H_
+#define TRAINER_CHECKPOINT_CHECKPOINT_FINDER_H_
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "comm/process_group.h"
+#include "data/file_system.h"
+#include "trainer/checkpoint/manifest.h"
+
+namespace moe {
+
+struct FoundCheckpoint {
+  std::string path;
+  CheckpointManifest manifest;
+};
+
+// Reads the manifest of `path` and every byte of its files, which the ranks
+// share. Collective; the same result on all. NotFound and DataLoss as
+// ReadManifest and VerifyFile.
+absl::StatusOr<FoundCheckpoint> VerifyCheckpoint(FileSystem& files,
+                                                 const std::string& path,
+                                                 ProcessGroup& world);
+
+// The newest checkpoint in `directory` that is whole; nothing if there is none.
+// One that is damaged is told of by `say` on rank 0, with the reason, and
+// renamed to step_NNNNNNNN.damaged, so that a new one can take its name.
+// Collective; an error is the same on all ranks.
+absl::StatusOr<std::optional<FoundCheckpoint>> FindNewestCheckpoint(
+    FileSystem& files, const std::string& directory, ProcessGroup& world,
+    const std::function<void(const std::string&)>& say);
+
+}  // namespace moe
+
+#endif  // TRAINER_CHECKPOINT_CHECKPOINT_FINDER_H_
