@@ -18,11 +18,11 @@ namespace {
 
 constexpr char kProgram[] = "moe-train";
 
-absl::Status Train(const TrainConfig& config, const MpiRuntime& runtime) {
+absl::Status Train(const TrainCommand& command, const MpiRuntime& runtime) {
   ASSIGN_OR_RETURN(
       const TrainConfig resolved,
-      ResolveConfig(config, runtime.world(), runtime.cores_per_rank()));
-  return RunTraining(resolved, runtime, ShareDirectory());
+      ResolveConfig(command.config, runtime.world(), runtime.cores_per_rank()));
+  return RunTraining(resolved, command.start, runtime, ShareDirectory());
 }
 
 int Main(int argc, char** argv) {
@@ -39,7 +39,7 @@ int Main(int argc, char** argv) {
   absl::StatusOr<std::unique_ptr<MpiRuntime>> runtime = MpiRuntime::Start(
       absl::Seconds(command->config.parallel().collective_timeout_seconds()));
   if (!runtime.ok()) LeaveAfterFailedStart(kProgram, runtime.status());
-  const absl::Status status = Train(command->config, **runtime);
+  const absl::Status status = Train(*command, **runtime);
   return Leave(kProgram, status, *std::move(runtime));
 }
 

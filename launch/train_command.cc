@@ -50,9 +50,14 @@ CommandLine MakeCommandLine(Flags& flags) {
            &flags.preset);
   line.Add("config", "FILE", "start from a file, as --print-config prints it",
            &flags.config);
-  line.Add("resume", "auto|none", "what to do with a used run.directory",
+  line.Add("resume", "auto|none|DIRECTORY",
+           "go on from the newest checkpoint in run.directory, if any; from "
+           "none; from that one",
            &flags.resume);
-  line.Add("init-from", "DIRECTORY", "not in this version", &flags.init_from);
+  line.Add("init-from", "DIRECTORY",
+           "start with a checkpoint's weights, ours or any Hugging Face "
+           "Mixtral's",
+           &flags.init_from);
   line.Add("dry-run", "", "check everything; print sizes, memory and traffic",
            &flags.dry_run);
   line.Add("ranks", "N", "with --dry-run: pretend so many ranks", &flags.ranks);
@@ -67,19 +72,30 @@ absl::Status CheckFlags(const Flags& flags) {
     return absl::InvalidArgumentError(
         "--preset and --config exclude each other: start from one of them");
   }
-  if (flags.resume != "auto" && flags.resume != "none") {
+  if (flags.resume.empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--resume is '", flags.resume,
-                     "', must be auto or none: this version does not resume"));
+        "--resume is empty, must be auto, none or a directory");
   }
-  if (!flags.init_from.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--init-from is '", flags.init_from,
-                     "': this version starts from random weights only"));
+  const bool named = flags.resume != "auto" && flags.resume != "none";
+  if (named && !flags.init_from.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--resume=", flags.resume, " and --init-from=", flags.init_from,
+        " exclude each other: a run goes on, or starts with weights alone"));
   }
   if (flags.ranks != 0 && !flags.dry_run)
     return absl::InvalidArgumentError("--ranks is for --dry-run only");
   return absl::OkStatus();
+}
+
+StartOptions MakeStart(const Flags& flags) {
+  StartOptions start{.init_from = flags.init_from};
+  if (flags.resume == "none") {
+    start.resume = StartOptions::Resume::kNone;
+  } else if (flags.resume != "auto") {
+    start.resume = StartOptions::Resume::kDirectory;
+    start.resume_directory = flags.resume;
+  }
+  return start;
 }
 
 absl::StatusOr<TrainConfig> ReadConfigFile(const std::string& path) {
@@ -148,6 +164,7 @@ absl::StatusOr<TrainCommand> ParseTrainCommand(int argc,
     command.text = PresetList();
     return command;
   }
+  command.start = MakeStart(flags);
   ASSIGN_OR_RETURN(command.config, MakeConfig(flags));
   if (flags.print_config) {
     command.text = PrintConfig(command.config);

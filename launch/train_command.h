@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "trainer/run_start.h"
 #include "trainer/train_config.pb.h"
 
 namespace moe {
@@ -13,6 +14,7 @@ namespace moe {
 struct TrainCommand {
   std::string text;
   TrainConfig config;  // valid, not resolved
+  StartOptions start;
   std::vector<std::string> warnings;
 };
 

@@ -186,14 +186,10 @@ absl::Status CheckReports(const TrainConfig& config) {
   RETURN_IF_ERROR(
       CheckInteger("eval.batches", config.eval().batches(), 0, kMostSteps));
   const CheckpointConfig& checkpoint = config.checkpoint();
-  RETURN_IF_ERROR(OnlyInThisVersion(checkpoint.interval_steps() == 0,
-                                    "checkpoint.interval_steps",
-                                    absl::StrCat(checkpoint.interval_steps()),
-                                    "0 (weights are saved once, at the end)"));
-  RETURN_IF_ERROR(OnlyInThisVersion(checkpoint.interval_seconds() == 0,
-                                    "checkpoint.interval_seconds",
-                                    absl::StrCat(checkpoint.interval_seconds()),
-                                    "0 (weights are saved once, at the end)"));
+  RETURN_IF_ERROR(CheckInteger("checkpoint.interval_steps",
+                               checkpoint.interval_steps(), 0, kMostSteps));
+  RETURN_IF_ERROR(CheckAtLeast("checkpoint.interval_seconds",
+                               checkpoint.interval_seconds(), 0));
   RETURN_IF_ERROR(
       CheckInteger("checkpoint.keep", checkpoint.keep(), 1, 1000000));
   const LogConfig& log = config.log();

@@ -101,6 +101,7 @@ std::string MemoryText(const DryRun& run) {
            "at even expert load"),
       Line("scratch", FormatBytes(memory.scratch)),
       Line("messages", FormatBytes(memory.exchange)),
+      Line("snapshot", FormatBytes(memory.snapshot), "of a checkpoint"),
       Line("program", FormatBytes(memory.process), "with its libraries"),
       Line("total", FormatBytes(memory.Total())),
       Line("received rows", FormatBytes(memory.received_rows),

@@ -1,12 +1,14 @@
 #include "trainer/memory_plan.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "comm/dtype.h"
 #include "moe/model_config.h"
 #include "moe/parameter_table.h"
 #include "trainer/activation_plan.h"
 #include "trainer/batch_plan.h"
+#include "trainer/checkpoint/snapshot.h"
 #include "trainer/config_resolve.h"
 #include "trainer/gradient_reducer.h"
 
@@ -53,16 +55,36 @@ void AddParameters(RankMemory& memory, const TrainConfig& config,
                            config.parallel().bucket_elements() * kFloatBytes);
 }
 
+// The weight files of the rank that writes most, the moments, and what a tensor
+// goes through on its way (TensorAssembler).
+int64_t SnapshotBytes(const TrainConfig& config, const Mesh& mesh,
+                      int64_t moments) {
+  const ParameterTable table = LargestRanksTable(config, mesh);
+  const WeightsPlan plan = PlanWeights(table, mesh);
+  std::vector<int64_t> written(static_cast<size_t>(mesh.world()), 0);
+  int64_t largest = 0;
+  for (size_t i = 0; i < table.parameters().size(); ++i) {
+    const int64_t bytes = table.parameters()[i].size * kFloatBytes;
+    const auto file = static_cast<size_t>(plan.file_of_parameter[i]);
+    written[static_cast<size_t>(plan.files[file].rank)] += bytes;
+    largest = std::max(largest, bytes);
+  }
+  const int64_t piece = std::min(largest, Snapshot::Options().max_piece_bytes);
+  return *std::max_element(written.begin(), written.end()) + moments +
+         piece * (mesh.tensor() > 1 ? 3 : 1);
+}
+
 }  // namespace
 
 int64_t RankMemory::Total() const {
   return weights + gradients + masters + moments + activations + scratch +
-         exchange + process;
+         exchange + snapshot + process;
 }
 
 RankMemory PlanMemory(const TrainConfig& config, const Mesh& mesh) {
   RankMemory memory{.process = kProcessBytes};
   AddParameters(memory, config, mesh);
+  memory.snapshot = SnapshotBytes(config, mesh, memory.moments);
   const ModelConfig& model = config.model();
   const int64_t sequences = MostSequences(config, mesh);
   const int64_t tokens =

@@ -17,6 +17,7 @@ struct RankMemory {
   int64_t activations = 0;  // kept from forward for backward
   int64_t scratch = 0;      // of single calls
   int64_t exchange = 0;     // messages that are not received in place
+  int64_t snapshot = 0;     // of a checkpoint while it is written; then kept
   int64_t process = 0;      // program, libraries, MPI
   int64_t Total() const;
 

@@ -3,9 +3,11 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "comm/status_macros.h"
 
 namespace moe {
@@ -47,6 +49,33 @@ std::string PerLayer(const StepReport& report, const LayerKey& key) {
   return absl::StrCat("[", absl::StrJoin(report.layers, ",", format), "]");
 }
 
+// Bytes of `text` up to the first line that is of a step after `last_step`, or
+// that is no whole line of ours.
+size_t LengthUpTo(absl::string_view text, int64_t last_step) {
+  size_t length = 0;
+  while (length < text.size()) {
+    const size_t end = text.find('\n', length);
+    absl::string_view line = text.substr(length, end - length);
+    int64_t step = 0;
+    if (end == text.npos || !absl::ConsumePrefix(&line, "{\"step\":") ||
+        !absl::SimpleAtoi(line.substr(0, line.find(',')), &step) ||
+        step > last_step)
+      break;
+    length = end + 1;
+  }
+  return length;
+}
+
+absl::Status CutAfter(FileSystem& files, const std::string& path,
+                      int64_t last_step) {
+  if (!files.Exists(path)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const int64_t size, files.FileSize(path));
+  ASSIGN_OR_RETURN(const std::string text, files.ReadFile(path, size));
+  const size_t length = LengthUpTo(text, last_step);
+  if (length == text.size()) return absl::OkStatus();
+  return WriteFileAtomically(files, path, text.substr(0, length));
+}
+
 }  // namespace
 
 std::string MetricsLine(const StepReport& report, const StepCost& cost) {
@@ -62,6 +91,8 @@ std::string MetricsLine(const StepReport& report, const StepCost& cost) {
       ",\"mfu\":", Number(cost.mfu), ",\"memory_bytes\":", cost.memory_bytes);
   for (const LayerKey& key : kLayerKeys)
     absl::StrAppend(&line, ",\"", key.name, "\":", PerLayer(report, key));
+  absl::StrAppend(&line,
+                  ",\"checkpoint_seconds\":", Number(cost.checkpoint_seconds));
   if (cost.valid_loss.has_value())
     absl::StrAppend(&line, ",\"valid_loss\":", Number(*cost.valid_loss));
   absl::StrAppend(&line, "}");
@@ -69,7 +100,8 @@ std::string MetricsLine(const StepReport& report, const StepCost& cost) {
 }
 
 absl::StatusOr<std::unique_ptr<MetricsLog>> MetricsLog::Open(
-    FileSystem& files, const std::string& path) {
+    FileSystem& files, const std::string& path, int64_t last_step) {
+  RETURN_IF_ERROR(CutAfter(files, path, last_step));
   ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file,
                    files.OpenForAppend(path));
   return std::unique_ptr<MetricsLog>(new MetricsLog(std::move(file)));
@@ -78,6 +110,8 @@ absl::StatusOr<std::unique_ptr<MetricsLog>> MetricsLog::Open(
 absl::Status MetricsLog::Write(const StepReport& report, const StepCost& cost) {
   return file_->Append(absl::StrCat(MetricsLine(report, cost), "\n"));
 }
+
+absl::Status MetricsLog::Sync() { return file_->Sync(); }
 
 absl::Status MetricsLog::Close() { return file_->Close(); }
 

@@ -21,6 +21,8 @@ struct StepCost {
   double mfu = 0;
   // Resident memory of the largest rank.
   int64_t memory_bytes = 0;
+  // Time that training stood still for checkpoints since the last line.
+  double checkpoint_seconds = 0;
   std::optional<double> valid_loss = std::nullopt;
 };
 
@@ -31,9 +33,12 @@ std::string MetricsLine(const StepReport& report, const StepCost& cost);
 // metrics.jsonl, a line a logged step, each handed to the system at once.
 class MetricsLog {
  public:
+  // A run that goes on after `last_step` writes its later steps again: what is
+  // there of them is cut off first, as is a line that a crash left unfinished.
   static absl::StatusOr<std::unique_ptr<MetricsLog>> Open(
-      FileSystem& files, const std::string& path);
+      FileSystem& files, const std::string& path, int64_t last_step);
   absl::Status Write(const StepReport& report, const StepCost& cost);
+  absl::Status Sync();
   absl::Status Close();
 
  private:

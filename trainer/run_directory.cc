@@ -15,26 +15,27 @@ namespace {
 
 constexpr int64_t kMaxTokenBytes = 4096;
 
-absl::Status RefuseUsed(FileSystem& files, const RunDirectory& run) {
-  for (const std::string& path : {run.metrics(), run.checkpoints()}) {
-    if (!files.Exists(path)) continue;
-    return absl::AlreadyExistsError(
-        absl::StrCat("run.directory is ", run.path(),
-                     ", where a run has been already (", path,
-                     " exists): this version does not resume; give another "
-                     "run.directory, or remove that one"));
-  }
-  return absl::OkStatus();
-}
+// A killed job's ranks are gone a few seconds after it.
+constexpr absl::Duration kPatience = absl::Seconds(15);
 
-absl::Status Make(FileSystem& files, const RunDirectory& run,
-                  const TrainConfig& config, const std::string& token_path,
-                  const std::string& token) {
-  RETURN_IF_ERROR(RefuseUsed(files, run));
+absl::StatusOr<std::unique_ptr<FileLock>> Make(FileSystem& files,
+                                               const RunDirectory& run,
+                                               const TrainConfig& config,
+                                               const std::string& token_path,
+                                               const std::string& token) {
   RETURN_IF_ERROR(files.MakeDirectories(run.data()));
+  absl::StatusOr<std::unique_ptr<FileLock>> lock =
+      FileLock::Acquire(run.lock(), kPatience);
+  if (absl::IsAlreadyExists(lock.status())) {
+    return absl::AlreadyExistsError(absl::StrCat(
+        "run.directory is ", run.path(),
+        ", where another job is running: ", lock.status().message()));
+  }
+  RETURN_IF_ERROR(lock.status());
   RETURN_IF_ERROR(
       WriteFileAtomically(files, run.config(), PrintConfig(config)));
-  return WriteFileAtomically(files, token_path, token);
+  RETURN_IF_ERROR(WriteFileAtomically(files, token_path, token));
+  return lock;
 }
 
 // That this rank reads what rank 0 wrote.
@@ -54,20 +55,23 @@ absl::Status CheckShared(FileSystem& files, const RunDirectory& run,
 
 }  // namespace
 
-absl::Status ClaimRunDirectory(FileSystem& files, const RunDirectory& run,
-                               const TrainConfig& config, ProcessGroup& world) {
+absl::StatusOr<std::unique_ptr<FileLock>> ClaimRunDirectory(
+    FileSystem& files, const RunDirectory& run, const TrainConfig& config,
+    ProcessGroup& world) {
   int64_t stamp = absl::GetCurrentTimeNanos();
   RETURN_IF_ERROR(
       world.Broadcast(ViewOf(absl::MakeSpan(&stamp, 1)), /*root=*/0));
   const std::string token = absl::StrCat("run started at ", stamp, "\n");
   const std::string token_path = JoinPath(run.data(), "started");
-  absl::Status status;
-  if (world.rank() == 0) status = Make(files, run, config, token_path, token);
-  RETURN_IF_ERROR(AgreeOnStatus(status, world));
+  absl::StatusOr<std::unique_ptr<FileLock>> lock = nullptr;
+  if (world.rank() == 0) lock = Make(files, run, config, token_path, token);
+  RETURN_IF_ERROR(AgreeOnStatus(lock.status(), world));
   RETURN_IF_ERROR(
       AgreeOnStatus(CheckShared(files, run, token_path, token), world));
-  if (world.rank() == 0) status = files.Remove(token_path);
-  return AgreeOnStatus(status, world);
+  absl::Status removed;
+  if (world.rank() == 0) removed = files.Remove(token_path);
+  RETURN_IF_ERROR(AgreeOnStatus(removed, world));
+  return lock;
 }
 
 }  // namespace moe

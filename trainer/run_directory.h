@@ -2,10 +2,12 @@
 #define TRAINER_RUN_DIRECTORY_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "comm/process_group.h"
+#include "data/file_lock.h"
 #include "data/file_system.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/train_config.pb.h"
@@ -14,7 +16,7 @@ namespace moe {
 
 // Where a run's files lie:
 //
-//   config.textproto  metrics.jsonl  checkpoints/step_NNNNNNNN/
+//   config.textproto  metrics.jsonl  checkpoints/step_NNNNNNNN/  lock
 //   data/      vocabulary and token caches of raw text
 //   failure/   after a loss that was not finite: report.txt, batch.safetensors
 //              (see SaveFailure) and step_NNNNNNNN/, the weights before it
@@ -28,6 +30,7 @@ class RunDirectory {
   std::string checkpoints() const { return CheckpointsDirectory(path_); }
   std::string data() const { return Join("data"); }
   std::string failure() const { return Join("failure"); }
+  std::string lock() const { return Join("lock"); }
 
  private:
   std::string Join(absl::string_view name) const {
@@ -36,12 +39,14 @@ class RunDirectory {
   std::string path_;
 };
 
-// Makes the directory and writes config.textproto. AlreadyExists: a run has
-// been here (metrics or checkpoints). Aborted: the disk refuses. Collective;
-// the same status on all ranks. Every rank must see what rank 0 wrote: a node
-// with another file system is told by the lowest rank on it.
-absl::Status ClaimRunDirectory(FileSystem& files, const RunDirectory& run,
-                               const TrainConfig& config, ProcessGroup& world);
+// Makes the directory, locks it against other jobs for as long as rank 0 has
+// the lock, and writes config.textproto. AlreadyExists: another job is alive in
+// it. Aborted: the disk refuses. Collective; the same status on all ranks, the
+// lock on rank 0. Every rank must see what rank 0 wrote: a node with another
+// file system is told by the lowest rank on it.
+absl::StatusOr<std::unique_ptr<FileLock>> ClaimRunDirectory(
+    FileSystem& files, const RunDirectory& run, const TrainConfig& config,
+    ProcessGroup& world);
 
 }  // namespace moe
 

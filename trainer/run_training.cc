@@ -6,9 +6,10 @@
 
 namespace moe {
 
-absl::Status RunTraining(const TrainConfig& config, const MpiRuntime& runtime,
+absl::Status RunTraining(const TrainConfig& config, const StartOptions& options,
+                         const MpiRuntime& runtime,
                          const std::string& share_directory) {
-  TrainingRun run(config, runtime, share_directory, PosixFileSystem());
+  TrainingRun run(config, options, runtime, share_directory, PosixFileSystem());
   RETURN_IF_ERROR(run.Start());
   return run.Train();
 }

@@ -5,20 +5,23 @@
 
 #include "absl/status/status.h"
 #include "comm/mpi_runtime.h"
+#include "trainer/run_start.h"
 #include "trainer/train_config.pb.h"
 
 namespace moe {
 
-// A whole training run on all ranks of `runtime`, from an empty run directory
-// to saved weights. The configuration must have passed ValidateConfig for this
-// world and been resolved. `share_directory` holds what "share:" paths name.
+// A whole training run on all ranks of `runtime`, from where `options` say to
+// the last checkpoint. The configuration must have passed ValidateConfig for
+// this world and been resolved. `share_directory` holds what "share:" paths
+// name.
 //
 // Collective. An error that IsAgreed is the same on every rank; any other is of
 // this rank alone, and the job must be aborted. Cancelled: stopped as asked,
-// weights saved. OutOfRange: loss or gradient not finite, said where. The
-// others as in comm/exit_code.h; weights are saved if a step was taken and all
-// ranks know of the error.
-absl::Status RunTraining(const TrainConfig& config, const MpiRuntime& runtime,
+// everything saved. OutOfRange: loss or gradient not finite, said where. The
+// others as in comm/exit_code.h; the state is saved if training had begun and
+// all ranks know of the error.
+absl::Status RunTraining(const TrainConfig& config, const StartOptions& options,
+                         const MpiRuntime& runtime,
                          const std::string& share_directory);
 
 }  // namespace moe

@@ -18,8 +18,8 @@ namespace {
 
 constexpr DType kF32 = DType::kFloat32;
 
-// Three losses, the gradient's norm, two flags (Trainer::SumOverWorld).
-constexpr int64_t kStepScalars = 6;
+// Three losses, the gradient's norm, three flags (Trainer::SumOverWorld).
+constexpr int64_t kStepScalars = 7;
 
 // The collectives of a step in their order, one function for each part of the
 // network or the trainer that has any.

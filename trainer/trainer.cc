@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "comm/status_macros.h"
+#include "trainer/checkpoint/restore.h"
 #include "trainer/config_resolve.h"
 #include "trainer/learning_rate.h"
 
@@ -34,13 +35,16 @@ Tensor TokenTensor(absl::Span<const int32_t> tokens) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(
-    const TrainConfig& config, const Environment& environment) {
-  std::unique_ptr<Trainer> trainer(new Trainer(config, environment));
+    const TrainConfig& config, const Environment& environment,
+    const TrainingStart& start) {
+  std::unique_ptr<Trainer> trainer(new Trainer(config, environment, start));
   RETURN_IF_ERROR(trainer->Allocate());
+  RETURN_IF_ERROR(trainer->Initialize(start));
   return trainer;
 }
 
-Trainer::Trainer(const TrainConfig& config, const Environment& environment)
+Trainer::Trainer(const TrainConfig& config, const Environment& environment,
+                 const TrainingStart& start)
     : config_(config),
       environment_(environment),
       table_(config.model(), ComputeDType(config), environment.mesh,
@@ -50,7 +54,9 @@ Trainer::Trainer(const TrainConfig& config, const Environment& environment)
       shards_(MakeShards(config, table_, environment.mesh)),
       routing_(config.model().num_hidden_layers(),
                config.model().num_local_experts(),
-               config.model().num_experts_per_tok()) {}
+               config.model().num_experts_per_tok()),
+      step_(start.step),
+      consumed_samples_(start.consumed_samples) {}
 
 absl::Status Trainer::Allocate() {
   const Environment& env = environment_;
@@ -78,13 +84,22 @@ absl::Status Trainer::Allocate() {
         std::make_unique<BatchLoader>(*env.valid, length, reset_attention);
 
   const BatchPlan::Range mine = plan_.OfRank(env.groups[Axis::kData].rank());
-  loader_->Prepare(mine.begin, mine.count);
-  return optimizer_->Initialize(
+  loader_->Prepare(consumed_samples_ + mine.begin, mine.count);
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::Initialize(const TrainingStart& start) {
+  RETURN_IF_ERROR(optimizer_->Initialize(
       [&](ArenaKind kind, int64_t begin, absl::Span<float> out) {
+        if (start.weights != nullptr)
+          return ReadArena(*start.weights, table_, kind, begin, out);
         InitialArena(config_.model(), table_, kind, config_.run().seed(), begin,
                      out);
         return absl::OkStatus();
-      });
+      }));
+  if (start.moments == nullptr) return absl::OkStatus();
+  return AgreeOnStatus(ReadMoments(*start.moments, *optimizer_),
+                       environment_.groups.world());
 }
 
 // tokens -> forward -> backward, gradients reduced while the last one runs ->
@@ -109,6 +124,7 @@ absl::StatusOr<StepReport> Trainer::TrainStep() {
   RETURN_IF_ERROR(optimizer_->Step(gradient_storage_, report.learning_rate,
                                    scale, report.step));
   step_ = report.step;
+  consumed_samples_ += plan_.global_size();
   return report;
 }
 
@@ -120,7 +136,8 @@ TokenBlock Trainer::NextTokens() {
   data_status_ = tokens.status();
   const BatchPlan::Range mine =
       plan_.OfRank(environment_.groups[Axis::kData].rank());
-  loader_->Prepare((step_ + 1) * plan_.global_size() + mine.begin, mine.count);
+  loader_->Prepare(consumed_samples_ + plan_.global_size() + mine.begin,
+                   mine.count);
   return tokens.ok() ? *tokens : TokenBlock{};
 }
 
@@ -194,7 +211,9 @@ absl::StatusOr<StepReport> Trainer::SumOverWorld(const LossTerms& losses) {
   const absl::Span<double> routing = routing_.totals();
   totals_.assign({losses.cross_entropy, losses.aux, losses.z,
                   optimizer_->SumOfSquares(gradient_storage_),
-                  data_status_.ok() ? 0.0 : 1.0, stop_requested_ ? 1.0 : 0.0});
+                  data_status_.ok() ? 0.0 : 1.0, stop_requested_ ? 1.0 : 0.0,
+                  save_requested_ ? 1.0 : 0.0});
+  save_requested_ = false;
   const size_t num_scalars = totals_.size();
   totals_.insert(totals_.end(), routing.begin(), routing.end());
   ProcessGroup& world = environment_.groups.world();
@@ -209,8 +228,8 @@ absl::StatusOr<StepReport> Trainer::SumOverWorld(const LossTerms& losses) {
 
   StepReport report;
   report.step = step_ + 1;
-  report.tokens =
-      report.step * plan_.global_size() * config_.batch().sequence_length();
+  report.tokens = (consumed_samples_ + plan_.global_size()) *
+                  config_.batch().sequence_length();
   report.losses = {
       .cross_entropy = totals_[0], .aux = totals_[1], .z = totals_[2]};
   report.grad_norm = std::sqrt(totals_[3]);
@@ -218,6 +237,7 @@ absl::StatusOr<StepReport> Trainer::SumOverWorld(const LossTerms& losses) {
       LearningRate(config_.schedule(), config_.optimizer(), report.step);
   report.layers = routing_.Layers();
   report.stop_requested = totals_[5] > 0;
+  report.save_requested = totals_[6] > 0;
   return report;
 }
 

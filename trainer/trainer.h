@@ -18,6 +18,8 @@
 #include "moe/language_model.h"
 #include "moe/weights.h"
 #include "trainer/batch_plan.h"
+#include "trainer/checkpoint/state_loader.h"
+#include "trainer/checkpoint/weights_loader.h"
 #include "trainer/gradient_reducer.h"
 #include "trainer/optimizer.h"
 #include "trainer/routing_statistics.h"
@@ -35,10 +37,19 @@ struct StepReport {
   double learning_rate = 0;
   std::vector<LayerRouting> layers;
   bool stop_requested = false;  // by any rank
+  bool save_requested = false;  // by any rank
+};
+
+// Where training begins: by default anew, else with a checkpoint's state.
+struct TrainingStart {
+  int64_t step = 0;                        // updates made
+  int64_t consumed_samples = 0;            // of the training data
+  const WeightsLoader* weights = nullptr;  // null: InitialArena's
+  const StateLoader* moments = nullptr;    // null: zero
 };
 
 // The training loop's inside: one rank's part of the model, its gradients, and
-// its share of the optimizer. Knows no files.
+// its share of the optimizer. Writes no files.
 class Trainer {
  public:
   struct Environment {
@@ -49,9 +60,11 @@ class Trainer {
     const SampleSequence* valid = nullptr;  // null: none
   };
   // A resolved configuration that passed ValidateConfig. All that the
-  // environment names outlives the trainer. Weights are InitialArena's.
+  // environment names outlives the trainer; the loaders are read here only.
+  // Collective, but for running out of memory.
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(
-      const TrainConfig& config, const Environment& environment);
+      const TrainConfig& config, const Environment& environment,
+      const TrainingStart& start = {});
 
   // Collective. OutOfRange: loss or gradient is not finite, said where, the
   // same status on all ranks and the weights as before the step. Errors of the
@@ -60,6 +73,8 @@ class Trainer {
 
   // The next report carries stop_requested on all ranks.
   void RequestStop() { stop_requested_ = true; }
+  // The next report alone carries save_requested on all ranks.
+  void RequestSave() { save_requested_ = true; }
 
   // Mean cross-entropy of the first `batches` batches of the validation
   // samples (0: all of them). Collective.
@@ -76,11 +91,14 @@ class Trainer {
   // [layers, E]: the world's choices of each expert in the last step.
   absl::Span<const double> expert_counts() const { return routing_.counts(); }
   int64_t step() const { return step_; }
+  int64_t consumed_samples() const { return consumed_samples_; }
 
  private:
-  Trainer(const TrainConfig& config, const Environment& environment);
+  Trainer(const TrainConfig& config, const Environment& environment,
+          const TrainingStart& start);
 
   absl::Status Allocate();
+  absl::Status Initialize(const TrainingStart& start);
   TokenBlock NextTokens();
   absl::StatusOr<int64_t> CountTargets(const TokenBlock& tokens);
   MicroBatch MakeMicroBatch(const BatchPlan& plan, int micro_step,
@@ -109,8 +127,10 @@ class Trainer {
   std::unique_ptr<BatchLoader> valid_loader_;
   RoutingStatistics routing_;
   std::vector<double> totals_;
-  int64_t step_ = 0;
+  int64_t step_;
+  int64_t consumed_samples_;
   bool stop_requested_ = false;
+  bool save_requested_ = false;
   absl::Status data_status_;
   // Of this step, where a loss was not finite: FirstNonFiniteLayer.
   std::optional<int> non_finite_layer_;

@@ -8,7 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "comm/status_macros.h"
 #include "moe/model_config.h"
-#include "trainer/checkpoint/weights_saver.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/failure_report.h"
 #include "trainer/machine.h"
 #include "trainer/rank_zero_work.h"
@@ -17,9 +17,11 @@
 
 namespace moe {
 
-TrainingRun::TrainingRun(const TrainConfig& config, const MpiRuntime& runtime,
+TrainingRun::TrainingRun(const TrainConfig& config, const StartOptions& options,
+                         const MpiRuntime& runtime,
                          const std::string& share_directory, FileSystem& files)
     : config_(config),
+      options_(options),
       runtime_(runtime),
       share_directory_(share_directory),
       files_(files),
@@ -38,19 +40,30 @@ absl::Status TrainingRun::Start() {
   InstallStopSignals();
   RETURN_IF_ERROR(world.Barrier());
   if (world.rank() == 0) ReportStopSignalsHandled();
-  RETURN_IF_ERROR(ClaimRunDirectory(files_, directory_, config_, world));
+  ASSIGN_OR_RETURN(lock_,
+                   ClaimRunDirectory(files_, directory_, config_, world));
+  ASSIGN_OR_RETURN(
+      const RunStart start,
+      ChooseStart(options_, config_, directory_, files_, world,
+                  [this](const std::string& line) { display_.Say(line); }));
   RETURN_IF_ERROR(OpenData());
-  RETURN_IF_ERROR(AgreeOnStatus(BuildTrainer(), world));
+  RETURN_IF_ERROR(AgreeOnStatus(
+      CheckSameData(start, *corpus_, config_.data().add_bos()), world));
+  RETURN_IF_ERROR(AgreeOnStatus(BuildTrainer(start), world));
   RETURN_IF_ERROR(MeasurePeak());
   SayWhatIsTrained();
+  return OpenMetrics();
+}
+
+absl::Status TrainingRun::OpenMetrics() {
   absl::Status status;
-  if (world.rank() == 0) {
+  if (metrics_ == nullptr && runtime_.rank() == 0) {
     absl::StatusOr<std::unique_ptr<MetricsLog>> metrics =
-        MetricsLog::Open(files_, directory_.metrics());
+        MetricsLog::Open(files_, directory_.metrics(), trainer_->step());
     status = metrics.status();
     if (metrics.ok()) metrics_ = *std::move(metrics);
   }
-  return AgreeOnStatus(status, world);
+  return AgreeOnStatus(status, groups_->world());
 }
 
 absl::Status TrainingRun::OpenData() {
@@ -90,14 +103,37 @@ absl::Status TrainingRun::CheckEnoughData() const {
   return AgreeOnStatus(status, groups_->world());
 }
 
-absl::Status TrainingRun::BuildTrainer() {
+absl::Status TrainingRun::BuildTrainer(const RunStart& start) {
   kernels_ = MakeKernelContext(config_.run().threads());
-  ASSIGN_OR_RETURN(trainer_,
-                   Trainer::Create(config_, {.mesh = *mesh_,
-                                             .groups = *groups_,
-                                             .kernels = *kernels_,
-                                             .train = corpus_->train(),
-                                             .valid = corpus_->valid()}));
+  ASSIGN_OR_RETURN(trainer_, Trainer::Create(config_,
+                                             {.mesh = *mesh_,
+                                              .groups = *groups_,
+                                              .kernels = *kernels_,
+                                              .train = corpus_->train(),
+                                              .valid = corpus_->valid()},
+                                             start.training()));
+  int64_t saved_step = -1;
+  std::optional<double> valid_loss;
+  if (start.checkpoint.has_value()) {
+    const CheckpointManifest& manifest = start.checkpoint->manifest;
+    // One in another directory is not this run's.
+    if (files_.Exists(JoinPath(directory_.checkpoints(),
+                               StepDirectoryName(manifest.step()))))
+      saved_step = manifest.step();
+    if (manifest.has_valid_loss()) valid_loss = manifest.valid_loss();
+  }
+  ASSIGN_OR_RETURN(
+      saver_,
+      RunSaver::Create(
+          {.config = config_,
+           .files = files_,
+           .mesh = *mesh_,
+           .groups = *groups_,
+           .trainer = *trainer_,
+           .corpus = *corpus_,
+           .say = [this](const std::string& line) { display_.Say(line); }},
+          directory_.checkpoints(), saved_step, valid_loss));
+  save_begun_ = absl::Now();
   return absl::OkStatus();
 }
 
@@ -146,7 +182,6 @@ absl::Status TrainingRun::Train() {
   if (!status.ok() && !IsAgreed(status)) return status;
   // Whatever ended the steps, all ranks know of it and can save together.
   const bool stopped = absl::IsCancelled(status);
-  if (!status.ok() && !stopped && trainer_->step() == 0) return status;
   const absl::Status saved = SaveAtEnd();
   // That it stopped as asked says that everything is saved.
   return status.ok() || (stopped && !saved.ok()) ? saved : status;
@@ -154,9 +189,14 @@ absl::Status TrainingRun::Train() {
 
 absl::Status TrainingRun::Loop() {
   absl::Time logged_at = absl::Now();
-  int64_t logged_step = 0;
-  for (int64_t step = 1; step <= num_steps_; ++step) {
+  int64_t logged_step = trainer_->step();
+  if (logged_step >= num_steps_) {
+    display_.Say(absl::StrCat("nothing to train: step ", logged_step, " of ",
+                              num_steps_, " is done"));
+  }
+  for (int64_t step = logged_step + 1; step <= num_steps_; ++step) {
     if (StopSignalReceived() || TimeIsOver()) trainer_->RequestStop();
+    if (SaveTimeIsOver()) trainer_->RequestSave();
     ASSIGN_OR_RETURN(const StepReport report, trainer_->TrainStep());
     const bool last = step == num_steps_ || report.stop_requested;
     const bool validates =
@@ -169,11 +209,13 @@ absl::Status TrainingRun::Loop() {
       if (validates) {
         ASSIGN_OR_RETURN(cost.valid_loss,
                          trainer_->ValidationLoss(config_.eval().batches()));
+        saver_->NoteValidLoss(*cost.valid_loss);
       }
       Log(report, cost);
       logged_at = absl::Now();
       logged_step = step;
     }
+    if (!last) RETURN_IF_ERROR(Save(report));
     if (report.stop_requested && step < num_steps_) {
       return AgreeOnStatus(
           absl::CancelledError(absl::StrCat("stopped as asked after step ",
@@ -187,6 +229,22 @@ absl::Status TrainingRun::Loop() {
 bool TrainingRun::TimeIsOver() const {
   const double limit = config_.schedule().stop_after_seconds();
   return limit > 0 && absl::Now() - started_ > absl::Seconds(limit);
+}
+
+bool TrainingRun::SaveTimeIsOver() const {
+  const double interval = config_.checkpoint().interval_seconds();
+  return runtime_.rank() == 0 && interval > 0 &&
+         absl::Now() - save_begun_ > absl::Seconds(interval);
+}
+
+// The metrics up to here are durable before the checkpoint is.
+absl::Status TrainingRun::Save(const StepReport& report) {
+  const bool due = report.save_requested ||
+                   IsDue(config_.checkpoint().interval_steps(), report.step);
+  if (due) save_begun_ = absl::Now();
+  if (due && metrics_ != nullptr && metrics_status_.ok())
+    metrics_status_ = metrics_->Sync();
+  return saver_->AfterStep(due);
 }
 
 bool TrainingRun::IsDue(int64_t interval, int64_t step) const {
@@ -213,6 +271,7 @@ absl::StatusOr<StepCost> TrainingRun::Cost(const StepReport& report,
       cost.tokens_per_second *
       ModelFlopsPerToken(config_.model(), config_.batch().sequence_length()) /
       peak_flops_;
+  cost.checkpoint_seconds = absl::ToDoubleSeconds(saver_->TakeStandstill());
   return cost;
 }
 
@@ -223,26 +282,14 @@ void TrainingRun::Log(const StepReport& report, const StepCost& cost) {
 }
 
 absl::Status TrainingRun::SaveAtEnd() {
-  // The weights first: refused metrics must not cost them.
-  ASSIGN_OR_RETURN(const std::string saved,
-                   SaveStepWeights(directory_.checkpoints()));
-  display_.Say(absl::StrCat("weights saved in ", saved));
+  // The state first: refused metrics must not cost it.
+  ASSIGN_OR_RETURN(const std::string saved, saver_->SaveLast());
+  display_.Say(absl::StrCat("saved in ", saved));
+  if (metrics_ != nullptr && metrics_status_.ok())
+    metrics_status_ = metrics_->Sync();
   if (metrics_ != nullptr && metrics_status_.ok())
     metrics_status_ = metrics_->Close();
   return AgreeOnStatus(metrics_status_, groups_->world());
-}
-
-absl::StatusOr<std::string> TrainingRun::SaveStepWeights(
-    const std::string& parent) {
-  WeightsSaver saver({.files = files_,
-                      .table = trainer_->table(),
-                      .mesh = *mesh_,
-                      .groups = *groups_});
-  return saver.Save(parent, trainer_->step(),
-                    ModelFiles(config_.model(), config_.router(),
-                               config_.batch().sequence_length(),
-                               corpus_->tokenizer(), config_.data().add_bos()),
-                    trainer_->optimizer());
 }
 
 absl::Status TrainingRun::SaveAfterFailure(const absl::Status& failure) {
@@ -251,19 +298,19 @@ absl::Status TrainingRun::SaveAfterFailure(const absl::Status& failure) {
   if (world.rank() == 0) {
     status =
         SaveFailure(files_, directory_.failure(), failure, corpus_->train(),
-                    {.first_step = trainer_->step(),
+                    {.first_sample = trainer_->consumed_samples(),
                      .num_steps = 1,
                      .global_size = config_.batch().global_size(),
                      .length = config_.batch().sequence_length()});
   }
   status = AgreeOnStatus(status, world);
-  if (status.ok()) status = SaveStepWeights(directory_.failure()).status();
+  if (status.ok())
+    status = saver_->SaveElsewhere(directory_.failure()).status();
   const std::string saved =
-      status.ok()
-          ? absl::StrCat("; its batch and the weights before it are in ",
-                         directory_.failure())
-          : absl::StrCat("; saving its batch and weights failed: ",
-                         status.message());
+      status.ok() ? absl::StrCat("; its batch and the state before it are in ",
+                                 directory_.failure())
+                  : absl::StrCat("; saving its batch and state failed: ",
+                                 status.message());
   return AgreeOnStatus(
       absl::OutOfRangeError(absl::StrCat(failure.message(), saved)), world);
 }

@@ -16,43 +16,50 @@
 #include "trainer/metrics.h"
 #include "trainer/progress_display.h"
 #include "trainer/run_directory.h"
+#include "trainer/run_saver.h"
+#include "trainer/run_start.h"
 #include "trainer/train_config.pb.h"
 #include "trainer/trainer.h"
 
 namespace moe {
 
 // What lies around the training steps of RunTraining, in this order: claim the
-// run directory, prepare and open the data, build the trainer, train with
-// metrics and validation, save the weights. All methods are collective.
+// run directory, find where to begin, prepare and open the data, build the
+// trainer, train with metrics, validation and checkpoints. All methods are
+// collective.
 class TrainingRun {
  public:
-  TrainingRun(const TrainConfig& config, const MpiRuntime& runtime,
-              const std::string& share_directory, FileSystem& files);
+  TrainingRun(const TrainConfig& config, const StartOptions& options,
+              const MpiRuntime& runtime, const std::string& share_directory,
+              FileSystem& files);
 
   // Up to the first step. Agreed on by all ranks.
   absl::Status Start();
-  // All steps, then the weights; these also after an error that all ranks know
-  // of, once a step was taken. Cancelled: stopped as asked, weights saved.
+  // All steps, then the last checkpoint; this also after an error that all
+  // ranks know of. Cancelled: stopped as asked, everything saved.
   absl::Status Train();
 
  private:
   absl::Status OpenData();
   absl::Status CheckEnoughData() const;
-  absl::Status BuildTrainer();
+  absl::Status BuildTrainer(const RunStart& start);
+  absl::Status OpenMetrics();
   absl::Status MeasurePeak();
   void SayWhatIsTrained();
 
   absl::Status Loop();
   bool TimeIsOver() const;
+  bool SaveTimeIsOver() const;
   bool IsDue(int64_t interval, int64_t step) const;
   absl::StatusOr<StepCost> Cost(const StepReport& report,
                                 absl::Duration elapsed, int64_t steps);
   void Log(const StepReport& report, const StepCost& cost);
+  absl::Status Save(const StepReport& report);
   absl::Status SaveAtEnd();
-  absl::StatusOr<std::string> SaveStepWeights(const std::string& parent);
   absl::Status SaveAfterFailure(const absl::Status& failure);
 
   const TrainConfig config_;
+  const StartOptions options_;
   const MpiRuntime& runtime_;
   const std::string share_directory_;
   FileSystem& files_;
@@ -65,6 +72,9 @@ class TrainingRun {
   KernelContextPtr kernels_;
   std::unique_ptr<Corpus> corpus_;
   std::unique_ptr<Trainer> trainer_;
+  std::unique_ptr<RunSaver> saver_;
+  absl::Time save_begun_;
+  std::unique_ptr<FileLock> lock_;       // rank 0
   std::unique_ptr<MetricsLog> metrics_;  // rank 0
   absl::Status metrics_status_;
   double peak_flops_ = 0;  // of all cores in use

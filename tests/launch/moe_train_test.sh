@@ -71,9 +71,20 @@ compgen -G "$run/checkpoints/step_00000005/model*.safetensors" >/dev/null ||
 [[ -s "$run/config.textproto" ]] || fail "no config.textproto"
 [[ $(ls "$run/checkpoints") == step_00000005 ]] || fail "something else stays"
 
-# --- a used run directory ---------------------------------------------------
+# --- going on ---------------------------------------------------------------
 used=$run
-expect 64 "where a run has been already" run.directory="$used"
+expect 64 "newer than where the run would begin" run.directory="$used" \
+  --resume=none
+expect 64 "run.seed is 9, was" run.directory="$used" run.seed=9
+expect 64 "batch.sequence_length is 16, was" run.directory="$used" \
+  batch.sequence_length=16
+expect 64 "model.num_hidden_layers is" run.directory="$used" \
+  model.num_hidden_layers=3
+expect 65 "holds no complete checkpoint" --resume="$work/nowhere"
+mkdir "$work/hollow"
+expect 65 "holds no complete checkpoint" --resume="$work/hollow"
+expect 65 "no such directory" --init-from="$work/nowhere"
+expect 65 "--init-from" --init-from="$work/hollow"
 
 # --- data -------------------------------------------------------------------
 : >"$work/empty.txt"

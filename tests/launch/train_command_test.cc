@@ -96,8 +96,9 @@ TEST(TrainCommand, WrongUsageIsNamed) {
   EXPECT_THAT(ErrorOf({"--preset=e9"}), HasSubstr("did you mean 'e8'?"));
   EXPECT_THAT(ErrorOf({"--preset=e8", "--config=x"}), HasSubstr("exclude"));
   EXPECT_THAT(ErrorOf({"--config=/nowhere/x"}), HasSubstr("/nowhere/x"));
-  EXPECT_THAT(ErrorOf({"--resume=runs/a"}), HasSubstr("runs/a"));
-  EXPECT_THAT(ErrorOf({"--init-from=a"}), HasSubstr("random weights"));
+  EXPECT_THAT(ErrorOf({"--resume="}), HasSubstr("auto, none or a directory"));
+  EXPECT_THAT(ErrorOf({"--resume=runs/a", "--init-from=b"}),
+              HasSubstr("exclude each other"));
   EXPECT_THAT(ErrorOf({"--ranks=4"}), HasSubstr("--dry-run only"));
   EXPECT_THAT(ErrorOf({"--dry-rum"}), HasSubstr("did you mean --dry-run?"));
   EXPECT_THAT(ErrorOf({"model.hiden_size=3"}), HasSubstr("model.hidden_size"));

@@ -8,6 +8,7 @@
 #include "tests/mpi_test.h"
 #include "tests/trainer/trainer_fixture.h"
 #include "trainer/activation_plan.h"
+#include "trainer/checkpoint/checkpoint_saver.h"
 #include "trainer/config_resolve.h"
 #include "trainer/layout.h"
 
@@ -174,6 +175,24 @@ TEST_P(MemoryPlanTest, EveryByteOfASmallArenaIsForeseen) {
   }
 }
 
+TEST_P(MemoryPlanTest, ASnapshotIsForeseen) {
+  const TrainConfig config = EvenConfig(GetParam());
+  TestTrainer trainer(config, /*alone=*/false);
+  const int64_t before = Buffer::live_bytes();
+  const auto saver = CheckpointSaver::Create(PosixFileSystem(),
+                                             {.table = trainer->table(),
+                                              .mesh = trainer.mesh(),
+                                              .groups = trainer.groups(),
+                                              .state = trainer->optimizer()},
+                                             {});
+  ASSERT_TRUE(saver.ok()) << saver.status();
+  const int64_t live = Most(trainer, Buffer::live_bytes() - before);
+  const int64_t plan = PlanMemory(config, trainer.mesh()).snapshot;
+  // The rank that writes most weights may own less of the moments.
+  EXPECT_LE(live, plan);
+  EXPECT_GT(live, plan * 3 / 4);
+}
+
 TEST_P(MemoryPlanTest, EveryBufferOfARankIsForeseen) {
   const TrainConfig config = EvenConfig(GetParam());
   const int64_t before = Buffer::live_bytes();
@@ -182,7 +201,8 @@ TEST_P(MemoryPlanTest, EveryBufferOfARankIsForeseen) {
   const double live = static_cast<double>(Buffer::live_bytes() - before);
   const RankMemory plan =
       PlanMemory(config, *MakeMesh(config, TestRuntime().world()));
-  const double planned = static_cast<double>(plan.Total() - plan.process);
+  const double planned =
+      static_cast<double>(plan.Total() - plan.process - plan.snapshot);
   EXPECT_LT(live, 1.2 * planned);
   EXPECT_LT(planned, 1.2 * live);
 }

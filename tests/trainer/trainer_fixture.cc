@@ -76,7 +76,8 @@ TrainConfig SmallConfig() {
 }
 
 TestTrainer::TestTrainer(const TrainConfig& config, bool alone,
-                         const SampleSequence* samples)
+                         const SampleSequence* samples,
+                         const TrainingStart& start)
     : random_samples_(config.model().vocab_size(),
                       config.batch().sequence_length()),
       mesh_(MakeMesh(config, alone)),
@@ -84,11 +85,13 @@ TestTrainer::TestTrainer(const TrainConfig& config, bool alone,
                     : ValueOrDie(ProcessGroups::Create(TestRuntime(), mesh_))),
       kernels_(MakeKernelContext(config.run().threads())) {
   const SampleSequence& train = samples != nullptr ? *samples : random_samples_;
-  trainer_ = ValueOrDie(Trainer::Create(config, {.mesh = mesh_,
-                                                 .groups = groups_,
-                                                 .kernels = *kernels_,
-                                                 .train = train,
-                                                 .valid = &random_samples_}));
+  trainer_ = ValueOrDie(Trainer::Create(config,
+                                        {.mesh = mesh_,
+                                         .groups = groups_,
+                                         .kernels = *kernels_,
+                                         .train = train,
+                                         .valid = &random_samples_},
+                                        start));
 }
 
 }  // namespace moe

@@ -46,11 +46,13 @@ TrainConfig SmallConfig();
 class TestTrainer {
  public:
   TestTrainer(const TrainConfig& config, bool alone,
-              const SampleSequence* samples = nullptr);
+              const SampleSequence* samples = nullptr,
+              const TrainingStart& start = {});
 
   Trainer* operator->() { return trainer_.get(); }
   Trainer& operator*() { return *trainer_; }
   const ProcessGroups& groups() const { return groups_; }
+  const Mesh& mesh() const { return mesh_; }
   ProcessGroup& world() const { return groups_.world(); }
 
  private:

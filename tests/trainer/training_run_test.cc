@@ -38,7 +38,8 @@ class TrainingRunTest : public testing::Test {
   absl::Status RunWithFailingWrite(int64_t number) {
     const auto resolved = ResolveConfig(config_, /*world=*/1, 1);
     EXPECT_TRUE(resolved.ok()) << resolved.status();
-    TrainingRun run(*resolved, *runtime_, /*share_directory=*/"", files_);
+    TrainingRun run(*resolved, StartOptions(), *runtime_,
+                    /*share_directory=*/"", files_);
     const absl::Status started = run.Start();
     EXPECT_TRUE(started.ok()) << started;
     files_.FailWrite(number);

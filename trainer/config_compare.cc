@@ -1,0 +1,84 @@
+#include "trainer/config_compare.h"
+
+#include <google/protobuf/text_format.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "trainer/config_text.h"
+
+namespace moe {
+namespace {
+
+using ::google::protobuf::FieldDescriptor;
+using ::google::protobuf::Message;
+using ::google::protobuf::TextFormat;
+
+// What state and position depend on, beside model.* and data.*.
+constexpr absl::string_view kFixedKeys[] = {"run.seed",
+                                            "batch.sequence_length"};
+// Of those two sections, what may change all the same.
+constexpr absl::string_view kFreeKeys[] = {"model.max_position_embeddings",
+                                           "model.initializer_range"};
+// Where a run is, not what it is.
+constexpr absl::string_view kIgnoredKeys[] = {"run.directory", "run.threads"};
+
+bool IsAmong(absl::string_view key, const auto& keys) {
+  return std::find(std::begin(keys), std::end(keys), key) != std::end(keys);
+}
+
+bool Contradicts(absl::string_view key) {
+  if (IsAmong(key, kFreeKeys)) return false;
+  return IsAmong(key, kFixedKeys) || absl::StartsWith(key, "model.") ||
+         absl::StartsWith(key, "data.");
+}
+
+// A field's value on one line.
+std::string ValueText(const Message& section, const FieldDescriptor& field) {
+  TextFormat::Printer printer;
+  printer.SetSingleLineMode(true);
+  std::string text;
+  if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+    printer.PrintToString(section.GetReflection()->GetMessage(section, &field),
+                          &text);
+    return absl::StrCat("{ ", text, "}");
+  }
+  printer.PrintFieldValueToString(section, &field, -1, &text);
+  return text;
+}
+
+}  // namespace
+
+std::vector<ConfigDifference> CompareConfigs(const TrainConfig& before,
+                                             const TrainConfig& now) {
+  const TrainConfig a = WithDefaults(before);
+  const TrainConfig b = WithDefaults(now);
+  std::vector<ConfigDifference> differences;
+  for (int i = 0; i < a.GetDescriptor()->field_count(); ++i) {
+    const FieldDescriptor& section = *a.GetDescriptor()->field(i);
+    const Message& section_a = a.GetReflection()->GetMessage(a, &section);
+    const Message& section_b = b.GetReflection()->GetMessage(b, &section);
+    for (int j = 0; j < section.message_type()->field_count(); ++j) {
+      const FieldDescriptor& field = *section.message_type()->field(j);
+      const std::string key = absl::StrCat(section.name(), ".", field.name());
+      const std::string value_a = ValueText(section_a, field);
+      const std::string value_b = ValueText(section_b, field);
+      if (value_a == value_b || IsAmong(key, kIgnoredKeys)) continue;
+      differences.push_back({key, value_a, value_b, Contradicts(key)});
+    }
+  }
+  return differences;
+}
+
+std::string DifferencesText(const std::vector<ConfigDifference>& differences) {
+  return absl::StrJoin(
+      differences, "; ", [](std::string* out, const ConfigDifference& d) {
+        absl::StrAppend(out, d.key, " is ", d.now, ", was ", d.before);
+      });
+}
+
+}  // namespace moe

@@ -1,0 +1,31 @@
+#ifndef TRAINER_CONFIG_COMPARE_H_
+#define TRAINER_CONFIG_COMPARE_H_
+
+#include <string>
+#include <vector>
+
+#include "trainer/train_config.pb.h"
+
+namespace moe {
+
+// A key that has another value than a checkpoint's run had.
+struct ConfigDifference {
+  std::string key;  // "batch.global_size"
+  std::string before;
+  std::string now;
+  // The checkpoint's state would mean something else with it: the model's
+  // shape, the data and their order, the length of a sequence.
+  bool contradicts = false;
+};
+
+// In the order of the keys, defaults filled in; paths of the run and of logs
+// are no difference.
+std::vector<ConfigDifference> CompareConfigs(const TrainConfig& before,
+                                             const TrainConfig& now);
+
+// "batch.global_size: 32, was 16; ..."
+std::string DifferencesText(const std::vector<ConfigDifference>& differences);
+
+}  // namespace moe
+
+#endif  // TRAINER_CONFIG_COMPARE_H_

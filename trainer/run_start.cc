@@ -1,0 +1,198 @@
+#include "trainer/run_start.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "comm/process_groups.h"
+#include "comm/status_macros.h"
+#include "data/hf_tokenizer.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/checkpoint/retention.h"
+#include "trainer/config_compare.h"
+#include "trainer/config_text.h"
+
+namespace moe {
+namespace {
+
+using Say = std::function<void(const std::string&)>;
+
+constexpr int64_t kMaxConfigBytes = int64_t{1} << 20;
+
+// The checkpoint that --resume=DIRECTORY means: that itself, or the newest
+// below it.
+absl::StatusOr<FoundCheckpoint> FindNamed(const std::string& path,
+                                          FileSystem& files,
+                                          ProcessGroup& world, const Say& say) {
+  if (files.Exists(JoinPath(path, kManifestFile)))
+    return VerifyCheckpoint(files, path, world);
+  for (const std::string& directory : {CheckpointsDirectory(path), path}) {
+    ASSIGN_OR_RETURN(std::optional<FoundCheckpoint> found,
+                     FindNewestCheckpoint(files, directory, world, say));
+    if (found.has_value()) return *std::move(found);
+  }
+  return AgreeOnStatus(
+      absl::NotFoundError(
+          absl::StrCat("--resume is ", path,
+                       ", which holds no complete checkpoint: neither ",
+                       kManifestFile, " nor step_NNNNNNNN/ nor checkpoints/")),
+      world);
+}
+
+// What is newer than where the run goes on would be in its way.
+absl::Status RefuseNewer(const RunDirectory& directory, int64_t step,
+                         FileSystem& files) {
+  if (!files.IsDirectory(directory.checkpoints())) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                   files.List(directory.checkpoints()));
+  for (const std::string& name : names) {
+    const std::optional<int64_t> other = StepOfDirectory(name);
+    if (!other.has_value() || *other <= step) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("run.directory is ", directory.path(), ", which holds ",
+                     name, ", newer than where the run would begin (step ",
+                     step, "): give another run.directory or remove it"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<FoundCheckpoint>> Find(
+    const StartOptions& options, const RunDirectory& directory,
+    FileSystem& files, ProcessGroup& world, const Say& say) {
+  if (options.resume == StartOptions::Resume::kAuto)
+    return FindNewestCheckpoint(files, directory.checkpoints(), world, say);
+  std::optional<FoundCheckpoint> found;
+  int64_t begin = -1;
+  if (options.resume == StartOptions::Resume::kDirectory) {
+    ASSIGN_OR_RETURN(found,
+                     FindNamed(options.resume_directory, files, world, say));
+    begin = found->manifest.step();
+  }
+  RETURN_IF_ERROR(AgreeOnStatus(world.rank() == 0
+                                    ? RefuseNewer(directory, begin, files)
+                                    : absl::OkStatus(),
+                                world));
+  return found;
+}
+
+absl::Status CheckSameRun(const FoundCheckpoint& found,
+                          const TrainConfig& config, FileSystem& files,
+                          const Say& say) {
+  const std::string path = JoinPath(found.path, kTrainConfigFile);
+  ASSIGN_OR_RETURN(const std::string text,
+                   files.ReadFile(path, kMaxConfigBytes));
+  const absl::StatusOr<TrainConfig> before = ParseConfig(text, path);
+  if (!before.ok()) return absl::DataLossError(before.status().message());
+  std::vector<ConfigDifference> contradictions;
+  std::vector<ConfigDifference> changes;
+  for (ConfigDifference& difference : CompareConfigs(*before, config))
+    (difference.contradicts ? contradictions : changes)
+        .push_back(std::move(difference));
+  if (!contradictions.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the configuration is not that of ", found.path, ": ",
+                     DifferencesText(contradictions),
+                     "; a run that goes on cannot change these"));
+  }
+  if (!changes.empty())
+    say(absl::StrCat("changed since: ", DifferencesText(changes)));
+  return absl::OkStatus();
+}
+
+absl::Status OpenState(RunStart& start, FileSystem& files,
+                       const ParameterTable& table) {
+  const FoundCheckpoint& found = *start.checkpoint;
+  ASSIGN_OR_RETURN(start.weights, WeightsLoader::Open(files, found.path));
+  RETURN_IF_ERROR(start.weights->Check(table));
+  ASSIGN_OR_RETURN(start.moments,
+                   StateLoader::Open(files, found.path, found.manifest));
+  return start.moments->Check(table);
+}
+
+absl::Status OpenWeights(RunStart& start, const std::string& path,
+                         FileSystem& files, const ParameterTable& table) {
+  ASSIGN_OR_RETURN(const std::string directory, FindCheckpoint(files, path));
+  ASSIGN_OR_RETURN(start.weights, WeightsLoader::Open(files, directory));
+  return start.weights->Check(table);
+}
+
+// Names and shapes of the whole model, for checks.
+ParameterTable WholeTable(const TrainConfig& config) {
+  const Mesh mesh = *Mesh::Create(1, 1, 1, config.model().num_local_experts());
+  return ParameterTable(config.model(), DType::kFloat32, mesh, /*rank=*/0);
+}
+
+}  // namespace
+
+TrainingStart RunStart::training() const {
+  TrainingStart training{.weights = weights.get(), .moments = moments.get()};
+  if (checkpoint.has_value()) {
+    training.step = checkpoint->manifest.step();
+    training.consumed_samples = checkpoint->manifest.consumed_samples();
+  }
+  return training;
+}
+
+absl::StatusOr<RunStart> ChooseStart(const StartOptions& options,
+                                     const TrainConfig& config,
+                                     const RunDirectory& directory,
+                                     FileSystem& files, ProcessGroup& world,
+                                     const Say& say) {
+  absl::Status cleaned;
+  if (world.rank() == 0)
+    cleaned = RemoveTemporaries(files, directory.checkpoints());
+  RETURN_IF_ERROR(AgreeOnStatus(cleaned, world));
+  RunStart start;
+  ASSIGN_OR_RETURN(start.checkpoint,
+                   Find(options, directory, files, world, say));
+  const ParameterTable table = WholeTable(config);
+  absl::Status status;
+  if (start.checkpoint.has_value()) {
+    status = CheckSameRun(
+        *start.checkpoint, config, files,
+        world.rank() == 0 ? say : [](const std::string&) {});
+    if (status.ok()) status = OpenState(start, files, table);
+  } else if (!options.init_from.empty()) {
+    status = Annotate(OpenWeights(start, options.init_from, files, table),
+                      "--init-from");
+  }
+  RETURN_IF_ERROR(AgreeOnStatus(status, world));
+  if (world.rank() == 0 && start.checkpoint.has_value()) {
+    const CheckpointManifest& manifest = start.checkpoint->manifest;
+    say(absl::StrCat("going on from ", start.checkpoint->path, ", written by ",
+                     manifest.ranks(), " ranks (tensor ",
+                     manifest.tensor_parallel(), ", expert ",
+                     manifest.expert_parallel(), ")"));
+  } else if (world.rank() == 0 && start.weights != nullptr) {
+    say(absl::StrCat("starting with the weights of ", options.init_from));
+  }
+  return start;
+}
+
+absl::Status CheckSameData(const RunStart& start, const Corpus& corpus,
+                           bool add_bos) {
+  if (!start.checkpoint.has_value()) return absl::OkStatus();
+  const CheckpointManifest& manifest = start.checkpoint->manifest;
+  const int64_t samples = corpus.train().samples_per_epoch();
+  if (manifest.samples_per_epoch() != samples) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "data.train holds ", samples, " sequences, had ",
+        manifest.samples_per_epoch(), " when ", start.checkpoint->path,
+        " was written: a run that goes on cannot change its data"));
+  }
+  if (corpus.tokenizer() == nullptr) return absl::OkStatus();
+  for (const NamedFile& file :
+       HuggingFaceTokenizerFiles(*corpus.tokenizer(), add_bos)) {
+    if (file.name != kTokenizerFile) continue;
+    for (const CheckpointManifest::File& stored : manifest.file()) {
+      if (stored.name() != file.name || stored.xxh3() == Digest(file.contents))
+        continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("the tokenizer is not that of ", start.checkpoint->path,
+                       ": a run that goes on cannot change it"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace moe
