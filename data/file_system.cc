@@ -15,6 +15,15 @@ std::string ParentOf(const std::string& path) {
 
 }  // namespace
 
+absl::Status MakeDurableDirectories(FileSystem& files,
+                                    const std::string& path) {
+  if (files.IsDirectory(path)) return absl::OkStatus();
+  const std::string parent = ParentOf(path);
+  RETURN_IF_ERROR(MakeDurableDirectories(files, parent));
+  RETURN_IF_ERROR(files.MakeDirectories(path));
+  return files.SyncDirectory(parent);
+}
+
 absl::Status WriteDurably(FileSystem& files, const std::string& path,
                           absl::string_view contents) {
   ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, files.Create(path));

@@ -73,6 +73,9 @@ class FileSystem {
 // The machine's own; lives as long as the process.
 FileSystem& PosixFileSystem();
 
+// MakeDirectories, and the names of those that it makes are durable.
+absl::Status MakeDurableDirectories(FileSystem& files, const std::string& path);
+
 // Creates the file with these contents, fsynced; its name is not durable yet.
 absl::Status WriteDurably(FileSystem& files, const std::string& path,
                           absl::string_view contents);
