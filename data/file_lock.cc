@@ -13,7 +13,7 @@
 namespace moe {
 
 absl::StatusOr<std::unique_ptr<FileLock>> FileLock::Acquire(
-    const std::string& path, absl::Duration patience) {
+    const std::string& path, Mode mode, absl::Duration patience) {
   const int descriptor =
       open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR);
   if (descriptor < 0) {
@@ -22,7 +22,8 @@ absl::StatusOr<std::unique_ptr<FileLock>> FileLock::Acquire(
   }
   std::unique_ptr<FileLock> lock(new FileLock(descriptor));
   const absl::Time deadline = absl::Now() + patience;
-  while (flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+  const int operation = mode == Mode::kShared ? LOCK_SH : LOCK_EX;
+  while (flock(descriptor, operation | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR) {
       return absl::AbortedError(
           absl::StrCat(path, ": locking: ", std::strerror(errno)));

@@ -9,15 +9,16 @@
 
 namespace moe {
 
-// An exclusive lock on a file, which the system gives up when the process ends,
-// however it ends; the file itself stays, empty.
+// A lock on a file, held by one process or shared by several, which the system
+// gives up when a process ends, however it ends; the file itself stays, empty.
 class FileLock {
  public:
+  enum class Mode { kExclusive, kShared };
   // Waits for `patience`, as long as a killed job may take to be gone.
   // AlreadyExists: another process holds it still. Aborted: the file cannot be
   // made.
   static absl::StatusOr<std::unique_ptr<FileLock>> Acquire(
-      const std::string& path, absl::Duration patience);
+      const std::string& path, Mode mode, absl::Duration patience);
   ~FileLock();
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;

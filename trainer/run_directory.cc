@@ -15,23 +15,35 @@ namespace {
 
 constexpr int64_t kMaxTokenBytes = 4096;
 
-// A killed job's ranks are gone a few seconds after it.
-constexpr absl::Duration kPatience = absl::Seconds(15);
+// Alone in the directory: no other job is starting there, and no rank of an
+// earlier one is left.
+absl::StatusOr<std::unique_ptr<FileLock>> LockAlone(const RunDirectory& run,
+                                                    absl::Duration patience) {
+  absl::StatusOr<std::unique_ptr<FileLock>> lock =
+      FileLock::Acquire(run.lock(), FileLock::Mode::kExclusive, patience);
+  absl::Status status = lock.status();
+  if (status.ok()) {
+    status = FileLock::Acquire(run.ranks_lock(), FileLock::Mode::kExclusive,
+                               patience)
+                 .status();
+  }
+  if (absl::IsAlreadyExists(status)) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("run.directory is ", run.path(),
+                     ", where another job is running: ", status.message()));
+  }
+  RETURN_IF_ERROR(status);
+  return lock;
+}
 
 absl::StatusOr<std::unique_ptr<FileLock>> Make(FileSystem& files,
                                                const RunDirectory& run,
                                                const TrainConfig& config,
                                                const std::string& token_path,
-                                               const std::string& token) {
-  RETURN_IF_ERROR(files.MakeDirectories(run.data()));
-  absl::StatusOr<std::unique_ptr<FileLock>> lock =
-      FileLock::Acquire(run.lock(), kPatience);
-  if (absl::IsAlreadyExists(lock.status())) {
-    return absl::AlreadyExistsError(absl::StrCat(
-        "run.directory is ", run.path(),
-        ", where another job is running: ", lock.status().message()));
-  }
-  RETURN_IF_ERROR(lock.status());
+                                               const std::string& token,
+                                               absl::Duration patience) {
+  RETURN_IF_ERROR(MakeDurableDirectories(files, run.data()));
+  ASSIGN_OR_RETURN(std::unique_ptr<FileLock> lock, LockAlone(run, patience));
   RETURN_IF_ERROR(
       WriteFileAtomically(files, run.config(), PrintConfig(config)));
   RETURN_IF_ERROR(WriteFileAtomically(files, token_path, token));
@@ -55,23 +67,29 @@ absl::Status CheckShared(FileSystem& files, const RunDirectory& run,
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<FileLock>> ClaimRunDirectory(
-    FileSystem& files, const RunDirectory& run, const TrainConfig& config,
-    ProcessGroup& world) {
+absl::StatusOr<RunDirectoryLocks> ClaimRunDirectory(FileSystem& files,
+                                                    const RunDirectory& run,
+                                                    const TrainConfig& config,
+                                                    ProcessGroup& world,
+                                                    absl::Duration patience) {
   int64_t stamp = absl::GetCurrentTimeNanos();
   RETURN_IF_ERROR(
       world.Broadcast(ViewOf(absl::MakeSpan(&stamp, 1)), /*root=*/0));
   const std::string token = absl::StrCat("run started at ", stamp, "\n");
   const std::string token_path = JoinPath(run.data(), "started");
-  absl::StatusOr<std::unique_ptr<FileLock>> lock = nullptr;
-  if (world.rank() == 0) lock = Make(files, run, config, token_path, token);
-  RETURN_IF_ERROR(AgreeOnStatus(lock.status(), world));
+  absl::StatusOr<std::unique_ptr<FileLock>> job = nullptr;
+  if (world.rank() == 0)
+    job = Make(files, run, config, token_path, token, patience);
+  RETURN_IF_ERROR(AgreeOnStatus(job.status(), world));
   RETURN_IF_ERROR(
       AgreeOnStatus(CheckShared(files, run, token_path, token), world));
+  absl::StatusOr<std::unique_ptr<FileLock>> ranks =
+      FileLock::Acquire(run.ranks_lock(), FileLock::Mode::kShared, patience);
+  RETURN_IF_ERROR(AgreeOnStatus(ranks.status(), world));
   absl::Status removed;
   if (world.rank() == 0) removed = files.Remove(token_path);
   RETURN_IF_ERROR(AgreeOnStatus(removed, world));
-  return lock;
+  return RunDirectoryLocks{*std::move(job), *std::move(ranks)};
 }
 
 }  // namespace moe

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "comm/process_group.h"
 #include "data/file_lock.h"
 #include "data/file_system.h"
@@ -16,7 +17,8 @@ namespace moe {
 
 // Where a run's files lie:
 //
-//   config.textproto  metrics.jsonl  checkpoints/step_NNNNNNNN/  lock
+//   config.textproto  metrics.jsonl  checkpoints/step_NNNNNNNN/
+//   lock       lock.ranks: see RunDirectoryLocks
 //   data/      vocabulary and token caches of raw text
 //   failure/   after a loss that was not finite: report.txt, batch.safetensors
 //              (see SaveFailure) and step_NNNNNNNN/, the weights before it
@@ -31,6 +33,7 @@ class RunDirectory {
   std::string data() const { return Join("data"); }
   std::string failure() const { return Join("failure"); }
   std::string lock() const { return Join("lock"); }
+  std::string ranks_lock() const { return Join("lock.ranks"); }
 
  private:
   std::string Join(absl::string_view name) const {
@@ -39,14 +42,26 @@ class RunDirectory {
   std::string path_;
 };
 
-// Makes the directory, locks it against other jobs for as long as rank 0 has
-// the lock, and writes config.textproto. AlreadyExists: another job is alive in
-// it. Aborted: the disk refuses. Collective; the same status on all ranks, the
-// lock on rank 0. Every rank must see what rank 0 wrote: a node with another
-// file system is told by the lowest rank on it.
-absl::StatusOr<std::unique_ptr<FileLock>> ClaimRunDirectory(
+// A killed job's ranks are gone a few seconds after it.
+inline constexpr absl::Duration kDyingTime = absl::Seconds(15);
+
+// Keeps other jobs out. Rank 0 holds `lock` alone, which tells two jobs apart;
+// every rank shares `lock.ranks`, for which the next job waits: after rank 0
+// was killed another rank may live on for a while, on another node for longer,
+// and its writing thread writes.
+struct RunDirectoryLocks {
+  std::unique_ptr<FileLock> job;  // rank 0
+  std::unique_ptr<FileLock> ranks;
+};
+
+// Makes the directory, locks it against other jobs, and writes
+// config.textproto. AlreadyExists: a rank of another job is alive in it.
+// Aborted: the disk refuses. Collective; the same status on all ranks. Every
+// rank must see what rank 0 wrote: a node with another file system is told by
+// the lowest rank on it.
+absl::StatusOr<RunDirectoryLocks> ClaimRunDirectory(
     FileSystem& files, const RunDirectory& run, const TrainConfig& config,
-    ProcessGroup& world);
+    ProcessGroup& world, absl::Duration patience = kDyingTime);
 
 }  // namespace moe
 

@@ -40,7 +40,7 @@ absl::Status TrainingRun::Start() {
   InstallStopSignals();
   RETURN_IF_ERROR(world.Barrier());
   if (world.rank() == 0) ReportStopSignalsHandled();
-  ASSIGN_OR_RETURN(lock_,
+  ASSIGN_OR_RETURN(locks_,
                    ClaimRunDirectory(files_, directory_, config_, world));
   ASSIGN_OR_RETURN(
       const RunStart start,

@@ -67,6 +67,7 @@ class TrainingRun {
   const int64_t num_steps_;
   const absl::Time started_;
   ProgressDisplay display_;
+  RunDirectoryLocks locks_;  // until nothing below writes any more
   std::optional<Mesh> mesh_;
   std::optional<ProcessGroups> groups_;
   KernelContextPtr kernels_;
@@ -74,7 +75,6 @@ class TrainingRun {
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<RunSaver> saver_;
   absl::Time save_begun_;
-  std::unique_ptr<FileLock> lock_;       // rank 0
   std::unique_ptr<MetricsLog> metrics_;  // rank 0
   absl::Status metrics_status_;
   double peak_flops_ = 0;  // of all cores in use
