@@ -1,0 +1,254 @@
+#!/usr/bin/env bash
+# A run that is killed again and again and started again by the same command
+# ends as one that nobody touched: the last checkpoint byte for byte, and every
+# step once in metrics.jsonl, with the same loss.
+#
+#     kill_storm.sh BUILD_DIRECTORY KILLS SEED
+#
+# By turns a rank, all ranks or mpirun gets SIGKILL, at a moment that the seed
+# draws: at a start, in a step, or in a part of a save, which is aimed at by
+# watching the directory of the checkpoints. What stood there in full when the
+# kill came must be where the next start goes on, or something newer; and before
+# that start trains, every rank of the job before must be gone.
+#
+# The phases that are counted are what the directory shows at the kill:
+#
+#     start     no step yet since this start
+#     step      no save is to be seen: a step, or a snapshot being taken, or
+#               threads that have not made their first file; before its first
+#               step after a start too
+#     snapshot  step_N.tmp stands, empty: the snapshot is taken, or it is and no
+#               thread has made a file
+#     write     some of its files stand, whole or not
+#     agree     all of its files stand, no manifest: syncing the last of them,
+#               or the ranks agreeing on the digests
+#     manifest  the manifest stands too: writing or syncing it, or syncing the
+#               directory
+#     rename    step_N stands, and what it lets go of stands untouched
+#     delete    that is step_M.tmp and is being removed
+set -u
+build=$(cd "$1" && pwd)
+kills=$2
+seed=$3
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+work=$(mktemp -d)
+RANDOM=$seed
+
+ranks=4
+keep=2
+# Two of each rank and eight of rank 0's, without the manifest.
+files_in_save=16
+# More than the kills can use up.
+steps=$((kills * 40 + 60))
+run=$work/run
+job='' mpirun=''
+pids=() old_pids=()
+
+leave() {
+  if [[ -n "$job" ]]; then kill -9 "$mpirun" "${pids[@]}"; fi
+  wait
+  rm -rf "$work"
+} 2>/dev/null
+trap leave EXIT
+exec 3>&1
+exec 2>"$work/bash"  # where bash tells of children that were killed
+
+die() {
+  echo "FAIL: kill $kill (seed $seed): $*" >&3
+  tail -5 "$work/err" | cut -c 1-300 >&3
+  exit 1
+}
+
+# train DIRECTORY: becomes the run.
+train() {
+  exec "$here/../../launch/run.sh" -n $ranks "$build/bin/moe-train" \
+    --preset=quickstart model.vocab_size=300 model.hidden_size=32 \
+    model.intermediate_size=32 model.num_hidden_layers=2 \
+    model.num_attention_heads=4 model.num_key_value_heads=2 \
+    model.num_local_experts=4 model.initializer_range=0.02 \
+    batch.global_size=8 batch.sequence_length=32 run.threads=1 \
+    schedule.steps=$steps schedule.warmup_steps=1 eval.interval_steps=0 \
+    log.interval_steps=1 checkpoint.interval_steps=3 checkpoint.keep=$keep \
+    run.directory="$1" data.train="$work/text.txt" \
+    >"$work/out" 2>"$work/err" </dev/null
+}
+
+# A process that is no ancestor's zombie.
+lives() {
+  local stat
+  read -r stat <"/proc/$1/stat" || return 1
+  [[ "${stat##*) }" != Z* ]]
+} 2>/dev/null
+
+# Sets $newest (step_N that stands in full), $standing (how many), $saving
+# (step_N.tmp that is newer) and $dying (one that is older); '' if none.
+look() {
+  local path name temporaries=()
+  newest='' standing=0 saving='' dying=''
+  for path in "$run"/checkpoints/step_*; do
+    name=${path##*/}
+    case $name in
+      *.tmp) temporaries+=("$name") ;;
+      *[0-9]) newest=$name standing=$((standing + 1)) ;;
+    esac
+  done
+  for name in ${temporaries[@]+"${temporaries[@]}"}; do
+    if [[ "$name" > "$newest" ]]; then saving=$name; else dying=$name; fi
+  done
+}
+
+# Sets $phase, and what look sets.
+see() {
+  local files
+  look
+  if [[ -z "$started" ]]; then
+    phase=start
+  elif [[ -n "$saving" ]]; then
+    files=("$run/checkpoints/$saving"/*)
+    if [[ ${#files[@]} -gt $files_in_save ]]; then
+      phase=manifest
+    elif [[ ${#files[@]} -eq $files_in_save ]]; then
+      phase=agree
+    elif [[ -e "${files[0]}" ]]; then
+      phase=write
+    else
+      phase=snapshot
+    fi
+  elif [[ -n "$dying" ]]; then
+    phase=delete
+  elif [[ $standing -gt $keep ]]; then
+    phase=rename
+  else
+    phase=step
+  fi
+}
+
+# Starts the run, and finds its processes as far as they are there.
+start() {
+  train "$run" &
+  job=$!
+  mpirun='' pids=() started=''
+}
+find_processes() {
+  [[ -n "$mpirun" ]] || mpirun=$(pgrep -P "$job" -x mpirun)
+  [[ -z "$mpirun" ]] || mapfile -t pids < <(pgrep -P "$mpirun" -x moe-train)
+}
+
+# Returns when the run has made a step, having looked where it began.
+await_step() {
+  local said pid
+  until [[ -n "$started" ]]; do
+    lives "$job" || die "the run ended at its start"
+    if [[ ${#pids[@]} -lt $ranks ]]; then find_processes; fi
+    said=$(<"$work/err")
+    if [[ "$said" == *$'\nstep '* ]]; then started=yes; fi
+  done
+  [[ ${#pids[@]} -eq $ranks ]] || die "${#pids[@]} ranks, must be $ranks"
+  for pid in ${old_pids[@]+"${old_pids[@]}"}; do
+    if lives "$pid"; then die "rank $pid of the last job is alive still"; fi
+  done
+  if [[ "$said" == *"passing over"* ]]; then die "something is damaged"; fi
+  local from=''
+  if [[ "$said" =~ going\ on\ from\ [^,]*/(step_[0-9]*) ]]; then
+    from=${BASH_REMATCH[1]}
+  fi
+  if [[ "$from" < "$survives" ]]; then
+    die "went on from '$from' where $survives stood"
+  fi
+}
+
+# Polls until the phase is $1; or, if it does not show itself, a few saves.
+await_phase() {
+  local wanted=$1 saves=0 before
+  look
+  before=$newest
+  while ((saves < 6)); do
+    see
+    if [[ $phase == "$wanted" ]] && ((saves >= skip)); then return; fi
+    if [[ "$newest" != "$before" ]]; then
+      before=$newest
+      saves=$((saves + 1))
+      lives "$job" || die "the run ended by itself"
+    fi
+  done
+}
+
+# Kills $victim, noting what must survive.
+strike() {
+  see
+  survives=$newest
+  case $victim in
+    rank) kill -9 "${pids[RANDOM % ${#pids[@]}]}" ;;
+    all) kill -9 "${pids[@]}" ;;
+    mpirun) kill -9 "$mpirun" ;;
+  esac
+}
+
+awk 'BEGIN {
+  for (i = 0; i < 3000; ++i)
+    print "the " i * 7919 % 1000 " cats and " i * 31 % 100 " dogs run"
+}' >"$work/text.txt"
+
+kill=0
+(train "$work/calm") || die "the undisturbed run failed: code $?"
+
+declare -A count=() hits=()
+victims=(rank all mpirun)
+aims=(start step snapshot write agree manifest rename delete
+  step write agree manifest)
+survives=''
+for ((kill = 1; kill <= kills; ++kill)); do
+  victim=${victims[kill % 3]}
+  aim=${aims[RANDOM % ${#aims[@]}]}
+  skip=$((RANDOM % 3))
+  start
+  if [[ $aim == start ]]; then
+    sleep "0.$((RANDOM % 10))$((RANDOM % 10))"
+    find_processes
+    while [[ -z "$mpirun" ]]; do find_processes; done
+    if [[ ${#pids[@]} -eq 0 ]]; then victim=mpirun; fi
+    said=$(<"$work/err")
+    if [[ "$said" == *$'\nstep '* ]]; then started=yes; fi
+  else
+    await_step
+    await_phase "$aim"
+  fi
+  strike
+  wait "$job"
+  code=$?
+  [[ $code -ne 0 ]] || die "the run ended well before it was killed"
+  # Of all ranks nothing goes on: what stands is what was cut.
+  if [[ $victim == all ]]; then see; fi
+  count[$phase]=$((${count[$phase]-0} + 1))
+  hits[$victim]=$((${hits[$victim]-0} + 1))
+  old_pids=("${pids[@]}")
+  job=''
+done
+
+start
+await_step
+wait "$job" || die "the last start ended with code $?"
+job=''
+last=checkpoints/$(printf 'step_%08d' $steps)
+for file in "$work/calm/$last"/*; do
+  name=${file##*/}
+  [[ $name == train_config.textproto || $name == manifest.textproto ]] ||
+    cmp "$file" "$run/$last/$name" >&3 || die "$name is not the same"
+done
+[[ $(ls "$work/calm/checkpoints") == $(ls "$run/checkpoints") ]] ||
+  die "other checkpoints: $(ls "$run/checkpoints")"
+losses() { cut -d, -f1-7 "$1/metrics.jsonl"; }
+[[ $(losses "$run" | wc -l) -eq $steps ]] || die "metrics.jsonl: not $steps lines"
+diff <(losses "$work/calm") <(losses "$run") >&3 || die "metrics.jsonl differs"
+
+in_save=0
+for phase in start step snapshot write agree manifest rename delete; do
+  printf '%-9s %4d\n' "$phase" "${count[$phase]-0}" >&3
+  case $phase in
+    start | step) ;;
+    *) in_save=$((in_save + ${count[$phase]-0})) ;;
+  esac
+done
+for victim in "${victims[@]}"; do echo "$victim: ${hits[$victim]-0}" >&3; done
+echo "$kills kills, $in_save of them inside a save: nothing was lost" >&3
+((10 * in_save >= 3 * kills)) || die "fewer than 3 of 10 kills hit a save"
