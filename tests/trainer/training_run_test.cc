@@ -100,5 +100,39 @@ TEST_F(TrainingRunTest, StoppedAsAskedIsNotSaidWhenTheDiskRefusesTheWeights) {
   EXPECT_FALSE(HasWeights("step_00000001"));
 }
 
+class RefusedSaveTest : public TrainingRunTest {
+ protected:
+  // A whole run anew, saving after every step, with that write failing. What
+  // the last checkpoint is: sizes and digests of all its files.
+  absl::StatusOr<std::string> Run(int64_t failing_write) {
+    EXPECT_TRUE(files_.Remove(directory_.Path("run")).ok());
+    config_.mutable_checkpoint()->set_interval_steps(1);
+    config_.mutable_checkpoint()->set_asynchronous(false);
+    const absl::Status status = RunWithFailingWrite(failing_write);
+    if (!status.ok()) return status;
+    return files_.ReadFile(
+        directory_.Path("run/checkpoints/step_00000004/manifest.textproto"),
+        1 << 20);
+  }
+};
+
+// It ends the run only where it hits the metrics or the last save.
+TEST_F(RefusedSaveTest, ASaveThatTheDiskRefusesDoesNotChangeTheTraining) {
+  const absl::StatusOr<std::string> calm = Run(0);
+  ASSERT_TRUE(calm.ok()) << calm.status();
+  const int64_t writes = files_.num_writes();
+  int went_on = 0;
+  for (int64_t k = 1; k <= writes; k += 9) {
+    const absl::StatusOr<std::string> run = Run(k);
+    if (run.ok()) {
+      ++went_on;
+      EXPECT_EQ(*run, *calm) << "write " << k << " of " << writes;
+    } else {
+      EXPECT_TRUE(absl::IsAborted(run.status())) << run.status();
+    }
+  }
+  EXPECT_GT(went_on, writes / 9 / 2);
+}
+
 }  // namespace
 }  // namespace moe
