@@ -16,7 +16,6 @@ namespace moe {
 namespace {
 
 constexpr const char* kExitCodes =
-    "  0   done\n"
     "  64  usage or configuration: nothing was started\n"
     "  65  input data or a checkpoint is not what it should be\n"
     "  69  memory or device not available\n"
@@ -143,6 +142,7 @@ absl::Status CommandLine::Refuse(const std::string& word) const {
 std::string CommandLine::Help() const {
   std::vector<std::pair<std::string, std::string>> lines;
   if (words_ != nullptr) lines.emplace_back(words_usage_, words_help_);
+  for (const auto& word : program_.words) lines.push_back(word);
   for (const Flag& flag : flags_)
     lines.emplace_back(FlagText(flag.name, flag.value_name), flag.help);
   lines.emplace_back("--help", "this text");
@@ -156,7 +156,10 @@ std::string CommandLine::Help() const {
   for (const auto& line : lines)
     absl::StrAppendFormat(&text, "  %-*s  %s\n", static_cast<int>(width),
                           line.first, line.second);
-  absl::StrAppend(&text, "\nExit codes:\n", kExitCodes, "\nExamples:\n");
+  absl::StrAppend(&text, "\nExit codes:\n  0   done\n");
+  for (const auto& [code, meaning] : program_.exit_codes)
+    absl::StrAppendFormat(&text, "  %-2d  %s\n", code, meaning);
+  absl::StrAppend(&text, kExitCodes, "\nExamples:\n");
   for (const std::string& example : program_.examples)
     absl::StrAppend(&text, "  ", example, "\n");
   return text;

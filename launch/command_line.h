@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -20,6 +21,10 @@ class CommandLine {
     std::string name;     // "moe-train"
     std::string purpose;  // one sentence
     std::vector<std::string> examples;
+    // What the words may be, each with its help, where that takes lines.
+    std::vector<std::pair<std::string, std::string>> words = {};
+    // Beside those that all programs have, which are larger.
+    std::vector<std::pair<int, std::string>> exit_codes = {};
   };
   explicit CommandLine(const Program& program) : program_(program) {}
 

@@ -15,6 +15,7 @@ namespace moe {
 //
 //   RUN/checkpoints/step_00000100/        complete: it has its name by a rename
 //   RUN/checkpoints/step_00000200.tmp/    being written, or left by a crash
+//   RUN/checkpoints/step_00000150.damaged/  set aside
 //
 // Inside, under the names that Hugging Face knows:
 inline constexpr char kConfigFile[] = "config.json";
@@ -29,6 +30,8 @@ inline constexpr char kStateFilePrefix[] = "optimizer-";
 
 // Ends the name of what is being written, or deleted.
 inline constexpr char kTemporarySuffix[] = ".tmp";
+// And of a checkpoint that a resuming run has found damaged.
+inline constexpr char kDamagedSuffix[] = ".damaged";
 
 std::string CheckpointsDirectory(const std::string& run_directory);
 

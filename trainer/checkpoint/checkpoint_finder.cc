@@ -11,8 +11,6 @@
 namespace moe {
 namespace {
 
-constexpr char kDamagedSuffix[] = ".damaged";
-
 // Steps that have a directory, the newest first, as rank 0 sees them.
 absl::StatusOr<std::vector<int64_t>> Steps(FileSystem& files,
                                            const std::string& directory,

@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "comm/check.h"
 #include "comm/status_macros.h"
 #include "moe/model_config.h"
 #include "nlohmann/json.hpp"
@@ -236,6 +237,17 @@ std::string ConfigJson(const HuggingFaceConfig& config) {
   json["torch_dtype"] = "float32";
   json["dtype"] = "float32";
   json["transformers_version"] = kTransformersVersion;
+  return json.dump(2) + "\n";
+}
+
+std::string WithWeightsDType(absl::string_view config_json,
+                             absl::string_view dtype) {
+  OrderedJson json =
+      OrderedJson::parse(config_json.begin(), config_json.end(), nullptr,
+                         /*allow_exceptions=*/false);
+  CHECK(json.is_object());
+  json["torch_dtype"] = std::string(dtype);
+  json["dtype"] = std::string(dtype);
   return json.dump(2) + "\n";
 }
 

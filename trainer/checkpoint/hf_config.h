@@ -41,6 +41,11 @@ HuggingFaceConfig MakeHuggingFaceConfig(const ModelConfig& model,
 // two differ, so none is left out.
 std::string ConfigJson(const HuggingFaceConfig& config);
 
+// A config.json that ParseConfigJson takes, with weights of another dtype
+// ("bfloat16") and all else as it is.
+std::string WithWeightsDType(absl::string_view config_json,
+                             absl::string_view dtype);
+
 // generation_config.json: the ids that generation starts with and ends on.
 std::string GenerationConfigJson(const HuggingFaceConfig& config);
 

@@ -85,7 +85,7 @@ absl::StatusOr<CheckpointManifest> ParseManifest(absl::string_view text,
   return manifest;
 }
 
-absl::StatusOr<CheckpointManifest> ReadManifest(FileSystem& files,
+absl::StatusOr<CheckpointManifest> LoadManifest(FileSystem& files,
                                                 const std::string& directory) {
   const std::string path = JoinPath(directory, kManifestFile);
   if (!files.Exists(path)) {
@@ -94,17 +94,25 @@ absl::StatusOr<CheckpointManifest> ReadManifest(FileSystem& files,
   }
   ASSIGN_OR_RETURN(const std::string text,
                    files.ReadFile(path, kMaxManifestBytes));
-  ASSIGN_OR_RETURN(CheckpointManifest manifest, ParseManifest(text, path));
-  for (const CheckpointManifest::File& file : manifest.file()) {
-    const std::string name = JoinPath(directory, file.name());
-    if (!files.Exists(name))
-      return absl::DataLossError(absl::StrCat(name, " is missing"));
-    ASSIGN_OR_RETURN(const int64_t size, files.FileSize(name));
-    if (size != file.num_bytes()) {
-      return absl::DataLossError(absl::StrCat(
-          name, " has ", size, " bytes, must have ", file.num_bytes()));
-    }
-  }
+  return ParseManifest(text, path);
+}
+
+absl::Status CheckSize(FileSystem& files, const std::string& directory,
+                       const CheckpointManifest::File& file) {
+  const std::string path = JoinPath(directory, file.name());
+  if (!files.Exists(path))
+    return absl::DataLossError(absl::StrCat(path, " is missing"));
+  ASSIGN_OR_RETURN(const int64_t size, files.FileSize(path));
+  if (size == file.num_bytes()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(
+      path, " has ", size, " bytes, must have ", file.num_bytes()));
+}
+
+absl::StatusOr<CheckpointManifest> ReadManifest(FileSystem& files,
+                                                const std::string& directory) {
+  ASSIGN_OR_RETURN(CheckpointManifest manifest, LoadManifest(files, directory));
+  for (const CheckpointManifest::File& file : manifest.file())
+    RETURN_IF_ERROR(CheckSize(files, directory, file));
   return manifest;
 }
 

@@ -25,6 +25,15 @@ std::string ManifestText(const CheckpointManifest& manifest);
 absl::StatusOr<CheckpointManifest> ParseManifest(absl::string_view text,
                                                  absl::string_view path);
 
+// Reads DIRECTORY/manifest.textproto alone. NotFound: no manifest, so no
+// complete checkpoint. DataLoss as ParseManifest.
+absl::StatusOr<CheckpointManifest> LoadManifest(FileSystem& files,
+                                                const std::string& directory);
+
+// DataLoss: the file is missing or of another size.
+absl::Status CheckSize(FileSystem& files, const std::string& directory,
+                       const CheckpointManifest::File& file);
+
 // Reads DIRECTORY/manifest.textproto and looks whether all files are there in
 // their sizes. NotFound: no manifest, so no complete checkpoint. DataLoss names
 // the file that is missing or of another size.

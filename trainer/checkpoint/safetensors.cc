@@ -8,26 +8,13 @@
 #include "comm/check.h"
 #include "comm/dtype.h"
 #include "comm/status_macros.h"
+#include "trainer/checkpoint/half.h"
 
 namespace moe {
 namespace {
 
 static_assert(std::endian::native == std::endian::little,
               "elements are stored as they lie in memory");
-
-// IEEE 754 half precision: 1 sign, 5 exponent, 10 fraction bits.
-float HalfToFloat(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
-  const uint32_t exponent = (half >> 10) & 0x1fu;
-  const uint32_t fraction = half & 0x3ffu;
-  if (exponent == 0) {  // zero or subnormal: fraction 2^-24
-    const float value = static_cast<float>(fraction) * 0x1p-24f;
-    return sign != 0 ? -value : value;
-  }
-  if (exponent == 31)  // infinity or NaN
-    return std::bit_cast<float>(sign | 0x7f800000u | fraction << 13);
-  return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
-}
 
 // out[i] = convert of the i-th 16 bits.
 template <typename Convert>

@@ -94,4 +94,17 @@ absl::StatusOr<std::map<std::string, std::string>> ParseWeightsIndex(
   return files;
 }
 
+std::string WeightsIndexText(
+    int64_t total_bytes, const std::map<std::string, std::string>& weight_map) {
+  std::string json =
+      absl::StrCat("{\n  \"metadata\": {\"total_size\": ", total_bytes,
+                   "},\n  \"weight_map\": {");
+  const char* separator = "\n    ";
+  for (const auto& [tensor, file] : weight_map) {
+    absl::StrAppend(&json, separator, JsonQuote(tensor), ": ", JsonQuote(file));
+    separator = ",\n    ";
+  }
+  return absl::StrCat(json, "\n  }\n}\n");
+}
+
 }  // namespace moe

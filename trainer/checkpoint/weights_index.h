@@ -1,6 +1,7 @@
 #ifndef TRAINER_CHECKPOINT_WEIGHTS_INDEX_H_
 #define TRAINER_CHECKPOINT_WEIGHTS_INDEX_H_
 
+#include <cstdint>
 #include <map>
 #include <string>
 
@@ -14,6 +15,10 @@ namespace moe {
 // out of the directory.
 absl::StatusOr<std::map<std::string, std::string>> ParseWeightsIndex(
     absl::string_view json);
+
+// The text of such a file for tensors of `total_bytes` in all.
+std::string WeightsIndexText(
+    int64_t total_bytes, const std::map<std::string, std::string>& weight_map);
 
 }  // namespace moe
 

@@ -169,6 +169,13 @@ absl::Status WeightsLoader::AddStacked(absl::string_view layer, bool gate_up,
   return absl::OkStatus();
 }
 
+std::vector<WeightsLoader::Entry> WeightsLoader::Entries() const {
+  std::vector<Entry> entries;
+  for (const auto& [name, slice] : slices_)
+    entries.push_back({name, slice.tensor->dtype, slice.shape});
+  return entries;
+}
+
 absl::Status WeightsLoader::Check(const ParameterTable& table) const {
   std::vector<std::string> missing, misshapen, unexpected;
   std::set<absl::string_view> known = {"lm_head.weight"};  // though tied

@@ -35,13 +35,21 @@ class WeightsLoader {
   static absl::StatusOr<std::unique_ptr<WeightsLoader>> Open(
       FileSystem& files, const std::string& directory);
 
+  // What is stored, by classic name, in the order of names.
+  struct Entry {
+    std::string name;
+    StoredDType dtype = StoredDType::kF32;
+    std::vector<uint64_t> shape;
+  };
+  std::vector<Entry> Entries() const;
+
   // FailedPrecondition names tensors that `table` has and the checkpoint lacks,
   // that only the checkpoint has, and that have another shape or no float
   // type. A head beside tied embeddings is let pass.
   absl::Status Check(const ParameterTable& table) const;
 
-  // out = elements [begin, begin + out.size()) of a tensor that Check has
-  // passed, by its classic name.
+  // out = elements [begin, begin + out.size()) of a tensor that is there, by
+  // its classic name. FailedPrecondition: no F32, BF16 or F16.
   absl::Status LoadParameter(absl::string_view name, int64_t begin,
                              absl::Span<float> out) const;
 

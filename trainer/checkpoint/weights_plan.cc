@@ -1,12 +1,12 @@
 #include "trainer/checkpoint/weights_plan.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/json_handler.h"
+#include "trainer/checkpoint/weights_index.h"
 
 namespace moe {
 namespace {
@@ -96,18 +96,12 @@ WeightsPlan PlanWeights(const ParameterTable& table, const Mesh& mesh,
 
 std::string WeightsIndexJson(const WeightsPlan& plan,
                              const ParameterTable& table) {
-  std::string json =
-      absl::StrCat("{\n  \"metadata\": {\"total_size\": ", plan.total_bytes,
-                   "},\n  \"weight_map\": {");
-  const char* separator = "\n    ";
-  for (int index : plan.order) {
-    const size_t i = static_cast<size_t>(index);
+  std::map<std::string, std::string> file_of_tensor;
+  for (size_t i = 0; i < plan.file_of_parameter.size(); ++i) {
     const size_t file = static_cast<size_t>(plan.file_of_parameter[i]);
-    absl::StrAppend(&json, separator, JsonQuote(table.parameters()[i].name),
-                    ": ", JsonQuote(plan.files[file].name));
-    separator = ",\n    ";
+    file_of_tensor[table.parameters()[i].name] = plan.files[file].name;
   }
-  return absl::StrCat(json, "\n  }\n}\n");
+  return WeightsIndexText(plan.total_bytes, file_of_tensor);
 }
 
 }  // namespace moe

@@ -1,0 +1,43 @@
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "comm/mpi_runtime.h"
+#include "data/file_system.h"
+#include "launch/checkpoint_command.h"
+#include "launch/leave.h"
+#include "trainer/progress_display.h"
+
+namespace moe {
+namespace {
+
+constexpr char kProgram[] = "moe-checkpoint";
+
+int Main(int argc, char** argv) {
+  absl::StatusOr<CheckpointCommand> command =
+      ParseCheckpointCommand(argc, argv);
+  if (!command.ok()) return LeaveWithoutMpi(kProgram, command.status());
+  if (!command->text.empty()) return LeaveWithoutMpi(kProgram, command->text);
+
+  // Threads do the work: under a launcher the first process does all of it.
+  if (ReadLauncherEnvironment().rank != 0) return 0;
+  const bool terminal = ErrorsGoToTerminal();
+  CheckpointOutcome outcome;
+  {
+    ProgressDisplay display(/*enabled=*/terminal, terminal);
+    outcome = RunCheckpointCommand(
+        PosixFileSystem(), *command,
+        [&](const std::string& what, int64_t done, int64_t total) {
+          display.Preparation(what, done, total);
+        });
+  }
+  const int code = LeaveWithoutMpi(kProgram, outcome.text);
+  if (code != 0) return code;
+  if (!outcome.status.ok()) return LeaveWithoutMpi(kProgram, outcome.status);
+  return outcome.differs ? kExitDiffers : 0;
+}
+
+}  // namespace
+}  // namespace moe
+
+int main(int argc, char** argv) { return moe::Main(argc, argv); }

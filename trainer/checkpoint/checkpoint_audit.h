@@ -1,0 +1,50 @@
+#ifndef TRAINER_CHECKPOINT_CHECKPOINT_AUDIT_H_
+#define TRAINER_CHECKPOINT_CHECKPOINT_AUDIT_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "data/corpus.h"
+#include "data/file_system.h"
+#include "trainer/checkpoint/manifest.h"
+
+namespace moe {
+
+// What a reading of every byte says of a checkpoint.
+struct CheckpointAudit {
+  std::string path;
+  // False: a Hugging Face directory, of which only the structure can be told.
+  bool has_manifest = false;
+  int64_t step = 0;
+  int num_files = 0;
+  int64_t num_bytes = 0;
+  int num_tensors = 0;  // of weights
+  bool has_moments = false;
+  // Empty: it is whole. Each names a file or a tensor.
+  std::vector<std::string> problems;
+};
+
+// 1. Files: each that the manifest lists is as it was written, and no other
+//    weights or state lie beside them.
+// 2. Model: config.json is readable and that of train_config.textproto.
+// 3. Tensors: those of the model, all of them, in their shapes; moments too.
+// 4. Values: finite, second moments not negative.
+//
+// A step is taken if the ones before found nothing. Not OK: the path leads to
+// no checkpoint.
+absl::StatusOr<CheckpointAudit> AuditCheckpoint(
+    FileSystem& files, const std::string& path, int threads,
+    const ProgressFunction& progress);
+
+// Only 1, of these files: a problem each.
+std::vector<std::string> DigestProblems(
+    FileSystem& files, const std::string& directory,
+    const std::vector<CheckpointManifest::File>& listed, int threads,
+    const ProgressFunction& progress);
+
+}  // namespace moe
+
+#endif  // TRAINER_CHECKPOINT_CHECKPOINT_AUDIT_H_

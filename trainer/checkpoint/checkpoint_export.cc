@@ -1,0 +1,259 @@
+#include "trainer/checkpoint/checkpoint_export.h"
+
+#include <cmath>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "comm/check.h"
+#include "comm/dtype.h"
+#include "comm/status_macros.h"
+#include "trainer/checkpoint/checkpoint_audit.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/checkpoint/half.h"
+#include "trainer/checkpoint/parallel_tasks.h"
+#include "trainer/checkpoint/safetensors.h"
+#include "trainer/checkpoint/weights_index.h"
+
+namespace moe {
+namespace {
+
+// What stands beside weights and is copied as it is.
+constexpr const char* kCopiedFiles[] = {
+    kGenerationConfigFile,     kTokenizerFile,
+    "tokenizer.json",          "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json",
+    "chat_template.jinja"};
+
+struct Shard {
+  std::string name;
+  std::vector<StoredTensor> tensors;
+};
+
+// The largest finite value of each.
+constexpr double kLargestHalf = 65504;
+constexpr double kLargestBFloat16 = 0x1.fep127;
+
+template <typename T>
+void AppendBits(T bits, std::string& bytes) {
+  bytes.append(reinterpret_cast<const char*>(&bits), sizeof(bits));
+}
+
+absl::Status DoesNotFit(float value, StoredDType dtype) {
+  return absl::FailedPreconditionError(absl::StrFormat(
+      "the value %.9g becomes infinite in %s, which ends at %.9g", value,
+      HuggingFaceDTypeName(dtype),
+      dtype == StoredDType::kF16 ? kLargestHalf : kLargestBFloat16));
+}
+
+// The model's tensors in its order, cut where a shard would become too large.
+std::vector<Shard> PlanShards(const ParameterTable& table,
+                              const ExportOptions& options) {
+  const int64_t width = BitsOf(options.dtype) / 8;
+  std::vector<Shard> shards;
+  int64_t bytes = 0;
+  for (const Parameter& parameter : table.parameters()) {
+    const int64_t size = parameter.size * width;
+    if (shards.empty() || bytes + size > options.max_shard_bytes) {
+      shards.emplace_back();
+      bytes = 0;
+    }
+    bytes += size;
+    StoredTensor tensor;
+    tensor.name = parameter.name;
+    tensor.dtype = options.dtype;
+    tensor.shape.assign(parameter.shape.begin(), parameter.shape.end());
+    shards.back().tensors.push_back(std::move(tensor));
+  }
+  const int count = static_cast<int>(shards.size());
+  for (int i = 0; i < count; ++i)
+    shards[static_cast<size_t>(i)].name =
+        count == 1 ? kSingleWeightsFile : WeightsFileName(i, count);
+  return shards;
+}
+
+class Exporter {
+ public:
+  Exporter(FileSystem& files, const StoredCheckpoint& stored,
+           const ExportOptions& options, const ParameterTable& table,
+           std::string directory, const ProgressFunction& progress)
+      : files_(files),
+        stored_(stored),
+        options_(options),
+        table_(table),
+        directory_(std::move(directory)),
+        shared_(progress, absl::StrCat("writing ", options.output),
+                NumElementsOf(table)) {}
+
+  // All of the directory but its name.
+  absl::StatusOr<ExportedCheckpoint> Write() {
+    RETURN_IF_ERROR(files_.MakeDirectories(directory_));
+    RETURN_IF_ERROR(WriteConfig());
+    for (const char* name : kCopiedFiles) RETURN_IF_ERROR(Copy(name));
+    ExportedCheckpoint exported;
+    std::map<std::string, std::string> file_of_tensor;
+    for (const Shard& shard : PlanShards(table_, options_)) {
+      RETURN_IF_ERROR(WriteShard(shard, exported));
+      exported.weight_files.push_back(shard.name);
+      for (const StoredTensor& tensor : shard.tensors)
+        file_of_tensor[tensor.name] = shard.name;
+    }
+    if (exported.weight_files.size() > 1) {
+      RETURN_IF_ERROR(
+          WriteDurably(files_, JoinPath(directory_, kWeightsIndexFile),
+                       WeightsIndexText(exported.num_bytes, file_of_tensor)));
+    }
+    RETURN_IF_ERROR(files_.SyncDirectory(directory_));
+    return exported;
+  }
+
+ private:
+  static int64_t NumElementsOf(const ParameterTable& table) {
+    int64_t total = 0;
+    for (const Parameter& parameter : table.parameters())
+      total += parameter.size;
+    return total;
+  }
+
+  absl::Status WriteConfig() {
+    std::string text;
+    RETURN_IF_ERROR(ReadModelConfig(files_, stored_.path, &text).status());
+    return WriteDurably(
+        files_, JoinPath(directory_, kConfigFile),
+        WithWeightsDType(text, HuggingFaceDTypeName(options_.dtype)));
+  }
+
+  absl::Status Copy(const std::string& name) {
+    const std::string from = JoinPath(stored_.path, name);
+    if (!files_.Exists(from)) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const int64_t size, files_.FileSize(from));
+    ASSIGN_OR_RETURN(const std::string contents, files_.ReadFile(from, size));
+    return WriteDurably(files_, JoinPath(directory_, name), contents);
+  }
+
+  absl::Status WriteShard(const Shard& shard, ExportedCheckpoint& exported) {
+    ASSIGN_OR_RETURN(
+        const std::unique_ptr<SafetensorsWriter> writer,
+        SafetensorsWriter::Create(files_, JoinPath(directory_, shard.name),
+                                  shard.tensors));
+    for (const StoredTensor& tensor : writer->tensors()) {
+      const Parameter& parameter =
+          table_.parameters()[static_cast<size_t>(table_.Find(tensor.name))];
+      RETURN_IF_ERROR(
+          Annotate(WriteTensor(parameter, *writer), parameter.name));
+      shared_.Add(parameter.size);
+      ++exported.num_tensors;
+      exported.num_bytes += static_cast<int64_t>(tensor.end - tensor.begin);
+    }
+    return writer->Finish();
+  }
+
+  absl::Status WriteTensor(const Parameter& parameter,
+                           SafetensorsWriter& writer) {
+    std::string bytes;
+    return ReadInPieces(
+        parameter.size,
+        [&](int64_t begin, absl::Span<float> out) {
+          return stored_.weights->LoadParameter(parameter.name, begin, out);
+        },
+        [&](absl::Span<const float> piece) {
+          bytes.clear();
+          RETURN_IF_ERROR(AppendRounded(piece, options_.dtype, bytes));
+          return writer.AppendBytes(parameter.name, bytes);
+        });
+  }
+
+  FileSystem& files_;
+  const StoredCheckpoint& stored_;
+  const ExportOptions& options_;
+  const ParameterTable& table_;
+  const std::string directory_;
+  SharedProgress shared_;
+};
+
+absl::Status RefuseExisting(FileSystem& files, const std::string& output) {
+  if (files.Exists(output))
+    return absl::AlreadyExistsError(absl::StrCat(
+        "--output is ", output, ", which exists: name a new directory"));
+  const std::string temporary = absl::StrCat(output, kTemporarySuffix);
+  if (files.Exists(temporary))
+    return absl::AlreadyExistsError(
+        absl::StrCat(temporary,
+                     " exists, of an export that is under way or was ended: "
+                     "remove it or name another directory"));
+  return absl::OkStatus();
+}
+
+// What an export reads is what was written.
+absl::Status VerifyWeights(FileSystem& files, const StoredCheckpoint& stored,
+                           int threads, const ProgressFunction& progress) {
+  if (!stored.manifest.has_value()) return absl::OkStatus();
+  std::vector<CheckpointManifest::File> listed;
+  for (const CheckpointManifest::File& file : stored.manifest->file())
+    if (!absl::StartsWith(file.name(), kStateFilePrefix))
+      listed.push_back(file);
+  const std::vector<std::string> problems =
+      DigestProblems(files, stored.path, listed, threads, progress);
+  if (problems.empty()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(stored.path, ": ", problems.front()));
+}
+
+std::string ParentOf(const std::string& path) {
+  const size_t slash = path.find_last_of('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+}  // namespace
+
+absl::string_view HuggingFaceDTypeName(StoredDType dtype) {
+  if (dtype == StoredDType::kBF16) return "bfloat16";
+  return dtype == StoredDType::kF16 ? "float16" : "float32";
+}
+
+absl::Status AppendRounded(absl::Span<const float> values, StoredDType dtype,
+                           std::string& bytes) {
+  for (const float value : values) {
+    float rounded = value;
+    if (dtype == StoredDType::kF32) {
+      AppendBits(value, bytes);
+    } else if (dtype == StoredDType::kBF16) {
+      const BFloat16 bits = ToBFloat16(value);
+      AppendBits(bits.bits, bytes);
+      rounded = ToFloat(bits);
+    } else {
+      CHECK(dtype == StoredDType::kF16);
+      const uint16_t bits = FloatToHalf(value);
+      AppendBits(bits, bytes);
+      rounded = HalfToFloat(bits);
+    }
+    if (std::isinf(rounded) && !std::isinf(value))
+      return DoesNotFit(value, dtype);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ExportedCheckpoint> ExportCheckpoint(
+    FileSystem& files, const StoredCheckpoint& stored,
+    const ExportOptions& options, const ProgressFunction& progress) {
+  RETURN_IF_ERROR(RefuseExisting(files, options.output));
+  const ParameterTable table = WholeTable(stored.config.model);
+  RETURN_IF_ERROR(stored.weights->Check(table));
+  RETURN_IF_ERROR(VerifyWeights(files, stored, options.threads, progress));
+  const std::string temporary = absl::StrCat(options.output, kTemporarySuffix);
+  Exporter exporter(files, stored, options, table, temporary, progress);
+  absl::StatusOr<ExportedCheckpoint> exported = exporter.Write();
+  absl::Status status = exported.status();
+  if (status.ok()) status = files.Rename(temporary, options.output);
+  if (!status.ok()) {
+    files.Remove(temporary).IgnoreError();
+    return status;
+  }
+  RETURN_IF_ERROR(files.SyncDirectory(ParentOf(options.output)));
+  return exported;
+}
+
+}  // namespace moe
