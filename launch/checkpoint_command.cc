@@ -223,35 +223,41 @@ absl::StatusOr<std::string> List(FileSystem& files,
   return command.json ? ListJson(all) : ListText(all);
 }
 
+// One line on what AuditText tells in full.
+absl::Status DamageStatus(const std::vector<CheckpointAudit>& damaged,
+                          size_t num_checked) {
+  if (damaged.empty()) return absl::OkStatus();
+  const CheckpointAudit& first = damaged.front();
+  std::string message =
+      num_checked == 1
+          ? absl::StrCat(first.path, " is damaged: ")
+          : absl::StrCat(damaged.size(), " of ", num_checked,
+                         " checkpoints are damaged: ", first.path, ": ");
+  absl::StrAppend(&message, first.problems.front());
+  if (first.problems.size() > 1)
+    absl::StrAppend(&message, ", and ", first.problems.size() - 1, " more");
+  return absl::DataLossError(message);
+}
+
 // One that cannot be found is as damaged as one that is.
 CheckpointOutcome Verify(FileSystem& files, const CheckpointCommand& command,
                          const ProgressFunction& progress) {
   CheckpointOutcome outcome;
-  std::string first;
-  size_t num_damaged = 0;
+  std::vector<CheckpointAudit> damaged;
   for (const std::string& path : command.paths) {
     absl::StatusOr<CheckpointAudit> audit =
         AuditCheckpoint(files, path, command.threads, progress);
+    outcome.status = audit.status();
+    if (!audit.ok() && command.paths.size() == 1) return outcome;
     if (!audit.ok()) {
-      if (command.paths.size() == 1) {
-        outcome.status = audit.status();
-        return outcome;
-      }
-      audit = CheckpointAudit{};
-      audit->path = path;
+      audit = CheckpointAudit{.path = path};
       audit->problems.push_back(
-          WithoutDirectory(audit.status().message(), path));
+          WithoutDirectory(outcome.status.message(), path));
     }
     outcome.text += command.json ? AuditJson(*audit) : AuditText(*audit);
-    if (audit->problems.empty()) continue;
-    if (++num_damaged == 1)
-      first = absl::StrCat(audit->path, ": ", audit->problems[0]);
+    if (!audit->problems.empty()) damaged.push_back(*std::move(audit));
   }
-  if (num_damaged > 0) {
-    outcome.status = absl::DataLossError(
-        absl::StrCat(num_damaged, " of ", command.paths.size(),
-                     " checkpoints damaged; the first: ", first));
-  }
+  outcome.status = DamageStatus(damaged, command.paths.size());
   return outcome;
 }
 

@@ -2,7 +2,7 @@
 """Is a checkpoint of ours what transformers thinks it is?
 
     check_checkpoint.py CHECKPOINT_DIR --logits FILE.safetensors
-        [--tokens FILE] [--text FILE.json]
+        [--tokens FILE] [--text FILE.json] [--exported DIR]
 
 Loads the directory as any user would (MixtralForCausalLM.from_pretrained,
 AutoTokenizer.from_pretrained) and compares:
@@ -18,6 +18,8 @@ AutoTokenizer.from_pretrained) and compares:
      tokenizer, without special tokens; AutoTokenizer must give the same ids.
      An item may add "ids_with_special" (as a model's input, <s> included if
      the tokenizer's configuration says so) and "decoded" (text of the ids).
+  4. Exported weights: DIR is the checkpoint in bfloat16; transformers loads it
+     as such by itself, and every weight is torch's rounding of the float32 one.
 
 Prints one line a check. Exit code 0 if all hold, else 1. Needs
 requirements.txt, no network.
@@ -100,6 +102,21 @@ def check_weights(directory, model, report):
                else f"weights: loaded otherwise: {shorten(different)}")
 
 
+def check_exported(directory, exported, report):
+  """The bfloat16 directory as transformers loads it, against torch's rounding."""
+  model, facts = transformers.MixtralForCausalLM.from_pretrained(
+      exported, dtype="auto", output_loading_info=True, local_files_only=True)
+  report.check(not any(facts.values()) and model.dtype == torch.bfloat16,
+               f"exported: loaded as {model.dtype}, every weight found")
+  loaded = peer.classic_tensors(
+      {n: p.detach() for n, p in model.named_parameters()})
+  stored = read_weights(directory)
+  different = [n for n in stored if n not in loaded or
+               not torch.equal(stored[n].to(torch.bfloat16), loaded[n])]
+  report.check(not different, f"exported: {len(stored)} weights rounded as "
+               f"torch does, but for: {shorten(different) or 'none'}")
+
+
 def read_tokens(path):
   if path.suffix == ".json":
     return torch.tensor(json.loads(path.read_text()), dtype=torch.int64)
@@ -161,6 +178,7 @@ def main():
   parser.add_argument("--logits", type=pathlib.Path, required=True)
   parser.add_argument("--tokens", type=pathlib.Path)
   parser.add_argument("--text", type=pathlib.Path)
+  parser.add_argument("--exported", type=pathlib.Path)
   parser.add_argument("--tolerance", type=float, default=1e-5)
   arguments = parser.parse_args()
   report = Report()
@@ -170,6 +188,8 @@ def main():
     ours = safetensors.torch.load_file(arguments.logits)
     tokens = read_tokens(arguments.tokens or arguments.logits)
     check_logits(model, tokens, ours["logits"], arguments.tolerance, report)
+  if arguments.exported:
+    check_exported(arguments.checkpoint, arguments.exported, report)
   if arguments.text:
     items = json.loads(arguments.text.read_text(encoding="utf-8"))
     check_text(arguments.checkpoint, items, report)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains the quick start's model for 100 steps and lets Hugging Face
 # transformers judge it: the loss of every step, the saved checkpoint's logits,
-# and the tokenizer.
+# its weights exported in bfloat16, and the tokenizer.
 #
 #     peers_test.sh BUILD_DIRECTORY [CURVES.csv]
 #
@@ -40,6 +40,8 @@ setting() {  # the value of a key of the effective configuration
   --clip-norm "$(setting clip_norm)" \
   --aux-loss-coefficient "$(setting aux_loss_coefficient)" \
   --steps 100 --out "${curves:-$work/curves.csv}"
+"$build/bin/moe-checkpoint" export "$run" --output="$work/bfloat16" \
+  --max-shard-size=4MB
 "$MOE_PEERS_PYTHON" "$here/check_checkpoint.py" \
   "$run/checkpoints/step_00000100" --logits "$dump/logits.safetensors" \
-  --text "$dump/texts.json"
+  --text "$dump/texts.json" --exported "$work/bfloat16"

@@ -24,7 +24,7 @@ struct CheckpointAudit {
   int num_tensors = 0;  // of weights
   bool has_moments = false;
   // Empty: it is whole. Each names a file or a tensor.
-  std::vector<std::string> problems;
+  std::vector<std::string> problems = {};
 };
 
 // 1. Files: each that the manifest lists is as it was written, and no other
