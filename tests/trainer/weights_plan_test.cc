@@ -167,6 +167,7 @@ TEST(WeightsIndex, DamagedOnesAreRefused) {
         "{\"weight_map\": {\"t\": \"f\", \"t\": \"f\"}}",
         "{\"weight_map\": {}, \"weight_map\": {}}",
         "{\"weight_map\": {\"t\": \"../f\"}}",
+        "{\"weight_map\": {\"t\": \"a\\u0000b\"}}",
         "{\"weight_map\": {\"t\": \"..\"}}", "{\"weight_map\": {\"t\": \"\"}}",
         "{\"weight_map\": {\"t\": \"/etc/f\"}}"})
     EXPECT_EQ(ParseWeightsIndex(json).status().code(),

@@ -7,6 +7,10 @@
 namespace moe {
 namespace {
 
+// A slash leads out of the directory, and the system takes a zero byte for the
+// name's end.
+constexpr absl::string_view kNotInNames("/\0", 2);
+
 // {"weight_map": {NAME: FILE, ...}, ANYTHING ELSE}
 class IndexHandler : public JsonHandler {
  public:
@@ -48,7 +52,8 @@ class IndexHandler : public JsonHandler {
   bool string(string_t& file) override {
     if (!InMap()) return TakeOther("string");
     if (file.empty() || file == "." || file == ".." ||
-        file.find('/') != std::string::npos) {
+        file.find_first_of(kNotInNames.data(), 0, kNotInNames.size()) !=
+            std::string::npos) {
       return Refuse(absl::StrCat("the file of ", tensor_.substr(0, 200), " is ",
                                  JsonQuote(file.substr(0, 200)),
                                  ", must be a name in the same directory"));
