@@ -7,6 +7,7 @@
 #include <new>
 
 static std::atomic<int64_t> live_heap_bytes = 0;
+static std::atomic<int64_t> peak_heap_bytes = 0;
 
 // AddressSanitizer pairs its own operators, and its heap is not counted.
 #if !defined(__SANITIZE_ADDRESS__)
@@ -14,7 +15,11 @@ static void* CountedAllocate(size_t bytes, size_t alignment) {
   void* data = std::aligned_alloc(
       alignment, (bytes + alignment - 1) / alignment * alignment);
   if (data == nullptr) std::abort();
-  live_heap_bytes += static_cast<int64_t>(malloc_usable_size(data));
+  const int64_t size = static_cast<int64_t>(malloc_usable_size(data));
+  const int64_t live = live_heap_bytes += size;
+  int64_t peak = peak_heap_bytes;
+  while (live > peak && !peak_heap_bytes.compare_exchange_weak(peak, live)) {
+  }
   return data;
 }
 
@@ -41,5 +46,9 @@ void operator delete(void* data, size_t, std::align_val_t) noexcept {
 namespace moe {
 
 int64_t LiveHeapBytes() { return live_heap_bytes; }
+
+int64_t PeakHeapBytes() { return peak_heap_bytes; }
+
+void ForgetPeakHeap() { peak_heap_bytes = live_heap_bytes.load(); }
 
 }  // namespace moe

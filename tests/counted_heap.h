@@ -11,6 +11,10 @@ namespace moe {
 // A test that calls this has its operators new and delete replaced.
 int64_t LiveHeapBytes();
 
+// The most of them at one time since the last ForgetPeakHeap.
+int64_t PeakHeapBytes();
+void ForgetPeakHeap();
+
 }  // namespace moe
 
 #endif  // TESTS_COUNTED_HEAP_H_
