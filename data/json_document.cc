@@ -57,7 +57,7 @@ class TextHandler final : public nlohmann::json_sax<nlohmann::json> {
   bool parse_error(size_t position, const std::string& last_token,
                    const nlohmann::detail::exception&) override {
     return Stop(absl::StrCat("broken JSON at byte ", position, " of the line, ",
-                             "after '", last_token, "'"));
+                             "after '", last_token.substr(0, 100), "'"));
   }
 
  private:
@@ -94,6 +94,11 @@ class TextHandler final : public nlohmann::json_sax<nlohmann::json> {
 }  // namespace
 
 absl::Status ReadJsonText(absl::string_view json, std::string& text) {
+  // The parser takes a zero byte for the end of its input.
+  if (const size_t zero = json.find('\0'); zero != absl::string_view::npos) {
+    return absl::DataLossError(
+        absl::StrCat("byte 0x00 at byte ", zero + 1, " of the line"));
+  }
   TextHandler handler(text);
   nlohmann::json::sax_parse(json.data(), json.data() + json.size(), &handler);
   if (!handler.problem().empty()) return absl::DataLossError(handler.problem());

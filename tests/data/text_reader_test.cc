@@ -131,6 +131,18 @@ TEST_F(TextReaderTest, ABrokenLineIsNamedByFileAndNumber) {
   expect("{\"a\":" + std::string(200000, '['), "broken JSON");
 }
 
+// Behind what is looked at to tell text from other files.
+TEST_F(TextReaderTest, AZeroByteBehindAnObjectIsNotItsEnd) {
+  const std::string line =
+      absl::StrCat("{\"text\": \"", std::string(70000, 'a'), "\"}");
+  EXPECT_TRUE(Error("a.jsonl", line).ok());
+  const absl::Status status =
+      Error("a.jsonl", absl::StrCat(line, std::string("\0x", 2)));
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("a.jsonl:1: byte 0x00 at byte 70013 of the line"));
+}
+
 TEST_F(TextReaderTest, ALineOverSixteenMebibytesIsRefused) {
   const std::string line =
       "{\"text\": \"" + std::string(16 << 20, 'a') + "\"}\n";
