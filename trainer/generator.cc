@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "comm/philox.h"
 #include "comm/status_macros.h"
-#include "nlohmann/json.hpp"
 #include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/checkpoint/json_settings.h"
 #include "trainer/checkpoint/weights_loader.h"
 
 namespace moe {
@@ -34,12 +34,10 @@ absl::StatusOr<bool> ReadAddBos(FileSystem& files,
   if (!files.Exists(path)) return true;
   ASSIGN_OR_RETURN(const std::string text,
                    files.ReadFile(path, kMaxConfigBytes));
-  const auto json = nlohmann::json::parse(text, nullptr,
-                                          /*allow_exceptions=*/false);
-  if (!json.is_object())
-    return absl::DataLossError(absl::StrCat(path, ": is no JSON object"));
-  const auto add_bos = json.find("add_bos_token");
-  return add_bos == json.end() || !add_bos->is_boolean() ||
+  const auto json = ParseJsonSettings(text);
+  if (!json.ok()) return Annotate(json.status(), path);
+  const auto add_bos = json->find("add_bos_token");
+  return add_bos == json->end() || !add_bos->is_boolean() ||
          add_bos->get<bool>();
 }
 

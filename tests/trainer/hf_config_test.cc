@@ -210,6 +210,29 @@ TEST(HuggingFaceConfig, WhatIsNoObjectIsRefused) {
         << text;
 }
 
+// Messages show the value that is refused: printing descends it.
+TEST(HuggingFaceConfig, DeepNestingEndsNoStack) {
+  const std::string deep =
+      std::string(1'000'000, '[') + std::string(1'000'000, ']');
+  for (const char* key : {"model_type", "sliding_window", "eos_token_id",
+                          "rope_parameters", "unknown"}) {
+    std::string text = Mixtral8x7B().dump();
+    text.pop_back();
+    const auto config =
+        ParseConfigJson(text + ",\"" + key + "\":" + deep + "}");
+    EXPECT_EQ(config.ok(), std::string(key) == "unknown") << config.status();
+  }
+}
+
+TEST(HuggingFaceConfig, MoreThan16MiBAreRefused) {
+  std::string text = Mixtral8x7B().dump();
+  text.resize(16 << 20, ' ');
+  EXPECT_TRUE(ParseConfigJson(text).ok());
+  text += ' ';
+  EXPECT_THAT(std::string(ParseConfigJson(text).status().message()),
+              HasSubstr("has 16777217 bytes, must be at most 16777216"));
+}
+
 TEST(HuggingFaceConfig, GenerationKnowsTheEnd) {
   HuggingFaceConfig config;
   config.bos_id = 1;

@@ -8,6 +8,7 @@
 #include "comm/status_macros.h"
 #include "moe/model_config.h"
 #include "nlohmann/json.hpp"
+#include "trainer/checkpoint/json_settings.h"
 
 namespace moe {
 namespace {
@@ -260,9 +261,7 @@ std::string GenerationConfigJson(const HuggingFaceConfig& config) {
 }
 
 absl::StatusOr<HuggingFaceConfig> ParseConfigJson(absl::string_view text) {
-  const Json object = Json::parse(text.begin(), text.end(), nullptr,
-                                  /*allow_exceptions=*/false);
-  if (!object.is_object()) return absl::DataLossError("is no JSON object");
+  ASSIGN_OR_RETURN(const Json object, ParseJsonSettings(text));
   ASSIGN_OR_RETURN(HuggingFaceConfig config, Read(object));
   const absl::Status valid = ValidateModel(config.model);
   if (!valid.ok()) return absl::FailedPreconditionError(valid.message());

@@ -30,7 +30,12 @@ bool JsonHandler::Refuse(absl::string_view message) {
   return false;
 }
 
-absl::Status ParseJson(absl::string_view text, JsonHandler& handler) {
+absl::Status ParseJson(absl::string_view text, JsonHandler& handler,
+                       size_t max_bytes) {
+  if (text.size() > max_bytes) {
+    return absl::DataLossError(absl::StrCat(
+        "the JSON has ", text.size(), " bytes, must be at most ", max_bytes));
+  }
   // The parser takes a zero byte for the end of its input and passes over a
   // byte order mark; JSON knows neither.
   if (const size_t zero = text.find('\0'); zero != absl::string_view::npos)

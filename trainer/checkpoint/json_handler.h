@@ -1,6 +1,7 @@
 #ifndef TRAINER_CHECKPOINT_JSON_HANDLER_H_
 #define TRAINER_CHECKPOINT_JSON_HANDLER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -43,9 +44,14 @@ class JsonHandler : public nlohmann::json_sax<nlohmann::json> {
   std::string error_;
 };
 
+// Far above any file of settings or names.
+inline constexpr size_t kMaxJsonBytes = size_t{16} << 20;
+
 // Hands all of `text`, one JSON value in UTF-8, to the handler. DataLoss with
-// the handler's error or the place of a syntax error.
-absl::Status ParseJson(absl::string_view text, JsonHandler& handler);
+// the handler's error or the place of a syntax error; or `text` is longer than
+// `max_bytes`.
+absl::Status ParseJson(absl::string_view text, JsonHandler& handler,
+                       size_t max_bytes = kMaxJsonBytes);
 
 // A string as JSON, with quotes and escapes.
 std::string JsonQuote(absl::string_view text);

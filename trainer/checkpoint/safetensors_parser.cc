@@ -281,7 +281,9 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(
   header.data_begin = 8 + length;
   HeaderHandler handler(header);
   RETURN_IF_ERROR(
-      Annotate(ParseJson(file.substr(8, length), handler), "header"));
+      Annotate(ParseJson(file.substr(8, length), handler,
+                         static_cast<size_t>(kMaxSafetensorsHeader)),
+               "header"));
   RETURN_IF_ERROR(CheckLayout(header, file.size()));
   return header;
 }
