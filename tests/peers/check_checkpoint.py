@@ -113,8 +113,10 @@ def check_exported(directory, exported, report):
   stored = read_weights(directory)
   different = [n for n in stored if n not in loaded or
                not torch.equal(stored[n].to(torch.bfloat16), loaded[n])]
-  report.check(not different, f"exported: {len(stored)} weights rounded as "
-               f"torch does, but for: {shorten(different) or 'none'}")
+  report.check(not different,
+               f"exported: {len(stored)} weights rounded as torch does"
+               if not different
+               else f"exported: rounded otherwise: {shorten(different)}")
 
 
 def read_tokens(path):

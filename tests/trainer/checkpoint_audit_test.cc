@@ -195,16 +195,17 @@ TEST_F(CheckpointAuditTest, AListTellsEachDirectorysState) {
   ASSERT_TRUE(
       files_.Remove(directory_.Path("step_00000012/manifest.textproto")).ok());
   directory_.Write("step_00000013/manifest.textproto", "garbage");
+  builder_.Write(directory_.Path("step_00000020"));  // its manifest says 14
   ASSERT_TRUE(files_.MakeDirectories(directory_.Path("other")).ok());
   directory_.Write("step_00000001", "a file");
 
   const auto all = ListCheckpoints(files_, directory_.path());
   ASSERT_TRUE(all.ok()) << all.status();
-  ASSERT_EQ(all->size(), 7u);
-  const std::vector<int64_t> steps = {7, 9, 10, 11, 12, 13, 14};
+  ASSERT_EQ(all->size(), 8u);
+  const std::vector<int64_t> steps = {7, 9, 10, 11, 12, 13, 14, 20};
   const std::vector<State> states = {
-      State::kWhole,  State::kSetAside, State::kFaulty,    State::kFaulty,
-      State::kFaulty, State::kFaulty,   State::kUnfinished};
+      State::kWhole,  State::kSetAside, State::kFaulty,     State::kFaulty,
+      State::kFaulty, State::kFaulty,   State::kUnfinished, State::kFaulty};
   for (size_t i = 0; i < all->size(); ++i) {
     EXPECT_EQ((*all)[i].step, steps[i]);
     EXPECT_EQ((*all)[i].state, states[i]) << steps[i];
@@ -217,6 +218,8 @@ TEST_F(CheckpointAuditTest, AListTellsEachDirectorysState) {
               ElementsAre("tokenizer.model has 5 bytes, must have 6"));
   EXPECT_THAT((*all)[4].problems, ElementsAre("manifest.textproto is missing"));
   EXPECT_THAT((*all)[5].problems, ElementsAre(HasSubstr("is damaged")));
+  EXPECT_THAT((*all)[7].problems,
+              ElementsAre("manifest.textproto is of another step, 14"));
 }
 
 TEST_F(CheckpointAuditTest, AListOfNothingIsAnError) {

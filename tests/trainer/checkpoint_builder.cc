@@ -64,9 +64,9 @@ void AddPieces(const Parameter& parameter, const std::string& state,
 
 }  // namespace
 
-CheckpointBuilder::CheckpointBuilder() {
+CheckpointBuilder::CheckpointBuilder(int vocab_size) {
   ModelConfig& model = *config.mutable_model();
-  model.set_vocab_size(10);
+  model.set_vocab_size(vocab_size);
   model.set_hidden_size(8);
   model.set_intermediate_size(6);
   model.set_num_hidden_layers(2);

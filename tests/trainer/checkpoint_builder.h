@@ -17,7 +17,7 @@ namespace moe {
 // unless a test changes what it is made of.
 class CheckpointBuilder {
  public:
-  CheckpointBuilder();
+  explicit CheckpointBuilder(int vocab_size = 10);
 
   ParameterTable Table() const;
 

@@ -76,6 +76,16 @@ TEST_F(CheckpointDiffTest, DifferencesAreMeasuredAndTheLargestIsFirst) {
   EXPECT_EQ((*Diff())[0].largest, 0.75);
 }
 
+TEST_F(CheckpointDiffTest, TensorsOfManyPiecesAreComparedToTheirEnd) {
+  a_ = b_ = CheckpointBuilder(/*vocab_size=*/20000);
+  b_.weights[kHead].back() += 0.5f;
+  const auto all = Diff();
+  ASSERT_TRUE(all.ok()) << all.status();
+  EXPECT_EQ((*all)[0].name, kHead);
+  EXPECT_EQ((*all)[0].largest, 0.5);
+  EXPECT_EQ((*all)[1].kind, Kind::kEqual);
+}
+
 TEST_F(CheckpointDiffTest, BitsDecideWhetherTensorsAreEqual) {
   a_.weights[kNorm][0] = 0.0f;
   b_.weights[kNorm][0] = -0.0f;
