@@ -48,6 +48,7 @@ struct CheckpointOutcome {
   bool differs = false;  // of diff
 };
 
+// In run_checkpoint_command.cc.
 CheckpointOutcome RunCheckpointCommand(FileSystem& files,
                                        const CheckpointCommand& command,
                                        const ProgressFunction& progress);

@@ -1,0 +1,132 @@
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "comm/status_macros.h"
+#include "launch/checkpoint_command.h"
+#include "launch/checkpoint_text.h"
+#include "launch/inspect_checkpoint.h"
+#include "trainer/checkpoint/checkpoint_audit.h"
+#include "trainer/checkpoint/checkpoint_diff.h"
+#include "trainer/checkpoint/checkpoint_list.h"
+#include "trainer/units.h"
+
+namespace moe {
+namespace {
+
+using Action = CheckpointCommand::Action;
+
+CheckpointOutcome Outcome(absl::StatusOr<std::string> text) {
+  CheckpointOutcome outcome;
+  outcome.status = text.status();
+  if (text.ok()) outcome.text = *std::move(text);
+  return outcome;
+}
+
+absl::StatusOr<std::string> List(FileSystem& files,
+                                 const CheckpointCommand& command) {
+  ASSIGN_OR_RETURN(const std::vector<ListedCheckpoint> all,
+                   ListCheckpoints(files, command.paths[0]));
+  return command.json ? ListJson(all) : ListText(all);
+}
+
+// One line on what AuditText tells in full.
+absl::Status DamageStatus(const std::vector<CheckpointAudit>& damaged,
+                          size_t num_checked) {
+  if (damaged.empty()) return absl::OkStatus();
+  const CheckpointAudit& first = damaged.front();
+  std::string message =
+      num_checked == 1
+          ? absl::StrCat(first.path, " is damaged: ")
+          : absl::StrCat(damaged.size(), " of ", num_checked,
+                         " checkpoints are damaged: ", first.path, ": ");
+  absl::StrAppend(&message, first.problems.front());
+  if (first.problems.size() > 1)
+    absl::StrAppend(&message, ", and ", first.problems.size() - 1, " more");
+  return absl::DataLossError(message);
+}
+
+// One that cannot be found is as damaged as one that is.
+CheckpointOutcome Verify(FileSystem& files, const CheckpointCommand& command,
+                         const ProgressFunction& progress) {
+  CheckpointOutcome outcome;
+  std::vector<CheckpointAudit> damaged;
+  for (const std::string& path : command.paths) {
+    absl::StatusOr<CheckpointAudit> audit =
+        AuditCheckpoint(files, path, command.threads, progress);
+    outcome.status = audit.status();
+    if (!audit.ok() && command.paths.size() == 1) return outcome;
+    if (!audit.ok()) {
+      audit = CheckpointAudit{.path = path};
+      audit->problems.push_back(
+          WithoutDirectory(outcome.status.message(), path));
+    }
+    outcome.text += command.json ? AuditJson(*audit) : AuditText(*audit);
+    if (!audit->problems.empty()) damaged.push_back(*std::move(audit));
+  }
+  outcome.status = DamageStatus(damaged, command.paths.size());
+  return outcome;
+}
+
+CheckpointOutcome Diff(FileSystem& files, const CheckpointCommand& command,
+                       const ProgressFunction& progress) {
+  CheckpointOutcome outcome;
+  const auto a = OpenStoredCheckpoint(files, command.paths[0]);
+  outcome.status = a.status();
+  if (!a.ok()) return outcome;
+  const auto b = OpenStoredCheckpoint(files, command.paths[1]);
+  outcome.status = b.status();
+  if (!b.ok()) return outcome;
+  const auto differences = DiffCheckpoints(
+      *a, *b, {.optimizer = command.optimizer, .threads = command.threads},
+      progress);
+  outcome.status = differences.status();
+  if (!differences.ok()) return outcome;
+  for (const TensorDifference& difference : *differences)
+    if (difference.kind != TensorDifference::Kind::kEqual)
+      outcome.differs = true;
+  outcome.text = command.json ? DiffJson(*differences) : DiffText(*differences);
+  return outcome;
+}
+
+absl::StatusOr<std::string> Export(FileSystem& files,
+                                   const CheckpointCommand& command,
+                                   const ProgressFunction& progress) {
+  ASSIGN_OR_RETURN(const StoredCheckpoint stored,
+                   OpenStoredCheckpoint(files, command.paths[0]));
+  ExportOptions options = command.export_options;
+  options.threads = command.threads;
+  ASSIGN_OR_RETURN(const ExportedCheckpoint exported,
+                   ExportCheckpoint(files, stored, options, progress));
+  const size_t num_files = exported.weight_files.size();
+  return absl::StrCat(options.output, ": ", exported.num_tensors,
+                      " tensors of ", stored.path, " in ",
+                      HuggingFaceDTypeName(options.dtype), ", ",
+                      FormatBytes(exported.num_bytes), " in ", num_files,
+                      num_files == 1 ? " file\n" : " files\n");
+}
+
+}  // namespace
+
+CheckpointOutcome RunCheckpointCommand(FileSystem& files,
+                                       const CheckpointCommand& command,
+                                       const ProgressFunction& progress) {
+  switch (command.action) {
+    case Action::kList:
+      return Outcome(List(files, command));
+    case Action::kInspect:
+      return Outcome(InspectCheckpoint(files, command.paths[0],
+                                       {.json = command.json,
+                                        .tensors = command.tensors,
+                                        .threads = command.threads},
+                                       progress));
+    case Action::kVerify:
+      return Verify(files, command, progress);
+    case Action::kDiff:
+      return Diff(files, command, progress);
+    case Action::kExport:
+      return Outcome(Export(files, command, progress));
+  }
+  return {};
+}
+
+}  // namespace moe
