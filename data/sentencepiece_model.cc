@@ -1,7 +1,6 @@
 #include "data/sentencepiece_model.h"
 
 #include <cmath>
-#include <limits>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
@@ -17,6 +16,9 @@ namespace {
 
 constexpr int kBpe = 2;  // TrainerSpec.model_type
 constexpr size_t kMaxPieceBytes = 2048;
+// A vocabulary of 256,000 pieces has some 600,000. Each takes memory, and a
+// file may say as many as it has bytes.
+constexpr int64_t kMaxMerges = 3'000'000;
 
 absl::Status NoModel(absl::string_view why) {
   return absl::DataLossError(
@@ -128,6 +130,29 @@ absl::Status FindBytes(const PieceIds& ids, SentencePieceModel& model) {
       model.byte_fallback ? " with" : " without", " byte_fallback"));
 }
 
+// Counts the cuts of pieces into two that are pieces or characters.
+absl::Status CheckMerges(const PieceIds& ids, const SentencePieceModel& model) {
+  const auto is_symbol = [&](absl::string_view text) {
+    return ids.contains(text) || Utf8CharacterLength(text) == text.size();
+  };
+  int64_t merges = 0;
+  for (const SentencePiece& piece : model.pieces) {
+    if (!piece.IsOfText()) continue;
+    const absl::string_view text = piece.text;
+    for (size_t cut = Utf8CharacterLength(text); cut < text.size();
+         cut += Utf8CharacterLength(text.substr(cut))) {
+      if (is_symbol(text.substr(0, cut)) && is_symbol(text.substr(cut)))
+        ++merges;
+    }
+    if (merges > kMaxMerges) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the model's pieces merge in more than ", kMaxMerges,
+                       " ways, the most that are taken"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 // The id of a control piece of this text, or -1.
 int FindControl(const SentencePieceModel& model, const PieceIds& ids,
                 const std::string& text) {
@@ -141,9 +166,13 @@ int FindControl(const SentencePieceModel& model, const PieceIds& ids,
 
 absl::StatusOr<SentencePieceModel> ParseSentencePieceModel(
     absl::string_view bytes) {
+  if (static_cast<int64_t>(bytes.size()) > kMaxModelBytes) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the model has ", bytes.size(), " bytes, must be at most ",
+                     kMaxModelBytes));
+  }
   SentencePieceModelProto proto;
-  if (bytes.size() > std::numeric_limits<int>::max() ||
-      !proto.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+  if (!proto.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return NoModel("no ModelProto message");
   }
   if (proto.pieces().empty()) return NoModel("it has no pieces");
@@ -166,6 +195,7 @@ absl::StatusOr<SentencePieceModel> ParseSentencePieceModel(
   ASSIGN_OR_RETURN(const PieceIds ids, IndexPieces(model));
   RETURN_IF_ERROR(FindUnknown(model));
   RETURN_IF_ERROR(FindBytes(ids, model));
+  RETURN_IF_ERROR(CheckMerges(ids, model));
   model.bos_id = FindControl(model, ids, proto.trainer().bos_piece());
   model.eos_id = FindControl(model, ids, proto.trainer().eos_piece());
   return model;

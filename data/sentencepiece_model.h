@@ -50,8 +50,13 @@ struct SentencePieceModel {
   bool escape_whitespaces = true;
 };
 
+// Three times the largest models in use. A hostile one takes up to thirty
+// times its size in memory.
+inline constexpr int64_t kMaxModelBytes = int64_t{16} << 20;
+
 // Reads a serialized ModelProto. DataLoss: it is none, or contradicts itself.
-// FailedPrecondition: a kind that we do not encode, and which.
+// FailedPrecondition: a kind that we do not encode, and which; or larger than
+// any in use.
 absl::StatusOr<SentencePieceModel> ParseSentencePieceModel(
     absl::string_view bytes);
 

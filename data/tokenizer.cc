@@ -16,8 +16,6 @@
 namespace moe {
 namespace {
 
-constexpr int64_t kMaxModelBytes = int64_t{64} << 20;
-
 std::vector<absl::string_view> UserDefined(const SentencePieceModel& model) {
   std::vector<absl::string_view> texts;
   for (const SentencePiece& piece : model.pieces) {

@@ -24,7 +24,6 @@ namespace moe {
 namespace {
 
 constexpr int64_t kMaxTextBytes = int64_t{1} << 30;
-constexpr int64_t kMaxModelBytes = int64_t{64} << 20;
 constexpr int64_t kMaxOutputBytes = int64_t{16} << 20;
 constexpr size_t kShownBytes = 600;  // of spm_train's output, in an error
 constexpr int kMaxThreads = 128;     // of spm_train
