@@ -14,11 +14,9 @@
 # The phases that are counted are what the directory shows at the kill:
 #
 #     start     no step yet since this start
-#     step      no save is to be seen: a step, or a snapshot being taken, or
-#               threads that have not made their first file; before its first
-#               step after a start too
-#     snapshot  step_N.tmp stands, empty: the snapshot is taken, or it is and no
-#               thread has made a file
+#     step      no save is to be seen
+#     snapshot  step_N.tmp stands, empty: the snapshot is being taken, or it is
+#               and no thread has made a file yet
 #     write     some of its files stand, whole or not
 #     agree     all of its files stand, no manifest: syncing the last of them,
 #               or the ranks agreeing on the digests
@@ -26,6 +24,9 @@
 #               directory
 #     rename    step_N stands, and what it lets go of stands untouched
 #     delete    that is step_M.tmp and is being removed
+#
+# Nothing outside tells syncing from writing, or the renames from the syncs of
+# the directories beside them: crash_test cuts a save between any two calls.
 set -u
 build=$(cd "$1" && pwd)
 kills=$2

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,6 +41,19 @@ class CrashTest : public testing::Test {
     return found.ok() ? *found : -1;
   }
 
+  // No half of a checkpoint, new or being deleted, has a name that counts.
+  void ExpectWholeUnderEveryName(const std::string& directory) {
+    const auto names = PosixFileSystem().List(directory);
+    ASSERT_TRUE(names.ok()) << names.status();
+    for (const std::string& name : *names) {
+      const std::optional<int64_t> step = StepOfDirectory(name);
+      if (!step.has_value()) continue;
+      const absl::Status whole =
+          checkpoint_.CheckState(JoinPath(directory, name), *step);
+      EXPECT_TRUE(whole.ok()) << whole;
+    }
+  }
+
   SmallCheckpoint checkpoint_;
   TemporaryDirectory root_;
 };
@@ -57,6 +70,7 @@ TEST_F(CrashTest, AProcessThatDiesAtAnyCallLeavesTheOldOrTheNewCheckpoint) {
       files.DieAt(k, moment);
       const absl::Status status = checkpoint_.Save(files, directory, 2, 1);
       survived = !files.dead();
+      ExpectWholeUnderEveryName(directory);
       const int64_t step = GoOn(directory);
       EXPECT_TRUE(step == 1 || step == 2) << step;
       EXPECT_TRUE(step == 2 || !new_stands) << "the new one has gone again";
