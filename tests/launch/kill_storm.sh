@@ -62,7 +62,9 @@ die() {
 
 # train DIRECTORY: becomes the run.
 train() {
-  exec "$here/../../launch/run.sh" -n $ranks "$build/bin/moe-train" \
+  exec "$here/../../launch/run.sh" -n $ranks \
+    --mca btl_vader_backing_directory "$work/launcher" \
+    --mca orte_tmpdir_base "$work/launcher" "$build/bin/moe-train" \
     --preset=quickstart model.vocab_size=300 model.hidden_size=32 \
     model.intermediate_size=32 model.num_hidden_layers=2 \
     model.num_attention_heads=4 model.num_key_value_heads=2 \
@@ -190,6 +192,8 @@ awk 'BEGIN {
     print "the " i * 7919 % 1000 " cats and " i * 31 % 100 " dogs run"
 }' >"$work/text.txt"
 
+# What Open MPI leaves behind of jobs that were killed.
+mkdir "$work/launcher"
 kill=0
 (train "$work/calm") || die "the undisturbed run failed: code $?"
 
