@@ -63,6 +63,6 @@ ctest --test-dir build --output-on-failure -j "$jobs" \
 if [[ -n "$sanitizers" ]]; then
   echo "test.sh: build with sanitizers" >&2
   ctest --test-dir build-asan --output-on-failure -j "$jobs" \
-    -LE "slow|peers|large" ${options[@]+"${options[@]}"} || failed=1
+    -LE "slow|peers|large|storm" ${options[@]+"${options[@]}"} || failed=1
 fi
 exit "$failed"

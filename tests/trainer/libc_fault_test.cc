@@ -49,6 +49,9 @@ TEST(SaveInAChild, SaysHowItWent) {
 class LibcFaultTest : public testing::Test {
  protected:
   void SetUp() override {
+#if defined(__SANITIZE_ADDRESS__)
+    GTEST_SKIP() << "AddressSanitizer's library must be the first one loaded";
+#endif
     ASSERT_TRUE(checkpoint_.Save(PosixFileSystem(), directory_, 1, 1).ok());
   }
 
