@@ -9,8 +9,9 @@
 namespace moe {
 namespace {
 
-constexpr absl::string_view kBytes("\0\x01\x7f\x80\xff\"\\{}[]<>:,|=- \n09e.",
-                                   26);
+constexpr char kByteText[] = "\0\x01\x7f\x80\xff\"\\{}[]<>:,|=- \n09e.";
+// Without the zero at the end, with the one at the beginning.
+constexpr absl::string_view kBytes(kByteText, sizeof(kByteText) - 1);
 
 constexpr std::array<uint64_t, 12> kNumbers = {
     0,
