@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "data/file_system.h"
+#include "tests/read_through_file_system.h"
 
 namespace moe {
 
@@ -14,9 +15,9 @@ namespace moe {
 // counted from 1: Create, OpenForAppend, Append, Sync, Close, MakeDirectories,
 // Rename and SyncDirectory. Removing is logged but never fails: a full disk
 // does not refuse it.
-class FakeFileSystem : public FileSystem {
+class FakeFileSystem : public ReadThroughFileSystem {
  public:
-  explicit FakeFileSystem(FileSystem& base = PosixFileSystem()) : base_(base) {}
+  using ReadThroughFileSystem::ReadThroughFileSystem;
 
   // From here on, write number `first`, counted from now, fails with Aborted
   // and "no space left (injected)"; so do all after it if `and_all_after`.
@@ -37,31 +38,10 @@ class FakeFileSystem : public FileSystem {
   absl::Status Remove(const std::string& path) override;
   absl::Status SyncDirectory(const std::string& path) override;
 
-  bool Exists(const std::string& path) override { return base_.Exists(path); }
-  bool IsDirectory(const std::string& path) override {
-    return base_.IsDirectory(path);
-  }
-  absl::StatusOr<int64_t> FileSize(const std::string& path) override {
-    return base_.FileSize(path);
-  }
-  absl::StatusOr<std::vector<std::string>> List(
-      const std::string& path) override {
-    return base_.List(path);
-  }
-  absl::StatusOr<std::string> ReadFile(const std::string& path,
-                                       int64_t max_bytes) override {
-    return base_.ReadFile(path, max_bytes);
-  }
-  absl::StatusOr<std::unique_ptr<MappedFile>> Map(
-      const std::string& path) override {
-    return base_.Map(path);
-  }
-
   // One write to `path`: OK, or the failure that was asked for.
   absl::Status Count(const std::string& operation, const std::string& path);
 
  private:
-  FileSystem& base_;
   std::vector<std::string> log_;
   int64_t num_writes_ = 0;
   int64_t fail_at_ = 0;  // 0: never

@@ -8,6 +8,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "data/file_system.h"
+#include "tests/read_through_file_system.h"
 
 namespace moe {
 
@@ -15,7 +16,7 @@ namespace moe {
 // die: from a chosen call on nothing is done any more and everything fails, as
 // for a process that is gone. Directories are made and removed name by name,
 // each a call of its own.
-class JournalFileSystem : public FileSystem {
+class JournalFileSystem : public ReadThroughFileSystem {
  public:
   struct Call {
     enum class Kind {
@@ -36,8 +37,7 @@ class JournalFileSystem : public FileSystem {
   // Before a call, after it, or in the midst of it: half of an append.
   enum class Moment { kBefore, kAmid, kAfter };
 
-  explicit JournalFileSystem(FileSystem& base = PosixFileSystem())
-      : base_(base) {}
+  using ReadThroughFileSystem::ReadThroughFileSystem;
 
   // Call number `call`, counted from 1 and from now, is the last.
   void DieAt(size_t call, Moment moment);
@@ -54,26 +54,6 @@ class JournalFileSystem : public FileSystem {
   absl::Status Remove(const std::string& path) override;
   absl::Status SyncDirectory(const std::string& path) override;
 
-  bool Exists(const std::string& path) override { return base_.Exists(path); }
-  bool IsDirectory(const std::string& path) override {
-    return base_.IsDirectory(path);
-  }
-  absl::StatusOr<int64_t> FileSize(const std::string& path) override {
-    return base_.FileSize(path);
-  }
-  absl::StatusOr<std::vector<std::string>> List(
-      const std::string& path) override {
-    return base_.List(path);
-  }
-  absl::StatusOr<std::string> ReadFile(const std::string& path,
-                                       int64_t max_bytes) override {
-    return base_.ReadFile(path, max_bytes);
-  }
-  absl::StatusOr<std::unique_ptr<MappedFile>> Map(
-      const std::string& path) override {
-    return base_.Map(path);
-  }
-
   // Does `perform` for the call, unless dead; `amid` in its place where death
   // comes in its midst.
   absl::Status Do(Call call, absl::FunctionRef<absl::Status()> perform,
@@ -81,7 +61,6 @@ class JournalFileSystem : public FileSystem {
   absl::Status Do(Call call, absl::FunctionRef<absl::Status()> perform);
 
  private:
-  FileSystem& base_;
   std::vector<Call> journal_;
   size_t die_at_ = 0;  // 0: never
   Moment moment_ = Moment::kBefore;

@@ -11,13 +11,14 @@
 #include "absl/strings/str_cat.h"
 #include "comm/status_macros.h"
 #include "data/file_system.h"
+#include "tests/read_through_file_system.h"
 
 namespace moe {
 
 // The machine's file system, that writes down every operation that changes
 // something, such as "rename a to b", and makes one of them fail on demand.
 // A failing operation is not carried out.
-class RecordingFileSystem : public FileSystem {
+class RecordingFileSystem : public ReadThroughFileSystem {
  public:
   // Operation `index` (from 0) and all after it fail, as on a disk that has
   // gone.
@@ -53,26 +54,6 @@ class RecordingFileSystem : public FileSystem {
     return base_.SyncDirectory(path);
   }
 
-  bool Exists(const std::string& path) override { return base_.Exists(path); }
-  bool IsDirectory(const std::string& path) override {
-    return base_.IsDirectory(path);
-  }
-  absl::StatusOr<int64_t> FileSize(const std::string& path) override {
-    return base_.FileSize(path);
-  }
-  absl::StatusOr<std::vector<std::string>> List(
-      const std::string& path) override {
-    return base_.List(path);
-  }
-  absl::StatusOr<std::string> ReadFile(const std::string& path,
-                                       int64_t max_bytes) override {
-    return base_.ReadFile(path, max_bytes);
-  }
-  absl::StatusOr<std::unique_ptr<MappedFile>> Map(
-      const std::string& path) override {
-    return base_.Map(path);
-  }
-
  private:
   class File : public WritableFile {
    public:
@@ -105,7 +86,6 @@ class RecordingFileSystem : public FileSystem {
         absl::StrCat("injected: cannot ", operations_.back()));
   }
 
-  FileSystem& base_ = PosixFileSystem();
   std::vector<std::string> operations_;
   size_t fail_from_ = ~size_t{0};
 };

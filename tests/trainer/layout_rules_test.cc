@@ -25,63 +25,64 @@ absl::Status StatusOf(int world, const std::vector<std::string>& overrides) {
 }
 
 // 8 experts, 256 tokens a sequence, 8 heads of both kinds.
+struct IllegalCase {
+  int world;
+  std::vector<std::string> overrides;
+  std::string message;
+};
+const IllegalCase kIllegalCases[] = {
+    {10,
+     {"parallel.expert=4"},
+     "number of ranks is 10, must be divisible by parallel.expert (4); with "
+     "10 ranks the nearest parallel.expert is 2; with parallel.tensor 1 and "
+     "parallel.expert 4 the nearest numbers of ranks are 8 and 12"},
+    {3,
+     {"parallel.expert=4"},
+     "number of ranks is 3, must be divisible by parallel.expert (4); with 3 "
+     "ranks the nearest parallel.expert is 1; with parallel.tensor 1 and "
+     "parallel.expert 4 the nearest number of ranks is 4"},
+    {16,
+     {"parallel.expert=3"},
+     "model.num_local_experts is 8, must be divisible by parallel.expert "
+     "(3); with 16 ranks the nearest values of parallel.expert are 2 and 4"},
+    {9,
+     {"parallel.tensor=2"},
+     "number of ranks is 9, must be divisible by parallel.tensor (2); with 9 "
+     "ranks the nearest parallel.tensor is 1; with parallel.tensor 2 the "
+     "nearest numbers of ranks are 8 and 10"},
+    // 14 is divisible by one of both; the nearest that are by both.
+    {14,
+     {"parallel.tensor=2", "parallel.expert=4"},
+     "with parallel.tensor 2 and parallel.expert 4 the nearest numbers of "
+     "ranks are 12 and 16"},
+    {20,
+     {"parallel.tensor=4", "parallel.expert=6", "model.num_local_experts=18",
+      "model.num_key_value_heads=4"},
+     "with parallel.tensor 4 and parallel.expert 6 the nearest numbers of "
+     "ranks are 12 and 24"},
+    {8,
+     {"parallel.tensor=8", "model.num_key_value_heads=4"},
+     "model.num_key_value_heads is 4, must be divisible by parallel.tensor "
+     "(8); with 8 ranks the nearest parallel.tensor is 4"},
+    {12,
+     {"parallel.tensor=3"},
+     "batch.sequence_length is 256, must be divisible by parallel.tensor "
+     "(3); with 12 ranks the nearest values of parallel.tensor are 2 and 4"},
+    {12,
+     {"parallel.tensor=6", "batch.sequence_length=252"},
+     "model.num_attention_heads is 8, must be divisible by parallel.tensor "
+     "(6); with 12 ranks the nearest parallel.tensor is 4"},
+    // Neither value alone would do.
+    {10,
+     {"parallel.tensor=4", "parallel.expert=8"},
+     "number of ranks is 10, must be divisible by parallel.tensor (4); with "
+     "10 ranks the nearest parallel.tensor is 2; with 10 ranks the nearest "
+     "parallel.expert is 2; with parallel.tensor 4 and parallel.expert 8 the "
+     "nearest numbers of ranks are 8 and 16"},
+};
+
 TEST(Layout, AnIllegalOneGetsItsRuleAndTheNearestLegalOnes) {
-  struct Case {
-    int world;
-    std::vector<std::string> overrides;
-    std::string message;
-  };
-  const Case cases[] = {
-      {10,
-       {"parallel.expert=4"},
-       "number of ranks is 10, must be divisible by parallel.expert (4); with "
-       "10 ranks the nearest parallel.expert is 2; with parallel.tensor 1 and "
-       "parallel.expert 4 the nearest numbers of ranks are 8 and 12"},
-      {3,
-       {"parallel.expert=4"},
-       "number of ranks is 3, must be divisible by parallel.expert (4); with 3 "
-       "ranks the nearest parallel.expert is 1; with parallel.tensor 1 and "
-       "parallel.expert 4 the nearest number of ranks is 4"},
-      {16,
-       {"parallel.expert=3"},
-       "model.num_local_experts is 8, must be divisible by parallel.expert "
-       "(3); with 16 ranks the nearest values of parallel.expert are 2 and 4"},
-      {9,
-       {"parallel.tensor=2"},
-       "number of ranks is 9, must be divisible by parallel.tensor (2); with 9 "
-       "ranks the nearest parallel.tensor is 1; with parallel.tensor 2 the "
-       "nearest numbers of ranks are 8 and 10"},
-      // 14 is divisible by one of both; the nearest that are by both.
-      {14,
-       {"parallel.tensor=2", "parallel.expert=4"},
-       "with parallel.tensor 2 and parallel.expert 4 the nearest numbers of "
-       "ranks are 12 and 16"},
-      {20,
-       {"parallel.tensor=4", "parallel.expert=6", "model.num_local_experts=18",
-        "model.num_key_value_heads=4"},
-       "with parallel.tensor 4 and parallel.expert 6 the nearest numbers of "
-       "ranks are 12 and 24"},
-      {8,
-       {"parallel.tensor=8", "model.num_key_value_heads=4"},
-       "model.num_key_value_heads is 4, must be divisible by parallel.tensor "
-       "(8); with 8 ranks the nearest parallel.tensor is 4"},
-      {12,
-       {"parallel.tensor=3"},
-       "batch.sequence_length is 256, must be divisible by parallel.tensor "
-       "(3); with 12 ranks the nearest values of parallel.tensor are 2 and 4"},
-      {12,
-       {"parallel.tensor=6", "batch.sequence_length=252"},
-       "model.num_attention_heads is 8, must be divisible by parallel.tensor "
-       "(6); with 12 ranks the nearest parallel.tensor is 4"},
-      // Neither value alone would do.
-      {10,
-       {"parallel.tensor=4", "parallel.expert=8"},
-       "number of ranks is 10, must be divisible by parallel.tensor (4); with "
-       "10 ranks the nearest parallel.tensor is 2; with 10 ranks the nearest "
-       "parallel.expert is 2; with parallel.tensor 4 and parallel.expert 8 the "
-       "nearest numbers of ranks are 8 and 16"},
-  };
-  for (const Case& c : cases) {
+  for (const IllegalCase& c : kIllegalCases) {
     std::vector<std::string> overrides = {"model.num_key_value_heads=8"};
     overrides.insert(overrides.end(), c.overrides.begin(), c.overrides.end());
     const absl::Status status = StatusOf(c.world, overrides);
