@@ -87,6 +87,16 @@ TEST_F(TrainingRunTest, ARefusedLastLineOfMetricsCostsNoWeights) {
   EXPECT_TRUE(HasWeights("step_00000004"));
 }
 
+// A step of this model is over long before its files are synced.
+TEST_F(TrainingRunTest, TheNextSaveWaitsForTheLast) {
+  config_.mutable_checkpoint()->set_interval_steps(1);
+  config_.mutable_checkpoint()->set_keep(4);
+  EXPECT_TRUE(RunWithFailingWrite(0).ok());
+  for (const char* step :
+       {"step_00000001", "step_00000002", "step_00000003", "step_00000004"})
+    EXPECT_TRUE(HasWeights(step)) << step;
+}
+
 TEST_F(TrainingRunTest, StoppedAsAskedPromisesThatTheWeightsAreThere) {
   config_.mutable_schedule()->set_stop_after_seconds(1e-9);
   config_.mutable_log()->set_interval_steps(4);
