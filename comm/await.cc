@@ -20,6 +20,7 @@ constexpr int kYields = 100;
 constexpr int kYieldsOversubscribed = 2;
 constexpr absl::Duration kFirstSleep = absl::Microseconds(5);
 constexpr absl::Duration kLongestSleep = absl::Microseconds(200);
+constexpr absl::Duration kDescribeEvery = absl::Milliseconds(100);
 
 // How the process waits: set once at start, before any wait.
 AwaitOptions& GlobalOptions() {
@@ -27,31 +28,55 @@ AwaitOptions& GlobalOptions() {
   return options;
 }
 
+// Counts as time waited for others from construction to destruction, and ends
+// a wait that was told of.
+class WaitingTime {
+ public:
+  WaitingTime() : begin_(absl::Now()) {}
+  ~WaitingTime() { EndWait(absl::Now() - begin_); }
+  WaitingTime(const WaitingTime&) = delete;
+  WaitingTime& operator=(const WaitingTime&) = delete;
+
+  absl::Time begin() const { return begin_; }
+
+ private:
+  absl::Time begin_;
+};
+
 }  // namespace
 
 void SetAwaitOptions(const AwaitOptions& options) { GlobalOptions() = options; }
 
-absl::Status Await(absl::FunctionRef<bool()> is_done, absl::string_view what) {
+AwaitOptions GetAwaitOptions() { return GlobalOptions(); }
+
+absl::Status Await(absl::FunctionRef<bool()> is_done,
+                   absl::FunctionRef<WaitRecord()> describe) {
   const AwaitOptions& options = GlobalOptions();
   const int busy_tests = options.oversubscribed ? 1 : kBusyTests;
   for (int i = 0; i < busy_tests; ++i)
     if (is_done()) return absl::OkStatus();
 
+  WaitingTime waiting;
   const int yields = options.oversubscribed ? kYieldsOversubscribed : kYields;
   for (int i = 0; i < yields; ++i) {
     sched_yield();
     if (is_done()) return absl::OkStatus();
   }
 
-  const absl::Time deadline = absl::Now() + options.timeout;
+  BeginWait(describe());
+  absl::Time described = waiting.begin();
   absl::Duration sleep = kFirstSleep;
-  while (absl::Now() < deadline) {
+  while (absl::Now() - waiting.begin() < options.timeout) {
     absl::SleepFor(sleep);
     if (is_done()) return absl::OkStatus();
     sleep = std::min(2 * sleep, kLongestSleep);
+    if (sleep < kLongestSleep || absl::Now() - described < kDescribeEvery)
+      continue;
+    UpdateWait(describe());
+    described = absl::Now();
   }
   return absl::DeadlineExceededError(
-      absl::StrCat(what, " did not complete within ",
+      absl::StrCat(ToString(describe()), " did not complete within ",
                    absl::FormatDuration(options.timeout)));
 }
 

@@ -3,8 +3,8 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "comm/activity.h"
 
 namespace moe {
 
@@ -13,16 +13,20 @@ struct AwaitOptions {
   // More ranks than cores on this node: yield at once, then sleep, so that the
   // rank that is waited for gets the core.
   bool oversubscribed = false;
-  // DeadlineExceeded after this time.
+  // DeadlineExceeded after this time. Where a watchdog runs, which ends the
+  // whole job at a time limit, a little more than that.
   absl::Duration timeout = absl::Minutes(10);
 };
 void SetAwaitOptions(const AwaitOptions& options);
+AwaitOptions GetAwaitOptions();
 
 // The one place where a rank waits for another. Calls `is_done` until it
 // returns true: first busily for a few microseconds (not if oversubscribed),
-// then yielding, then with sleeps that grow to 200 microseconds. `what` names
-// the operation in the error: "all-to-all-v in group expert".
-absl::Status Await(absl::FunctionRef<bool()> is_done, absl::string_view what);
+// then yielding, then with sleeps that grow to 200 microseconds. `describe`
+// says what for, in the activity of this process and in the error; it is asked
+// when the wait lasts, and again ten times a second.
+absl::Status Await(absl::FunctionRef<bool()> is_done,
+                   absl::FunctionRef<WaitRecord()> describe);
 
 }  // namespace moe
 

@@ -11,7 +11,9 @@
 //
 // What each sends, in bytes, is in traffic.h.
 //
-// Each collective takes two tags of its own, so that any number may be open.
+// Each collective takes two tags of its own (work_tag.h), so that any number
+// may be open, and ranks that are in different ones do not take each other's
+// messages.
 
 #include "comm/mpi_group.h"
 
@@ -31,10 +33,6 @@
 
 namespace moe {
 namespace {
-
-// MPI promises tags up to 32767. Two Works with the same tag would have to be
-// 16384 Works apart and both open; even then messages match in order.
-constexpr int kNumTags = 32768;
 
 int64_t NumBytes(ConstMemoryView view) {
   return view.count * SizeOf(view.dtype);
@@ -100,13 +98,11 @@ class MpiGroup : public ProcessGroup {
                         absl::Span<const int64_t> receive_counts);
 
   MpiShared shared_;
-  int tag_ = 0;  // of the newest Work
 };
 
 std::unique_ptr<MpiWork> MpiGroup::NewWork(const char* operation) {
   ++shared_.channel.traffic.calls;
-  tag_ = (tag_ + 2) % kNumTags;
-  return std::make_unique<MpiWork>(&shared_, operation, tag_);
+  return std::make_unique<MpiWork>(&shared_, operation);
 }
 
 absl::StatusOr<std::unique_ptr<Work>> MpiGroup::Started(
@@ -324,6 +320,14 @@ absl::StatusOr<MPI_Comm> MakeCommunicator(const std::vector<int>& members,
   return comm;
 }
 
+// The largest tag that this MPI has; the standard promises 32767.
+int MaxTag() {
+  int* largest = nullptr;
+  int found = 0;
+  MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &largest, &found);
+  return found ? *largest : 32767;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ProcessGroup>> MakeMpiGroup(
@@ -338,6 +342,8 @@ absl::StatusOr<std::unique_ptr<ProcessGroup>> MakeMpiGroup(
   channel.max_message_elements = options.max_message_elements;
   MPI_Comm_rank(channel.comm, &channel.rank);
   MPI_Comm_size(channel.comm, &channel.size);
+  channel.members = members;
+  channel.max_tag = MaxTag();
   return std::make_unique<MpiGroup>(std::move(name), channel);
 }
 

@@ -4,9 +4,11 @@
 #include <mpi.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "comm/activity.h"
 #include "comm/process_group.h"
 
 namespace moe {
@@ -16,6 +18,8 @@ struct MpiChannel {
   MPI_Comm comm = MPI_COMM_NULL;
   int rank = 0;
   int size = 1;
+  std::vector<int> members;  // world ranks, in group order
+  int max_tag = 0;
   int64_t max_message_elements = 0;
   TrafficCounters traffic;
 };
@@ -35,6 +39,7 @@ class MpiMessages {
   void Add(MPI_Request request);
 
   // Lets MPI move things, and takes note of what is complete. Never blocks.
+  // Internal: a rank sent more or fewer elements than were to be received.
   absl::Status Poll();
 
   bool AllDone() const { return num_pending_ == 0; }
@@ -43,17 +48,29 @@ class MpiMessages {
     return pending_receives_[static_cast<size_t>(source)] == 0;
   }
   int64_t arrived_bytes() const { return arrived_bytes_; }
+  // Of all that was posted to be received.
+  int64_t expected_bytes() const { return expected_bytes_; }
+  // Adds the ranks that are still to send, or to take what was sent, and their
+  // bytes, to `wait`.
+  void AddMissing(WaitRecord& wait) const;
 
   // Gives up what is pending, after an error.
   void Abandon();
 
  private:
-  // What a request stands for; source -1 if it receives nothing.
+  // What a request stands for; peer -1 if it carries no data of ours.
   struct Message {
-    int source = -1;
-    int64_t num_bytes = 0;
+    int peer = -1;  // of the group
+    bool receives = false;
+    int count = 0;
+    DType dtype = DType::kFloat32;
+
+    int64_t num_bytes() const { return count * SizeOf(dtype); }
   };
   void Append(MPI_Request request, Message message);
+  absl::Status Complete(const Message& message, const MPI_Status& status);
+  // "rank 3", of the world.
+  std::string PeerName(const Message& message) const;
 
   MpiChannel* channel_;
   std::vector<MPI_Request> requests_;
@@ -61,6 +78,7 @@ class MpiMessages {
   std::vector<int> pending_receives_;  // by source
   int num_pending_ = 0;
   int64_t arrived_bytes_ = 0;
+  int64_t expected_bytes_ = 0;
   // Where MPI_Testsome writes.
   std::vector<int> completed_;
   std::vector<MPI_Status> statuses_;

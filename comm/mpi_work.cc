@@ -8,6 +8,7 @@
 #include "comm/await.h"
 #include "comm/check.h"
 #include "comm/status_macros.h"
+#include "comm/work_tag.h"
 
 namespace moe {
 namespace {
@@ -21,10 +22,13 @@ std::vector<MpiWork*>& WorksBeforeStage2() {
 
 }  // namespace
 
-MpiWork::MpiWork(MpiShared* shared, const char* operation, int tag)
+MpiWork::MpiWork(MpiShared* shared, const char* operation)
     : shared_(shared),
       operation_(operation),
-      tag_(tag),
+      position_(CurrentPosition()),
+      sequence_(++shared->num_works),
+      signature_(Signature(operation, position_)),
+      tag_(WorkTag(sequence_, signature_, shared->channel.max_tag)),
       messages_(&shared->channel) {}
 
 MpiWork::~MpiWork() {
@@ -47,7 +51,8 @@ bool MpiWork::Test() {
 
 absl::Status MpiWork::Wait() {
   if (complete_) return status_;
-  const absl::Status awaited = Await([this] { return Test(); }, Description());
+  const absl::Status awaited =
+      Await([this] { return Test(); }, [this] { return Describe(); });
   if (!complete_) Complete(awaited);  // it timed out
   return status_;
 }
@@ -115,12 +120,24 @@ absl::Status MpiWork::StepOrError() {
 }
 
 absl::Status MpiWork::Fail(const absl::Status& error) {
-  Complete(Annotate(error, Description()));
+  Complete(Annotate(
+      error, absl::StrCat(operation_, " ", sequence_, " in group ",
+                          shared_->name, " (", ToString(position_), ")")));
   return status_;
 }
 
-std::string MpiWork::Description() const {
-  return absl::StrCat(operation_, " in group ", shared_->name);
+WaitRecord MpiWork::Describe() const {
+  WaitRecord wait;
+  wait.operation = operation_;
+  wait.group = shared_->name;
+  wait.first_rank = shared_->channel.members.front();
+  wait.sequence = sequence_;
+  wait.signature = signature_;
+  wait.position = position_;
+  wait.expected_bytes = messages_.expected_bytes();
+  wait.arrived_bytes = messages_.arrived_bytes();
+  messages_.AddMissing(wait);
+  return wait;
 }
 
 void MpiWork::Complete(absl::Status status) {

@@ -20,6 +20,7 @@ struct MpiShared {
   std::string name;
   MpiChannel channel;
   StagingPool pool;
+  int64_t num_works = 0;  // so far
   // A Work has failed: its messages may still be on their way.
   bool is_broken = false;
 };
@@ -35,9 +36,9 @@ struct MpiShared {
 // the sends of both.
 class MpiWork : public Work {
  public:
-  // `operation` for messages: "all-reduce"; a literal. `tag` and `tag` + 1 are
-  // this Work's own.
-  MpiWork(MpiShared* shared, const char* operation, int tag);
+  // The next collective of the group. `operation` for messages: "all-reduce"; a
+  // literal.
+  MpiWork(MpiShared* shared, const char* operation);
   ~MpiWork() override;
   MpiWork(const MpiWork&) = delete;
   MpiWork& operator=(const MpiWork&) = delete;
@@ -48,6 +49,7 @@ class MpiWork : public Work {
 
   // The set-up, by the group. What it posts goes into `messages`.
   MpiMessages& messages() { return messages_; }
+  // This one and the next are the Work's own.
   int tag() const { return tag_; }
   // Memory that this Work keeps until it is complete.
   absl::StatusOr<void*> TakeStaging(int64_t num_bytes);
@@ -70,12 +72,15 @@ class MpiWork : public Work {
   // Moves this Work alone on; true once complete.
   bool Step();
   absl::Status StepOrError();
-  std::string Description() const;
+  WaitRecord Describe() const;
   void Complete(absl::Status status);
 
   MpiShared* shared_;
   const char* operation_;
-  int tag_;
+  const Position position_;
+  const int64_t sequence_;  // of the group; the first is 1
+  const uint32_t signature_;
+  const int tag_;
   MpiMessages messages_;
   Buffer staging_;
   std::optional<OrderedReduction> reduction_;

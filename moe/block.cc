@@ -1,5 +1,6 @@
 #include "moe/block.h"
 
+#include "comm/activity.h"
 #include "comm/status_macros.h"
 
 namespace moe {
@@ -43,6 +44,7 @@ absl::StatusOr<Tensor> Block::Forward(LayerContext& context, BlockSaved& saved,
                                       const LayerWeights& weights,
                                       const BatchShape& batch) const {
   ArenaScope scope(context.scratch);
+  StageScope stage("attention");
   saved.x_TD = x_TD;
   RETURN_IF_ERROR(Normalize(context, saved.normed_TD, saved.inverse_rms_T, x_TD,
                             weights.input_norm_D, epsilon_));
@@ -50,20 +52,24 @@ absl::StatusOr<Tensor> Block::Forward(LayerContext& context, BlockSaved& saved,
   RETURN_IF_ERROR(attention_.Forward(context, saved.middle_TD, saved.attention,
                                      saved.normed_TD, weights, batch));
 
+  stage.Enter("router");
   RETURN_IF_ERROR(Normalize(context, saved.middle_normed_TD,
                             saved.middle_inverse_rms_T, saved.middle_TD,
                             weights.post_attention_norm_D, epsilon_));
   RETURN_IF_ERROR(router_.Forward(context, routing, saved.middle_normed_TD,
                                   weights.gate_ED, batch));
+  stage.Enter("dispatch");
   RETURN_IF_ERROR(
       dispatcher_.MakePlan(context, saved.plan, routing.dispatched_ids_TK));
   routing.num_dropped = routing.expert_ids_TK.size() - saved.plan.num_sent_rows;
   RETURN_IF_ERROR(dispatcher_.Dispatch(
       context, saved.experts.rows_RD, saved.experts.weight_R, saved.plan,
       saved.middle_normed_TD, routing.weights_TK));
+  stage.Enter("experts");
   Tensor expert_out_RD;
   RETURN_IF_ERROR(ExpertsForward(context, expert_out_RD, saved.experts, weights,
                                  saved.plan.expert_offsets));
+  stage.Enter("combine");
   ASSIGN_OR_RETURN(Tensor out_TD, Branch(context, saved.middle_TD));
   RETURN_IF_ERROR(
       dispatcher_.Combine(context, out_TD, saved.plan, expert_out_RD));
@@ -75,11 +81,13 @@ absl::Status Block::BackwardExperts(
     const BlockSaved& saved, const Routing& routing, const Tensor& balance_BE,
     float z_scale, const LayerWeights& weights, const BatchShape& batch) const {
   ArenaScope scope(context.scratch);
+  StageScope stage("combine backward");
   const int64_t T = d_x_TD.dim(0);
   ASSIGN_OR_RETURN(Tensor d_out_TD, InComputeDType(context, d_x_TD));
   Tensor d_expert_out_RD;
   RETURN_IF_ERROR(dispatcher_.CombineBackward(context, d_expert_out_RD,
                                               saved.plan, d_out_TD));
+  stage.Enter("experts backward");
   Tensor d_rows_RD;
   Tensor d_weight_R;
   RETURN_IF_ERROR(ExpertsBackward(context, d_rows_RD, d_weight_R, gradients,
@@ -91,8 +99,10 @@ absl::Status Block::BackwardExperts(
   ASSIGN_OR_RETURN(Tensor d_weights_TK,
                    context.scratch.Allocate({T, routing.weights_TK.dim(1)},
                                             DType::kFloat32));
+  stage.Enter("dispatch backward");
   RETURN_IF_ERROR(dispatcher_.DispatchBackward(
       context, d_normed_TD, d_weights_TK, saved.plan, d_rows_RD, d_weight_R));
+  stage.Enter("router backward");
   RETURN_IF_ERROR(router_.Backward(
       context, d_normed_TD, gradients.gate_ED, d_weights_TK, balance_BE,
       z_scale, saved.middle_normed_TD, routing, weights.gate_ED, batch));
@@ -109,6 +119,7 @@ absl::Status Block::BackwardAttention(LayerContext& context, Tensor d_x_TD,
                                       const LayerWeights& weights,
                                       const BatchShape& batch) const {
   ArenaScope scope(context.scratch);
+  const StageScope stage("attention backward");
   ASSIGN_OR_RETURN(Tensor d_out_TD, InComputeDType(context, d_x_TD));
   ASSIGN_OR_RETURN(Tensor d_normed_TD,
                    context.scratch.Allocate({d_x_TD.dim(0), d_x_TD.dim(1)},

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "comm/activity.h"
 #include "comm/check.h"
 #include "comm/status_macros.h"
 #include "moe/loss_head.h"
@@ -59,6 +60,7 @@ absl::Status LanguageModel::Forward(LossTerms* losses, const MicroBatch& batch,
   const BatchShape shape =
       ShapeOf(batch.inputs_S, batch.length, batch.positions_S);
   RETURN_IF_ERROR(RunBlocks(batch.inputs_S, shape, weights));
+  StageScope stage("auxiliary losses");
   RETURN_IF_ERROR(balancing_.Finish(context_, balance_, &losses->aux,
                                     absl::MakeSpan(routings_), batch.scale,
                                     batch.length));
@@ -71,6 +73,7 @@ absl::Status LanguageModel::Forward(LossTerms* losses, const MicroBatch& batch,
   const double targets =
       static_cast<double>(std::max<int64_t>(1, batch.scale.global_targets));
 
+  stage.Enter("head");
   ASSIGN_OR_RETURN(Tensor normed_TD, FinalNorm(weights));
   LossHeadArguments head = {
       .x_TD = normed_TD,
@@ -116,6 +119,7 @@ absl::Status LanguageModel::Backward(const MicroBatch& batch,
                          static_cast<double>(batch.scale.global_tokens));
   for (int layer = num_layers() - 1; layer >= 0; --layer) {
     const size_t i = static_cast<size_t>(layer);
+    const StageScope stage("block backward", layer);
     RETURN_IF_ERROR(block_.BackwardExperts(
         context_, d_x_TD, gradients.layers[i], saved_[i], routings_[i],
         balance_[i], z_scale, weights.layers[i], shape));
@@ -125,6 +129,7 @@ absl::Status LanguageModel::Backward(const MicroBatch& batch,
                                              weights.layers[i], shape));
     RETURN_IF_ERROR(ready(table_.attention(layer)));
   }
+  const StageScope stage("embedding backward");
   RETURN_IF_ERROR(tensor_.EmbeddingBackward(context_, gradients.embedding_VD,
                                             d_x_TD, batch.inputs_S,
                                             gradients.first_id));
@@ -160,6 +165,7 @@ BatchShape LanguageModel::ShapeOf(const Tensor& inputs_S, int64_t length,
 absl::Status LanguageModel::RunBlocks(const Tensor& inputs_S,
                                       const BatchShape& batch,
                                       const ModelWeights& weights) {
+  const StageScope stage("embedding");
   saved_arena_.Release({});
   ASSIGN_OR_RETURN(Tensor x_TD,
                    saved_arena_.Allocate({inputs_S.size() / tensor_.size(),
@@ -168,6 +174,7 @@ absl::Status LanguageModel::RunBlocks(const Tensor& inputs_S,
   RETURN_IF_ERROR(tensor_.EmbeddingForward(
       context_, x_TD, inputs_S, weights.embedding_VD, weights.first_id));
   for (size_t layer = 0; layer < saved_.size(); ++layer) {
+    const StageScope in_layer("block", static_cast<int>(layer));
     absl::StatusOr<Tensor> out_TD =
         block_.Forward(context_, saved_[layer], routings_[layer], x_TD,
                        weights.layers[layer], batch);

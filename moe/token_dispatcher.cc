@@ -1,8 +1,12 @@
 #include "moe/token_dispatcher.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "absl/container/inlined_vector.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "comm/activity.h"
 #include "comm/check.h"
 #include "comm/status_macros.h"
 
@@ -57,25 +61,69 @@ absl::Status TokenDispatcher::MakePlan(LayerContext& context,
 absl::Status TokenDispatcher::ExchangeCounts(DispatchPlan& plan) const {
   const size_t P = static_cast<size_t>(group_.size());
   const size_t e = static_cast<size_t>(num_local_experts_);
-  plan.counts_Pe.resize(P * e);
-  const CountsP counts(P, num_local_experts_);
+  const size_t stride = e + kCountsHeader;
+  const StageScope stage("row counts");
+  const Position position = CurrentPosition();
+  plan.sent_counts.resize(P * stride);
+  plan.received_counts.resize(P * stride);
+  plan.send_rows_P.assign(P, 0);
+  for (size_t p = 0; p < P; ++p) {
+    const int64_t* counts_e = &plan.counts_E[p * e];
+    plan.send_rows_P[p] = std::accumulate(counts_e, counts_e + e, int64_t{0});
+    int64_t* message = &plan.sent_counts[p * stride];
+    message[0] = position.step;
+    message[1] = position.layer;
+    message[2] = plan.send_rows_P[p];
+    std::copy_n(counts_e, e, message + kCountsHeader);
+  }
+  const CountsP counts(P, static_cast<int64_t>(stride));
   RETURN_IF_ERROR(Annotate(
-      group_.AllToAllV(ViewOf(absl::MakeConstSpan(plan.counts_E)), counts,
-                       ViewOf(absl::MakeSpan(plan.counts_Pe)), counts),
+      group_.AllToAllV(ViewOf(absl::MakeConstSpan(plan.sent_counts)), counts,
+                       ViewOf(absl::MakeSpan(plan.received_counts)), counts),
       "exchange of row counts"));
 
-  plan.send_rows_P.assign(P, 0);
+  plan.counts_Pe.resize(P * e);
   plan.receive_rows_P.assign(P, 0);
   plan.expert_offsets.assign(e + 1, 0);
-  for (size_t i = 0; i < P * e; ++i) {
-    plan.send_rows_P[i / e] += plan.counts_E[i];
-    plan.receive_rows_P[i / e] += plan.counts_Pe[i];
-    plan.expert_offsets[i % e + 1] += plan.counts_Pe[i];
+  for (size_t p = 0; p < P; ++p) {
+    RETURN_IF_ERROR(CheckCounts(plan, static_cast<int>(p)));
+    const int64_t* message = &plan.received_counts[p * stride];
+    plan.receive_rows_P[p] = message[2];
+    std::copy_n(message + kCountsHeader, e, &plan.counts_Pe[p * e]);
+    for (size_t i = 0; i < e; ++i)
+      plan.expert_offsets[i + 1] += message[kCountsHeader + i];
   }
   for (size_t i = 0; i < e; ++i)
     plan.expert_offsets[i + 1] += plan.expert_offsets[i];
   plan.num_received_rows = plan.expert_offsets[e];
   return absl::OkStatus();
+}
+
+// Before the rows themselves move: a rank that is somewhere else must not have
+// its rows taken for others.
+absl::Status TokenDispatcher::CheckCounts(const DispatchPlan& plan,
+                                          int source) const {
+  const int64_t e = num_local_experts_;
+  const int64_t* message =
+      &plan.received_counts[static_cast<size_t>(source * (e + kCountsHeader))];
+  const int64_t* counts_e = message + kCountsHeader;
+  const Position position = CurrentPosition();
+  if (message[0] != position.step || message[1] != position.layer) {
+    return absl::InternalError(absl::StrCat(
+        "rank ", source, " of group ", group_.name(),
+        " sends row counts of step ", message[0], ", layer ", message[1],
+        " to rank ", group_.rank(), ", which is in ", ToString(position)));
+  }
+  const int64_t sum = std::accumulate(counts_e, counts_e + e, int64_t{0});
+  const bool negative = std::any_of(counts_e, counts_e + e,
+                                    [](int64_t count) { return count < 0; });
+  if (sum == message[2] && !negative) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(
+      "rank ", source, " of group ", group_.name(), " sends row counts [",
+      absl::StrJoin(absl::MakeConstSpan(counts_e, static_cast<size_t>(e)),
+                    ", "),
+      "], must be at least 0 and sum to ", message[2], " (", ToString(position),
+      ")"));
 }
 
 absl::Status TokenDispatcher::Dispatch(LayerContext& context, Tensor& rows_RD,
@@ -95,6 +143,7 @@ absl::Status TokenDispatcher::Dispatch(LayerContext& context, Tensor& rows_RD,
   GatherRows(context.kernels, sorted_weight_N1,
              weights_TK.Reshape({weights_TK.size(), 1}), plan.choice_of_row_N);
   ASSIGN_OR_RETURN(rows_RD, ToExperts(context, context.saved, plan, sorted_ND));
+  const StageScope stage("dispatch weights");
   ASSIGN_OR_RETURN(Tensor weight_R1,
                    ToExperts(context, context.saved, plan, sorted_weight_N1));
   weight_R = weight_R1.Reshape({plan.num_received_rows});
@@ -135,6 +184,7 @@ absl::Status TokenDispatcher::DispatchBackward(LayerContext& context,
   ASSIGN_OR_RETURN(Tensor sorted_ND, FromExperts(context, plan, d_rows_RD));
   SumRows(context.kernels, d_x_TD, sorted_ND, plan.row_of_choice_TK,
           /*accumulate=*/false);
+  const StageScope stage("dispatch weights backward");
   ASSIGN_OR_RETURN(
       Tensor sorted_weight_N1,
       FromExperts(context, plan,

@@ -20,7 +20,8 @@ namespace moe {
 //
 //   1. rows are sorted by (expert, token), so that those for one rank are
 //      adjacent: ranks of the group hold consecutive experts
-//   2. counts [P, e] are exchanged, so that each rank knows what it gets
+//   2. counts [P, e] are exchanged, so that each rank knows what it gets, and
+//      checked: they are of the same step and layer, and their sums agree
 //   3. rows are exchanged by one all-to-all
 //   4. arrivals, ordered (source, expert), are put in the order (expert,
 //      source): each expert's rows lie together, sorted by (source, token)
@@ -38,21 +39,27 @@ struct DispatchPlan {
   Tensor row_of_choice_TK;  // int32, the inverse; -1: dropped
   Tensor arrival_of_row_R;  // int32, step 4; null where it changes nothing
   Tensor row_of_arrival_R;  // int32, its inverse
-  std::vector<int64_t> counts_E;        // rows leaving, by expert
-  std::vector<int64_t> counts_Pe;       // rows arriving, by source and expert
-  std::vector<int64_t> send_rows_P;     // rows leaving, by destination
-  std::vector<int64_t> receive_rows_P;  // rows arriving, by source
-  std::vector<int64_t> expert_offsets;  // e + 1: each expert's rows here
-  int64_t num_sent_rows = 0;            // N
-  int64_t num_received_rows = 0;        // R
+  std::vector<int64_t> counts_E;         // rows leaving, by expert
+  std::vector<int64_t> counts_Pe;        // rows arriving, by source and expert
+  std::vector<int64_t> send_rows_P;      // rows leaving, by destination
+  std::vector<int64_t> receive_rows_P;   // rows arriving, by source
+  std::vector<int64_t> sent_counts;      // step 2's message, by destination
+  std::vector<int64_t> received_counts;  // the same by source
+  std::vector<int64_t> expert_offsets;   // e + 1: each expert's rows here
+  int64_t num_sent_rows = 0;             // N
+  int64_t num_received_rows = 0;         // R
 };
+
+// What goes before a rank's counts for another: its step, its layer, their sum.
+inline constexpr int64_t kCountsHeader = 3;
 
 class TokenDispatcher {
  public:
   TokenDispatcher(ProcessGroup& expert_group, int64_t num_experts);
 
   // Collective (steps 1 and 2). Tensors of the plan lie in context.saved.
-  // dispatched_ids: each choice's expert, or -1.
+  // dispatched_ids: each choice's expert, or -1. Internal: a rank's counts are
+  // of another step or layer, or contradict themselves.
   absl::Status MakePlan(LayerContext& context, DispatchPlan& plan,
                         const Tensor& dispatched_ids_TK) const;
 
@@ -79,6 +86,7 @@ class TokenDispatcher {
 
  private:
   absl::Status ExchangeCounts(DispatchPlan& plan) const;
+  absl::Status CheckCounts(const DispatchPlan& plan, int source) const;
   // Steps 3 and 4 for rows of any width: [N, width] -> [R, width], made in
   // `arena`. A group of one rank returns sorted_N itself.
   absl::StatusOr<Tensor> ToExperts(LayerContext& context, Arena& arena,

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "comm/activity.h"
 #include "comm/status_macros.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config_text.h"
@@ -49,6 +50,7 @@ absl::StatusOr<std::unique_ptr<RunSaver>> RunSaver::Create(
 
 absl::Status RunSaver::AfterStep(bool due) {
   Stopwatch stopwatch(standstill_);
+  const StageScope stage("checkpoint");
   if (saver_->busy()) {
     ASSIGN_OR_RETURN(const std::optional<SaveResult> result, saver_->Poll());
     if (result.has_value()) Handle(*result);
@@ -61,6 +63,7 @@ absl::Status RunSaver::AfterStep(bool due) {
 }
 
 absl::StatusOr<std::string> RunSaver::SaveLast() {
+  const StageScope stage("checkpoint");
   RETURN_IF_ERROR(FinishPending());
   const int64_t step = environment_.trainer.step();
   if (last_.step != step || !last_.status.ok()) {
@@ -73,6 +76,7 @@ absl::StatusOr<std::string> RunSaver::SaveLast() {
 
 absl::StatusOr<std::string> RunSaver::SaveElsewhere(
     const std::string& directory) {
+  const StageScope stage("checkpoint");
   RETURN_IF_ERROR(FinishPending());
   absl::Status removed;
   if (world().rank() == 0) {

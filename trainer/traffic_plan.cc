@@ -6,6 +6,7 @@
 #include "comm/traffic.h"
 #include "moe/model_config.h"
 #include "moe/parameter_table.h"
+#include "moe/token_dispatcher.h"
 #include "trainer/batch_plan.h"
 #include "trainer/config_resolve.h"
 #include "trainer/routing_statistics.h"
@@ -85,7 +86,7 @@ class Walk {
 
   void Dispatch(int micro) {
     Exchange(std::vector<int64_t>(static_cast<size_t>(mesh_.expert()),
-                                  E / mesh_.expert()),
+                                  E / mesh_.expert() + kCountsHeader),
              1, DType::kInt64);  // how many rows will come
     std::vector<int64_t> leaving, arriving;
     for (int other : mesh_.Members(Axis::kExpert, rank_)) {

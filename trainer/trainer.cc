@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "comm/activity.h"
 #include "comm/status_macros.h"
 #include "trainer/checkpoint/restore.h"
 #include "trainer/config_resolve.h"
@@ -105,6 +106,8 @@ absl::Status Trainer::Initialize(const TrainingStart& start) {
 // tokens -> forward -> backward, gradients reduced while the last one runs ->
 // clip -> AdamW.
 absl::StatusOr<StepReport> Trainer::TrainStep() {
+  SetStep(step_ + 1);
+  StageScope stage("data");
   const TokenBlock tokens = NextTokens();
   ASSIGN_OR_RETURN(const int64_t targets, CountTargets(tokens));
   ClearGradients();
@@ -115,12 +118,15 @@ absl::StatusOr<StepReport> Trainer::TrainStep() {
     const bool last = micro + 1 == plan_.num_micro_steps();
     RETURN_IF_ERROR(ForwardBackward(batch, last, losses));
   }
+  stage.Enter("sum of gradients");
   RETURN_IF_ERROR(reducer_->Finish());
 
+  stage.Enter("sum of losses");
   ASSIGN_OR_RETURN(StepReport report, SumOverWorld(losses));
   RETURN_IF_ERROR(CheckFinite(report));
   const double scale =
       ClipScale(report.grad_norm, config_.optimizer().clip_norm());
+  stage.Enter("optimizer");
   RETURN_IF_ERROR(optimizer_->Step(gradient_storage_, report.learning_rate,
                                    scale, report.step));
   step_ = report.step;
@@ -273,6 +279,7 @@ absl::Status Trainer::CheckFinite(const StepReport& report) {
 }
 
 absl::StatusOr<double> Trainer::ValidationLoss(int64_t batches) {
+  const StageScope stage("validation");
   const int64_t global_size = plan_.global_size();
   int64_t sequences = environment_.valid->samples_per_epoch();
   if (batches > 0) sequences = std::min(sequences, batches * global_size);

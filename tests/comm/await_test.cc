@@ -8,6 +8,15 @@
 namespace moe {
 namespace {
 
+WaitRecord AnyWait() {
+  WaitRecord wait;
+  wait.operation = "all-to-all-v";
+  wait.group = "expert";
+  wait.sequence = 7;
+  wait.position = {.step = 3, .layer = 1, .stage = "dispatch"};
+  return wait;
+}
+
 // Puts the options of a test binary back.
 class AwaitTest : public testing::TestWithParam<bool> {
  protected:
@@ -22,18 +31,59 @@ TEST_P(AwaitTest, ReturnsWhenItIsDone) {
   // In its busy, yielding and sleeping phases.
   for (int needed : {1, 50, 400}) {
     int calls = 0;
-    EXPECT_TRUE(Await([&] { return ++calls == needed; }, "a count").ok());
+    EXPECT_TRUE(Await([&] { return ++calls == needed; }, AnyWait).ok());
     EXPECT_EQ(calls, needed) << "not called again once done";
   }
 }
 
 TEST_P(AwaitTest, GivesUpAfterTheTimeoutAndNamesTheOperation) {
   Limit(absl::Milliseconds(2));
-  const absl::Status status =
-      Await([] { return false; }, "all-to-all-v in group expert");
+  const absl::Status status = Await([] { return false; }, AnyWait);
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_EQ(std::string(status.message()),
-            "all-to-all-v in group expert did not complete within 2ms");
+  EXPECT_EQ(
+      std::string(status.message()),
+      "all-to-all-v 7 in group expert (step 3, layer 1, dispatch) did not "
+      "complete within 2ms");
+}
+
+TEST_P(AwaitTest, TellsOfAWaitWhileItLastsAndCountsItsTime) {
+  Limit(absl::Minutes(1));
+  const absl::Duration before = TimeWaited();
+  const int64_t changes = CurrentActivity().changes;
+  int calls = 0;
+  bool told = false;
+  EXPECT_TRUE(Await(
+                  [&] {
+                    // Sees itself sleep once the busy and yielding tests are
+                    // over.
+                    const Activity activity = CurrentActivity();
+                    told = activity.waits && activity.wait.sequence == 7 &&
+                           activity.changes > changes;
+                    return told || ++calls > 100000;
+                  },
+                  AnyWait)
+                  .ok());
+  EXPECT_TRUE(told);
+  EXPECT_FALSE(CurrentActivity().waits);
+  EXPECT_GT(TimeWaited(), before);
+}
+
+TEST_P(AwaitTest, HearsNewsOfALongWait) {
+  Limit(absl::Minutes(1));
+  int64_t arrived = 0;
+  int64_t seen = 0;
+  EXPECT_TRUE(Await(
+                  [&] {
+                    seen = CurrentActivity().wait.arrived_bytes;
+                    return seen >= 2;
+                  },
+                  [&] {
+                    WaitRecord wait = AnyWait();
+                    wait.arrived_bytes = ++arrived;
+                    return wait;
+                  })
+                  .ok());
+  EXPECT_EQ(seen, 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Oversubscribed, AwaitTest, testing::Bool());

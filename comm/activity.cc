@@ -1,0 +1,125 @@
+#include "comm/activity.h"
+
+#include <mutex>
+
+#include "absl/strings/str_cat.h"
+
+namespace moe {
+namespace {
+
+// One for the process, like the thread whose doings it holds. The lock is free
+// but for the moments, some a second, when the watchdog copies it.
+struct Record {
+  std::mutex mutex;
+  Activity activity;
+  absl::Duration waited;
+};
+
+Record& TheRecord() {
+  static Record* const record = new Record;  // read until the process ends
+  return *record;
+}
+
+void SetPosition(const Position& position) {
+  Record& record = TheRecord();
+  const std::lock_guard<std::mutex> lock(record.mutex);
+  record.activity.position = position;
+  ++record.activity.changes;
+}
+
+}  // namespace
+
+std::string ToString(const Position& position) {
+  std::string text;
+  if (position.step > 0) absl::StrAppend(&text, "step ", position.step, ", ");
+  if (position.layer >= 0)
+    absl::StrAppend(&text, "layer ", position.layer, ", ");
+  return absl::StrCat(text, position.stage);
+}
+
+Position CurrentPosition() {
+  // Written by the calling thread alone: it needs no lock to read.
+  return TheRecord().activity.position;
+}
+
+void SetStep(int64_t step) {
+  Position position = CurrentPosition();
+  position.step = step;
+  SetPosition(position);
+}
+
+StageScope::StageScope(const char* stage) : before_(CurrentPosition()) {
+  SetPosition({.step = before_.step, .layer = before_.layer, .stage = stage});
+}
+
+StageScope::StageScope(const char* stage, int layer)
+    : before_(CurrentPosition()) {
+  SetPosition({.step = before_.step, .layer = layer, .stage = stage});
+}
+
+StageScope::~StageScope() {
+  // A step that began inside goes on.
+  before_.step = CurrentPosition().step;
+  SetPosition(before_);
+}
+
+void StageScope::Enter(const char* stage) {
+  Position position = CurrentPosition();
+  position.stage = stage;
+  SetPosition(position);
+}
+
+std::string ToString(const WaitRecord& wait) {
+  std::string text =
+      absl::StrCat(wait.operation, " ", wait.sequence, " in group ", wait.group,
+                   " (", ToString(wait.position), ")");
+  if (wait.expected_bytes > 0) {
+    absl::StrAppend(&text, ", ", wait.arrived_bytes, " of ",
+                    wait.expected_bytes, " bytes arrived");
+  }
+  for (int i = 0; i < wait.num_missing && i < WaitRecord::kMostMissing; ++i) {
+    const MissingRank& missing = wait.missing[static_cast<size_t>(i)];
+    absl::StrAppend(&text, i == 0 ? ", waiting for rank " : ", ", missing.rank,
+                    " (", missing.num_bytes, " bytes)");
+  }
+  if (wait.num_missing > WaitRecord::kMostMissing)
+    absl::StrAppend(&text, " and ", wait.num_missing - WaitRecord::kMostMissing,
+                    " more");
+  return text;
+}
+
+void BeginWait(const WaitRecord& wait) {
+  Record& record = TheRecord();
+  const std::lock_guard<std::mutex> lock(record.mutex);
+  record.activity.waits = true;
+  record.activity.wait = wait;
+  ++record.activity.changes;
+}
+
+void UpdateWait(const WaitRecord& wait) {
+  Record& record = TheRecord();
+  const std::lock_guard<std::mutex> lock(record.mutex);
+  record.activity.wait = wait;
+}
+
+void EndWait(absl::Duration waited) {
+  Record& record = TheRecord();
+  const std::lock_guard<std::mutex> lock(record.mutex);
+  if (record.activity.waits) ++record.activity.changes;
+  record.activity.waits = false;
+  record.waited += waited;
+}
+
+Activity CurrentActivity() {
+  Record& record = TheRecord();
+  const std::lock_guard<std::mutex> lock(record.mutex);
+  return record.activity;
+}
+
+absl::Duration TimeWaited() {
+  Record& record = TheRecord();
+  const std::lock_guard<std::mutex> lock(record.mutex);
+  return record.waited;
+}
+
+}  // namespace moe

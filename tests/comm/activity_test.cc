@@ -1,0 +1,76 @@
+#include "comm/activity.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace moe {
+namespace {
+
+TEST(Activity, IsInAStageUntilTheScopeEnds) {
+  SetStep(12);
+  const std::string outside = ToString(CurrentPosition());
+  {
+    StageScope block("block", 3);
+    EXPECT_EQ(ToString(CurrentPosition()), "step 12, layer 3, block");
+    {
+      StageScope stage("attention");
+      EXPECT_EQ(ToString(CurrentPosition()), "step 12, layer 3, attention");
+      stage.Enter("router");
+      EXPECT_EQ(ToString(CurrentPosition()), "step 12, layer 3, router");
+    }
+    EXPECT_EQ(ToString(CurrentPosition()), "step 12, layer 3, block");
+  }
+  EXPECT_EQ(ToString(CurrentPosition()), outside);
+}
+
+TEST(Activity, GoesOnWithAStepThatBeganInsideAScope) {
+  SetStep(1);
+  {
+    const StageScope stage("data");
+    SetStep(2);
+  }
+  EXPECT_EQ(CurrentPosition().step, 2);
+}
+
+TEST(Activity, ChangesWithEveryStageAndWait) {
+  int64_t last = CurrentActivity().changes;
+  const auto changed = [&] {
+    const int64_t now = CurrentActivity().changes;
+    return now > std::exchange(last, now);
+  };
+  EXPECT_FALSE(changed());
+  {
+    const StageScope stage("experts");
+    EXPECT_TRUE(changed());
+  }
+  EXPECT_TRUE(changed());
+  BeginWait(WaitRecord());
+  EXPECT_TRUE(changed());
+  UpdateWait(WaitRecord());
+  EXPECT_FALSE(changed()) << "it is the same wait";
+  EndWait(absl::Seconds(1));
+  EXPECT_TRUE(changed());
+  EXPECT_FALSE(CurrentActivity().waits);
+}
+
+TEST(Activity, SaysWhatAWaitIsFor) {
+  WaitRecord wait;
+  wait.operation = "all-to-all-v";
+  wait.group = "expert";
+  wait.sequence = 812;
+  wait.position = {.step = 12, .layer = 3, .stage = "dispatch"};
+  EXPECT_EQ(ToString(wait),
+            "all-to-all-v 812 in group expert (step 12, layer 3, dispatch)");
+  wait.expected_bytes = 4096;
+  wait.arrived_bytes = 16;
+  wait.num_missing = 6;
+  for (int i = 0; i < WaitRecord::kMostMissing; ++i)
+    wait.missing[static_cast<size_t>(i)] = {i + 3, 4};
+  EXPECT_EQ(ToString(wait),
+            "all-to-all-v 812 in group expert (step 12, layer 3, dispatch), 16 "
+            "of 4096 bytes arrived, waiting for rank 3 (4 bytes), 4 (4 bytes), "
+            "5 (4 bytes), 6 (4 bytes) and 2 more");
+}
+
+}  // namespace
+}  // namespace moe
