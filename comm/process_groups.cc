@@ -32,11 +32,6 @@ StatusMessage Pack(const absl::Status& status) {
 // Marks a status that every rank of a group has.
 constexpr absl::string_view kAgreedUrl = "moe/agreed";
 
-absl::Status MarkAgreed(absl::Status status) {
-  status.SetPayload(kAgreedUrl, absl::Cord());
-  return status;
-}
-
 // One small sum over the group, whose result is known.
 absl::Status Exercise(ProcessGroup& group) {
   const int64_t size = group.size();
@@ -97,6 +92,11 @@ absl::Status AgreeOnStatus(const absl::Status& mine, ProcessGroup& group) {
       absl::string_view(message.text, static_cast<size_t>(message.num_bytes)));
   if (failed_rank == 0) return MarkAgreed(agreed);
   return MarkAgreed(Annotate(agreed, absl::StrCat("rank ", failed_rank)));
+}
+
+absl::Status MarkAgreed(absl::Status status) {
+  status.SetPayload(kAgreedUrl, absl::Cord());
+  return status;
 }
 
 bool IsAgreed(const absl::Status& status) {

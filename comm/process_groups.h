@@ -3,6 +3,7 @@
 
 #include <array>
 #include <memory>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "comm/mesh.h"
@@ -26,6 +27,14 @@ class ProcessGroups {
   }
   ProcessGroup& world() const { return (*this)[Axis::kWorld]; }
 
+  // Puts `group` in an axis's place, and returns what was there: for tests that
+  // stand between.
+  std::unique_ptr<ProcessGroup> Replace(Axis axis,
+                                        std::unique_ptr<ProcessGroup> group) {
+    std::swap(groups_[static_cast<size_t>(axis)], group);
+    return group;
+  }
+
  private:
   ProcessGroups() = default;
   std::array<std::unique_ptr<ProcessGroup>, 5> groups_;
@@ -40,6 +49,8 @@ absl::Status AgreeOnStatus(const absl::Status& mine, ProcessGroup& group);
 // all ranks know of it and can end in good order. Any other error is of this
 // rank alone, and the others may be waiting for it (MpiRuntime::Abort).
 bool IsAgreed(const absl::Status& status);
+// For errors that all ranks came to know of otherwise, the same on each.
+absl::Status MarkAgreed(absl::Status status);
 
 }  // namespace moe
 

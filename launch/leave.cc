@@ -48,17 +48,23 @@ void LeaveAfterFailedStart(absl::string_view program,
 }
 
 int Leave(absl::string_view program, const absl::Status& status,
-          std::unique_ptr<MpiRuntime> runtime) {
+          std::unique_ptr<MpiRuntime> runtime,
+          std::unique_ptr<Watchdog> watchdog) {
   const int code = ExitCode(status);
-  if (status.ok()) return code;
-  if (!IsAgreed(status) && runtime->world() > 1) {
+  if (!status.ok() && !IsAgreed(status) && runtime->world() > 1) {
+    if (watchdog != nullptr) watchdog->Fail(status);
     Print(stderr, absl::StrCat(program, ": rank ", runtime->rank(), ": ",
                                status.message(), "\n"));
     runtime->Abort(code);
   }
-  if (runtime->rank() == 0)
+  if (!status.ok() && runtime->rank() == 0)
     Print(stderr, absl::StrCat(program, ": ", status.message(), "\n"));
+  watchdog = nullptr;  // before MPI ends, which all ranks do together
   return code;
+}
+
+void SayLostRank(absl::string_view program, const LostRankReport& report) {
+  Print(stderr, absl::StrCat(program, ": ", report.text));
 }
 
 }  // namespace moe

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "comm/mpi_runtime.h"
+#include "comm/watchdog.h"
 
 namespace moe {
 
@@ -28,9 +29,14 @@ int LeaveWithoutMpi(absl::string_view program,
                                         const absl::Status& status);
 
 // After MPI was started: says an error as above and finalises MPI. An error
-// that only this rank knows of aborts the job.
+// that only this rank knows of ends the job: by the watchdog, which says it, or
+// without one by aborting.
 int Leave(absl::string_view program, const absl::Status& status,
-          std::unique_ptr<MpiRuntime> runtime);
+          std::unique_ptr<MpiRuntime> runtime,
+          std::unique_ptr<Watchdog> watchdog = nullptr);
+
+// What a watchdog finds, on standard error. On any thread.
+void SayLostRank(absl::string_view program, const LostRankReport& report);
 
 }  // namespace moe
 

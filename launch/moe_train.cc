@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -7,16 +8,36 @@
 #include "absl/time/time.h"
 #include "comm/mpi_runtime.h"
 #include "comm/status_macros.h"
+#include "comm/watchdog.h"
+#include "data/file_system.h"
 #include "launch/leave.h"
 #include "launch/share_directory.h"
 #include "launch/train_command.h"
 #include "trainer/config_resolve.h"
+#include "trainer/lost_rank_report.h"
+#include "trainer/run_directory.h"
 #include "trainer/run_training.h"
 
 namespace moe {
 namespace {
 
 constexpr char kProgram[] = "moe-train";
+
+absl::StatusOr<std::unique_ptr<Watchdog>> StartWatchdog(
+    const TrainConfig& config, const MpiRuntime& runtime) {
+  if (runtime.world() == 1 || !config.parallel().watchdog()) return nullptr;
+  const std::string directory =
+      RunDirectory(config.run().directory()).failure();
+  return Watchdog::Start(
+      runtime,
+      {.collective_timeout =
+           absl::Seconds(config.parallel().collective_timeout_seconds()),
+       .report = [directory](const LostRankReport& report) {
+         SayLostRank(kProgram, report);
+         // The report was said: it is no longer needed on the disk.
+         SaveLostRankReport(PosixFileSystem(), directory, report).IgnoreError();
+       }});
+}
 
 absl::Status Train(const TrainCommand& command, const MpiRuntime& runtime) {
   ASSIGN_OR_RETURN(
@@ -39,8 +60,12 @@ int Main(int argc, char** argv) {
   absl::StatusOr<std::unique_ptr<MpiRuntime>> runtime = MpiRuntime::Start(
       absl::Seconds(command->config.parallel().collective_timeout_seconds()));
   if (!runtime.ok()) LeaveAfterFailedStart(kProgram, runtime.status());
+  absl::StatusOr<std::unique_ptr<Watchdog>> watchdog =
+      StartWatchdog(command->config, **runtime);
+  if (!watchdog.ok())
+    return Leave(kProgram, watchdog.status(), *std::move(runtime));
   const absl::Status status = Train(*command, **runtime);
-  return Leave(kProgram, status, *std::move(runtime));
+  return Leave(kProgram, status, *std::move(runtime), *std::move(watchdog));
 }
 
 }  // namespace

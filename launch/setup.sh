@@ -10,6 +10,7 @@ packages=(
   libopenmpi-dev openmpi-bin                     # messages between ranks
   libdnnl-dev                                    # matrix products on CPUs
   libabsl-dev                                    # Status, strings, containers
+  libasio-dev                                    # connections of the watchdog
   libcli11-dev                                   # command lines
   libprotobuf-dev protobuf-compiler              # configuration
   nlohmann-json3-dev                             # JSON in and out

@@ -4,15 +4,15 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <cstddef>
 #include <cstdlib>
 #include <initializer_list>
+
+#include "comm/stack_trace.h"
 
 namespace moe {
 namespace {
 
-// Mutable globals, because a signal handler has nothing else to write to.
-alignas(16) char handler_stack[size_t{1} << 16];
+// A mutable global, because a signal handler has nothing else to write to.
 volatile std::sig_atomic_t stop_signal_received = 0;
 
 extern "C" void OnStopSignal(int signal) {
@@ -23,23 +23,10 @@ extern "C" void OnStopSignal(int signal) {
   stop_signal_received = 1;
 }
 
-// oneDNN's float32 products let the stack pointer point into a buffer of the
-// heap, and the kernel would write a signal's frame to what lies before it.
-// Signals of a process go to this, its first thread.
-void UseStackOfItsOwn() {
-  stack_t stack = {};
-  sigaltstack(nullptr, &stack);
-  if ((stack.ss_flags & SS_DISABLE) == 0) return;  // a sanitizer has made one
-  stack.ss_sp = handler_stack;
-  stack.ss_size = sizeof(handler_stack);
-  stack.ss_flags = 0;
-  sigaltstack(&stack, nullptr);
-}
-
 }  // namespace
 
 void InstallStopSignals() {
-  UseStackOfItsOwn();
+  UseSignalStack();  // signals of a process go to this, its first thread
   struct sigaction action = {};
   action.sa_handler = OnStopSignal;
   action.sa_flags = SA_RESTART | SA_ONSTACK;

@@ -77,13 +77,15 @@ TrainConfig SmallConfig() {
 
 TestTrainer::TestTrainer(const TrainConfig& config, bool alone,
                          const SampleSequence* samples,
-                         const TrainingStart& start)
+                         const TrainingStart& start,
+                         const std::function<void(ProcessGroups&)>& alter)
     : random_samples_(config.model().vocab_size(),
                       config.batch().sequence_length()),
       mesh_(MakeMesh(config, alone)),
       groups_(alone ? ProcessGroups::CreateSingle()
                     : ValueOrDie(ProcessGroups::Create(TestRuntime(), mesh_))),
       kernels_(MakeKernelContext(config.run().threads())) {
+  if (alter) alter(groups_);
   const SampleSequence& train = samples != nullptr ? *samples : random_samples_;
   trainer_ = ValueOrDie(Trainer::Create(config,
                                         {.mesh = mesh_,

@@ -2,6 +2,7 @@
 #define TESTS_TRAINER_TRAINER_FIXTURE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "absl/types/span.h"
@@ -45,9 +46,11 @@ TrainConfig SmallConfig();
 // whatever the world; else the ranks of the test make it together.
 class TestTrainer {
  public:
+  // `alter` may change the groups first.
   TestTrainer(const TrainConfig& config, bool alone,
               const SampleSequence* samples = nullptr,
-              const TrainingStart& start = {});
+              const TrainingStart& start = {},
+              const std::function<void(ProcessGroups&)>& alter = nullptr);
 
   Trainer* operator->() { return trainer_.get(); }
   Trainer& operator*() { return *trainer_; }

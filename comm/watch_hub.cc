@@ -1,0 +1,317 @@
+#include "comm/watch_hub.h"
+
+#include <ifaddrs.h>
+#include <netdb.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <asio/ip/v6_only.hpp>
+#include <chrono>
+#include <random>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "comm/status_macros.h"
+
+namespace moe {
+namespace {
+
+using std::chrono::milliseconds;
+using Link = WatchedRank::Link;
+using Tcp = asio::ip::tcp;
+
+// From the first event to the inquiry: a launcher that is gone shows itself.
+constexpr milliseconds kGathering(100);
+// How long ranks have to answer. mpirun kills the survivors of a lost rank two
+// seconds after it.
+constexpr milliseconds kAnswering(1000);
+// How long the deputy waits for rank 0's hub.
+constexpr milliseconds kPatience(2500);
+// From being told to leave to leaving: the others' messages are on their way.
+constexpr milliseconds kFarewell(200);
+
+// Of this host, as others may reach it.
+std::vector<std::string> OwnAddresses() {
+  std::vector<std::string> hosts;
+  ifaddrs* list = nullptr;
+  if (getifaddrs(&list) != 0) return hosts;
+  for (const ifaddrs* entry = list; entry != nullptr; entry = entry->ifa_next) {
+    if (entry->ifa_addr == nullptr) continue;
+    const int family = entry->ifa_addr->sa_family;
+    if (family != AF_INET && family != AF_INET6) continue;
+    const socklen_t size =
+        family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+    char text[NI_MAXHOST];
+    if (getnameinfo(entry->ifa_addr, size, text, sizeof(text), nullptr, 0,
+                    NI_NUMERICHOST) != 0)
+      continue;
+    asio::error_code error;
+    const asio::ip::address address = asio::ip::make_address(text, error);
+    if (!error && !address.is_loopback()) hosts.push_back(text);
+  }
+  freeifaddrs(list);
+  return hosts;
+}
+
+bool IsOneHost(const Roster& roster) {
+  return std::all_of(roster.begin(), roster.end(), [&](const Member& member) {
+    return member.host == roster[0].host;
+  });
+}
+
+// A connection a rank: more than the usual limit of open files in a large job.
+void AllowConnections(size_t ranks) {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t wanted = std::min<rlim_t>(limit.rlim_max, 1024 + 2 * ranks);
+  if (limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = wanted;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+absl::Status Listening(const asio::error_code& error) {
+  return absl::UnavailableError(
+      absl::StrCat("listening for the ranks' watchdogs: ", error.message()));
+}
+
+}  // namespace
+
+std::string ToText(const HubAddress& address) {
+  return absl::StrCat(address.port, " ", address.nonce, " ",
+                      absl::StrJoin(address.hosts, " "));
+}
+
+absl::StatusOr<HubAddress> ParseHubAddress(const std::string& text) {
+  const std::vector<std::string> parts = absl::StrSplit(text, ' ');
+  HubAddress address;
+  if (parts.size() < 3 || !absl::SimpleAtoi(parts[0], &address.port) ||
+      !absl::SimpleAtoi(parts[1], &address.nonce))
+    return absl::InternalError(
+        absl::StrCat("the address of a watchdog is '", text, "'"));
+  address.hosts.assign(parts.begin() + 2, parts.end());
+  return address;
+}
+
+absl::StatusOr<std::unique_ptr<WatchHub>> WatchHub::Listen(
+    asio::io_context& context, Options options) {
+  std::unique_ptr<WatchHub> hub(new WatchHub(context, std::move(options)));
+  RETURN_IF_ERROR(hub->Open());
+  hub->Accept();
+  return hub;
+}
+
+WatchHub::WatchHub(asio::io_context& context, Options options)
+    : context_(context),
+      options_(std::move(options)),
+      acceptor_(context),
+      timer_(context),
+      ranks_(options_.roster.size()) {}
+
+WatchHub::~WatchHub() {
+  for (const Rank& of : ranks_)
+    if (of.connection != nullptr) of.connection->Close();
+}
+
+absl::Status WatchHub::Open() {
+  AllowConnections(options_.roster.size());
+  std::random_device random;
+  address_.nonce = (uint64_t{random()} << 32) | random();
+  const bool one_host = IsOneHost(options_.roster);
+  const asio::ip::address any =
+      one_host ? asio::ip::address(asio::ip::address_v4::loopback())
+               : asio::ip::address(asio::ip::address_v6::any());
+  asio::error_code error;
+  acceptor_.open(any.is_v4() ? Tcp::v4() : Tcp::v6(), error);
+  asio::ip::address bound = any;
+  if (error && !one_host) {  // a machine without IPv6
+    bound = asio::ip::address_v4::any();
+    acceptor_.open(Tcp::v4(), error);
+  }
+  if (error) return Listening(error);
+  if (bound.is_v6()) acceptor_.set_option(asio::ip::v6_only(false), error);
+  acceptor_.bind({bound, 0}, error);
+  if (error) return Listening(error);
+  acceptor_.listen(asio::socket_base::max_listen_connections, error);
+  if (error) return Listening(error);
+  address_.port = acceptor_.local_endpoint(error).port();
+  if (error) return Listening(error);
+  address_.hosts = {"127.0.0.1"};
+  if (!one_host) {
+    const std::vector<std::string> own = OwnAddresses();
+    address_.hosts.insert(address_.hosts.end(), own.begin(), own.end());
+  }
+  return absl::OkStatus();
+}
+
+void WatchHub::Accept() {
+  acceptor_.async_accept(
+      [this](const asio::error_code& error, Tcp::socket socket) {
+        // This is gone, or does not accept any more.
+        if (error == asio::error::operation_aborted) return;
+        if (!error) Greet(std::make_shared<WatchConnection>(std::move(socket)));
+        Accept();
+      });
+}
+
+// Nobody is known before the hello; who is not of this job is sent away.
+void WatchHub::Greet(const ConnectionPtr& connection) {
+  const std::weak_ptr<WatchConnection> weak = connection;
+  auto on_hello = [this, weak](const WatchMessage& message) {
+    const ConnectionPtr self = weak.lock();
+    if (self == nullptr) return;
+    const int rank = message.hello().rank();
+    if (message.hello().nonce() != address_.nonce || rank < 0 ||
+        rank >= static_cast<int>(ranks_.size())) {
+      self->Close();
+      return;
+    }
+    Rank& of = ranks_[static_cast<size_t>(rank)];
+    of.connection = self;
+    of.watched.link = Link::kOpen;
+    self->SetHandlers(
+        {.on_message = [this,
+                        rank](const WatchMessage& m) { OnMessage(rank, m); },
+         .on_closed = [this, rank] { OnClosed(rank); }});
+  };
+  connection->Start({.on_message = on_hello, .on_closed = nullptr});
+}
+
+void WatchHub::OnMessage(int rank, const WatchMessage& message) {
+  if (phase_ == Phase::kGone) return;
+  WatchedRank& watched = ranks_[static_cast<size_t>(rank)].watched;
+  switch (message.kind_case()) {
+    case WatchMessage::kState:
+      // An answer says more.
+      if (!watched.answered) OnState(rank, message.state());
+      break;
+    case WatchMessage::kAnswer:
+      watched.answered = true;
+      OnState(rank, message.answer());
+      ConcludeIfAllAnswered();
+      break;
+    case WatchMessage::kAlarm:
+      // A crash says more than the failures that follow from it.
+      if (!watched.alarm.has_value() ||
+          message.alarm().kind() == WatchAlarm::CRASHED)
+        watched.alarm = message.alarm();
+      Suspect();
+      break;
+    case WatchMessage::kGoodbye:
+      watched.link = Link::kLeft;
+      break;
+    default:
+      break;
+  }
+}
+
+void WatchHub::OnState(int rank, const RankState& state) {
+  Rank& of = ranks_[static_cast<size_t>(rank)];
+  of.watched.state = state;
+  of.heard_at = absl::Now();
+  if (phase_ != Phase::kWatching || !state.has_wait()) return;
+  std::vector<WatchedRank> watched;
+  watched.reserve(ranks_.size());
+  for (const Rank& other : ranks_) watched.push_back(other.watched);
+  if (NumDifferent(watched, rank) > 0) Suspect();
+}
+
+void WatchHub::OnClosed(int rank) {
+  Rank& of = ranks_[static_cast<size_t>(rank)];
+  if (phase_ == Phase::kGone || of.watched.link == Link::kLeft) return;
+  of.watched.link = Link::kLost;
+  Suspect();
+  ConcludeIfAllAnswered();
+}
+
+bool WatchHub::RankZeroIsGone() const {
+  const Link link = ranks_[0].watched.link;
+  return link == Link::kLost || link == Link::kLeft;
+}
+
+// Something is wrong. What else is will be known in a moment.
+void WatchHub::Suspect() {
+  if (phase_ != Phase::kWatching) return;
+  phase_ = Phase::kSuspecting;
+  const bool waits = options_.is_deputy && !RankZeroIsGone();
+  timer_.expires_after(waits ? kPatience : kGathering);
+  timer_.async_wait([this](const asio::error_code& error) {
+    if (error || phase_ != Phase::kSuspecting) return;
+    if (options_.is_deputy && other_inquires_ && !RankZeroIsGone()) {
+      // Rank 0 has taken it on; should it fail to end the job, we are asked
+      // again by the next event.
+      other_inquires_ = false;
+      phase_ = Phase::kWatching;
+      return;
+    }
+    Inquire();
+  });
+}
+
+void WatchHub::Inquire() {
+  phase_ = Phase::kInquiring;
+  WatchMessage message;
+  message.mutable_inquiry();
+  Broadcast(message);
+  timer_.expires_after(kAnswering);
+  timer_.async_wait([this](const asio::error_code& error) {
+    if (!error) Conclude();
+  });
+}
+
+void WatchHub::ConcludeIfAllAnswered() {
+  if (phase_ != Phase::kInquiring) return;
+  for (const Rank& of : ranks_)
+    if (of.watched.link == Link::kOpen && !of.watched.answered) return;
+  Conclude();
+}
+
+void WatchHub::Conclude() {
+  if (phase_ != Phase::kInquiring) return;
+  phase_ = Phase::kConcluded;
+  std::vector<WatchedRank> watched;
+  const absl::Time now = absl::Now();
+  for (Rank& of : ranks_) {
+    of.watched.age = now - of.heard_at;
+    watched.push_back(of.watched);
+  }
+  const LostRankReport report =
+      MakeLostRankReport(options_.roster, watched, options_.collective_timeout);
+  options_.report(report);
+  WatchMessage message;
+  message.mutable_leave()->set_exit_code(report.exit_code);
+  Broadcast(message);
+  timer_.expires_after(kFarewell);
+  timer_.async_wait(
+      [this, code = report.exit_code](const asio::error_code& error) {
+        if (!error) options_.leave(code);
+      });
+}
+
+void WatchHub::Broadcast(const WatchMessage& message) {
+  // This rank last: what it is told to do may end the process.
+  for (const Rank& of : ranks_) {
+    if (of.connection != nullptr &&
+        &of != &ranks_[static_cast<size_t>(options_.rank)])
+      of.connection->Send(message);
+  }
+  const Rank& self = ranks_[static_cast<size_t>(options_.rank)];
+  if (self.connection != nullptr && !message.has_leave())
+    self.connection->Send(message);
+}
+
+void WatchHub::SayGoodbye() {
+  phase_ = Phase::kGone;
+  WatchMessage message;
+  message.mutable_goodbye();
+  Broadcast(message);
+  asio::error_code ignored;
+  acceptor_.close(ignored);
+  timer_.cancel();
+}
+
+}  // namespace moe

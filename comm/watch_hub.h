@@ -1,0 +1,93 @@
+#ifndef COMM_WATCH_HUB_H_
+#define COMM_WATCH_HUB_H_
+
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/steady_timer.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "comm/roster.h"
+#include "comm/watch_connection.h"
+#include "comm/watch_report.h"
+
+namespace moe {
+
+// Where a hub can be reached, and what proves that one belongs to its job; a
+// line of text, for a broadcast.
+struct HubAddress {
+  std::vector<std::string> hosts;  // numeric, to be tried in turn
+  int port = 0;
+  uint64_t nonce = 0;
+};
+std::string ToText(const HubAddress& address);
+absl::StatusOr<HubAddress> ParseHubAddress(const std::string& text);
+
+// The side of the watchdog that hears all ranks and decides; see watchdog.h.
+// Two of the ranks have one. All on the thread that runs the io_context.
+class WatchHub {
+ public:
+  struct Options {
+    int rank = 0;  // the one it lives in
+    Roster roster;
+    absl::Duration collective_timeout;
+    // Rank 0's hub decides. The other one does when rank 0 is lost, or silent
+    // for `patience` after an event.
+    bool is_deputy = false;
+    // Says why the job ends. Then all ranks are told to leave, and `leave` is
+    // called with the exit code: it does not return.
+    std::function<void(const LostRankReport&)> report;
+    std::function<void(int exit_code)> leave;
+  };
+  static absl::StatusOr<std::unique_ptr<WatchHub>> Listen(
+      asio::io_context& context, Options options);
+  ~WatchHub();
+
+  HubAddress address() const { return address_; }
+  // Rank 0's hub has begun to inquire: the deputy holds back.
+  void NoteInquiryOfOther() { other_inquires_ = true; }
+  // This rank leaves in good order: so does the hub.
+  void SayGoodbye();
+
+ private:
+  using ConnectionPtr = std::shared_ptr<WatchConnection>;
+  struct Rank {
+    WatchedRank watched;
+    ConnectionPtr connection;
+    absl::Time heard_at;
+  };
+
+  WatchHub(asio::io_context& context, Options options);
+  absl::Status Open();
+  void Accept();
+  void Greet(const ConnectionPtr& connection);
+  void OnMessage(int rank, const WatchMessage& message);
+  void OnState(int rank, const RankState& state);
+  void OnClosed(int rank);
+
+  void Suspect();
+  void Inquire();
+  void ConcludeIfAllAnswered();
+  void Conclude();
+  void Broadcast(const WatchMessage& message);
+  bool RankZeroIsGone() const;
+
+  asio::io_context& context_;
+  const Options options_;
+  HubAddress address_;
+  asio::ip::tcp::acceptor acceptor_;
+  asio::steady_timer timer_;
+  std::vector<Rank> ranks_;
+  enum class Phase { kWatching, kSuspecting, kInquiring, kConcluded, kGone };
+  Phase phase_ = Phase::kWatching;
+  bool other_inquires_ = false;
+};
+
+}  // namespace moe
+
+#endif  // COMM_WATCH_HUB_H_

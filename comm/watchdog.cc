@@ -1,0 +1,375 @@
+#include "comm/watchdog.h"
+
+#include <mpi.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <future>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "comm/activity.h"
+#include "comm/await.h"
+#include "comm/exit_code.h"
+#include "comm/mpi_status.h"
+#include "comm/process_groups.h"
+#include "comm/roster.h"
+#include "comm/stack_trace.h"
+#include "comm/status_macros.h"
+#include "comm/watch_hub.h"
+#include "comm/watch_link.h"
+#include "comm/watch_state.h"
+
+namespace moe {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kTick(500);
+// Time that passed between two ticks counts up to this much: more has passed
+// while the process was suspended.
+constexpr absl::Duration kLongestTick = absl::Seconds(2);
+// How long the main thread may take to show its stack.
+constexpr absl::Duration kStackPatience = absl::Milliseconds(200);
+// What a crash's alarm may take to be on its way.
+constexpr milliseconds kCrashAlarm(150);
+// Both hubs are lost: nobody is left to report, the launcher will end us.
+constexpr std::chrono::seconds kWithoutHubs(5);
+// From a failure of this rank to being told to leave.
+constexpr absl::Duration kFailurePatience = absl::Seconds(10);
+// A rank's own limit, should its watchdog fail to end the job.
+constexpr absl::Duration kAwaitMargin = absl::Seconds(60);
+
+constexpr int kNumHubs = 2;
+
+// The rank of the second hub: on another host than rank 0, if there is one.
+int DeputyRank(const Roster& roster) {
+  for (size_t rank = 1; rank < roster.size(); ++rank)
+    if (roster[rank].host != roster[0].host) return static_cast<int>(rank);
+  return 1;
+}
+
+// Of other ranks of this host, those that do not just run or sleep.
+void AddStrangeProcesses(RankState& state, const Roster& roster, int self) {
+  for (int rank = 0; rank < static_cast<int>(roster.size()); ++rank) {
+    const Member& member = roster[static_cast<size_t>(rank)];
+    if (rank == self || member.host != roster[static_cast<size_t>(self)].host)
+      continue;
+    const char letter = ProcessState(member.pid);
+    if (letter == 'R' || letter == 'S') continue;
+    RankState::Process& process = *state.add_process();
+    process.set_rank(rank);
+    if (letter != '\0') process.set_state(std::string(1, letter));
+  }
+}
+
+// Our thread takes no signal that asks the process for something.
+void BlockSignals() {
+  sigset_t set;
+  sigfillset(&set);
+  for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT})
+    sigdelset(&set, signal);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
+
+// `status` of the lowest rank that has an error. Collective, by plain MPI:
+// there are no groups yet.
+absl::Status AgreeByMpi(const absl::Status& status, const Roster& roster,
+                        int rank) {
+  const int world = static_cast<int>(roster.size());
+  int first = status.ok() ? world : rank;
+  RETURN_IF_ERROR(MpiStatus(
+      MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD),
+      "starting the watchdogs"));
+  if (first == world) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::string text,
+                   BroadcastText(std::string(status.message()), first));
+  return MarkAgreed(absl::UnavailableError(
+      absl::StrCat("the watchdog of rank ", first, " (",
+                   ToString(roster[static_cast<size_t>(first)]), "): ", text,
+                   "; parallel.watchdog=false trains without it")));
+}
+
+}  // namespace
+
+// A rank's side, and the hub if it has one.
+class Watchdog::Rank {
+ public:
+  Rank(const MpiRuntime& runtime, Roster roster, Options options);
+  ~Rank();
+
+  // Collective.
+  absl::Status Connect();
+  [[noreturn]] void Fail(const absl::Status& status);
+
+ private:
+  absl::StatusOr<std::array<HubAddress, kNumHubs>> OpenHubs();
+  void Run();
+  void Tick();
+  void NoteActivity();
+  void OnMessage(int hub, const WatchMessage& message);
+  void Answer(int hub);
+  void OnHubLost();
+  void AwaitCrash();
+  void Alarm(WatchAlarm::Kind kind, const std::string& text, int exit_code,
+             const StackTrace& stack = {});
+  void SendToHubs(const WatchMessage& message);
+  void SayGoodbye();
+
+  const int rank_;
+  const Roster roster_;
+  const Options options_;
+  const pid_t parent_;
+  asio::io_context context_;
+  asio::steady_timer tick_timer_;
+  asio::steady_timer other_timer_;
+  asio::posix::stream_descriptor crash_event_;
+  std::unique_ptr<WatchHub> hub_;
+  std::array<std::unique_ptr<WatchLink>, kNumHubs> links_;
+  int num_unconnected_ = kNumHubs;
+  std::string connecting_failed_;
+  std::promise<absl::Status> connected_;
+  std::thread thread_;
+  // Of the last tick.
+  Activity activity_;
+  absl::Time ticked_at_;
+  absl::Duration still_;
+  bool alarmed_ = false;
+};
+
+Watchdog::Rank::Rank(const MpiRuntime& runtime, Roster roster, Options options)
+    : rank_(runtime.rank()),
+      roster_(std::move(roster)),
+      options_(std::move(options)),
+      parent_(getppid()),
+      tick_timer_(context_),
+      other_timer_(context_),
+      crash_event_(context_, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      ticked_at_(absl::Now()) {}
+
+absl::StatusOr<std::array<HubAddress, kNumHubs>> Watchdog::Rank::OpenHubs() {
+  const std::array<int, kNumHubs> owners = {0, DeputyRank(roster_)};
+  absl::Status status;
+  if (rank_ == owners[0] || rank_ == owners[1]) {
+    absl::StatusOr<std::unique_ptr<WatchHub>> hub = WatchHub::Listen(
+        context_, {.rank = rank_,
+                   .roster = roster_,
+                   .collective_timeout = options_.collective_timeout,
+                   .is_deputy = rank_ != 0,
+                   .report = options_.report,
+                   .leave = [](int exit_code) { std::_Exit(exit_code); }});
+    status = hub.status();
+    if (hub.ok()) hub_ = *std::move(hub);
+  }
+  RETURN_IF_ERROR(AgreeByMpi(status, roster_, rank_));
+  std::array<HubAddress, kNumHubs> addresses;
+  for (size_t i = 0; i < kNumHubs; ++i) {
+    const std::string mine =
+        rank_ == owners[i] ? ToText(hub_->address()) : std::string();
+    ASSIGN_OR_RETURN(const std::string text, BroadcastText(mine, owners[i]));
+    ASSIGN_OR_RETURN(addresses[i], ParseHubAddress(text));
+    // A host reaches itself by its first address, 127.0.0.1, others do not.
+    std::vector<std::string>& hosts = addresses[i].hosts;
+    const bool is_here = roster_[static_cast<size_t>(owners[i])].host ==
+                         roster_[static_cast<size_t>(rank_)].host;
+    if (is_here) {
+      hosts.resize(1);
+    } else {
+      hosts.erase(hosts.begin());
+    }
+  }
+  return addresses;
+}
+
+absl::Status Watchdog::Rank::Connect() {
+  using Addresses = std::array<HubAddress, kNumHubs>;
+  ASSIGN_OR_RETURN(const Addresses addresses, OpenHubs());
+  for (int i = 0; i < kNumHubs; ++i) {
+    const auto on_connected = [this](const absl::Status& status) {
+      if (!status.ok() && connecting_failed_.empty())
+        connecting_failed_ = std::string(status.message());
+      if (--num_unconnected_ > 0) return;
+      connected_.set_value(
+          connecting_failed_.empty()
+              ? absl::OkStatus()
+              : absl::UnavailableError(absl::StrCat("cannot reach a hub at ",
+                                                    connecting_failed_)));
+    };
+    links_[static_cast<size_t>(i)] = std::make_unique<WatchLink>(
+        context_, rank_,
+        WatchLink::Handlers{
+            .on_connected = on_connected,
+            .on_message = [this, i](const WatchMessage& m) { OnMessage(i, m); },
+            .on_lost = [this] { OnHubLost(); }});
+    links_[static_cast<size_t>(i)]->Connect(addresses[static_cast<size_t>(i)]);
+  }
+  InstallStackTraces();
+  AwaitCrash();
+  InstallCrashHandlers(crash_event_.native_handle());
+  Tick();
+  thread_ = std::thread([this] { Run(); });
+  return AgreeByMpi(connected_.get_future().get(), roster_, rank_);
+}
+
+void Watchdog::Rank::Run() {
+  BlockSignals();
+  pthread_setname_np(pthread_self(), "watchdog");
+  context_.run();
+}
+
+void Watchdog::Rank::Tick() {
+  NoteActivity();
+  if (!alarmed_ && getppid() != parent_) {
+    Alarm(WatchAlarm::LAUNCHER_GONE, "", 0);
+  } else if (!alarmed_ && activity_.waits &&
+             still_ > options_.collective_timeout) {
+    Alarm(WatchAlarm::TIME_LIMIT, "", 0);
+  }
+  WatchMessage message;
+  *message.mutable_state() = ToRankState(activity_, still_);
+  SendToHubs(message);
+  tick_timer_.expires_after(kTick);
+  tick_timer_.async_wait([this](const asio::error_code& error) {
+    if (!error) Tick();
+  });
+}
+
+void Watchdog::Rank::NoteActivity() {
+  const absl::Time now = absl::Now();
+  const int64_t changes_before = activity_.changes;
+  activity_ = CurrentActivity();
+  if (activity_.changes == changes_before) {
+    still_ += std::min(now - ticked_at_, kLongestTick);
+  } else {
+    still_ = absl::ZeroDuration();
+  }
+  ticked_at_ = now;
+}
+
+void Watchdog::Rank::OnMessage(int hub, const WatchMessage& message) {
+  if (message.has_leave()) std::_Exit(message.leave().exit_code());
+  if (!message.has_inquiry()) return;
+  if (hub == 0 && hub_ != nullptr && rank_ != 0) hub_->NoteInquiryOfOther();
+  Answer(hub);
+}
+
+void Watchdog::Rank::Answer(int hub) {
+  if (!alarmed_ && getppid() != parent_)
+    Alarm(WatchAlarm::LAUNCHER_GONE, "", 0);
+  NoteActivity();
+  WatchMessage message;
+  RankState& state = *message.mutable_answer();
+  state = ToRankState(activity_, still_);
+  AddStrangeProcesses(state, roster_, rank_);
+  for (const std::string& frame : StackOfMainThread(kStackPatience))
+    state.add_stack(frame);
+  links_[static_cast<size_t>(hub)]->Send(message);
+}
+
+void Watchdog::Rank::OnHubLost() {
+  for (const std::unique_ptr<WatchLink>& link : links_)
+    if (link->is_open()) return;
+  other_timer_.expires_after(kWithoutHubs);
+  other_timer_.async_wait([](const asio::error_code& error) {
+    if (!error) std::_Exit(ExitCode(absl::UnavailableError("")));
+  });
+}
+
+void Watchdog::Rank::AwaitCrash() {
+  crash_event_.async_wait(
+      asio::posix::stream_descriptor::wait_read,
+      [this](const asio::error_code& error) {
+        if (error) return;
+        const Crash crash = TheCrash();
+        const std::string where =
+            crash.stack.empty() ? "" : absl::StrCat(" in ", crash.stack[0]);
+        Alarm(WatchAlarm::CRASHED,
+              absl::StrCat(SignalName(crash.signal), where), 0, crash.stack);
+        other_timer_.expires_after(kCrashAlarm);
+        other_timer_.async_wait(
+            [](const asio::error_code&) { CrashWasTold(); });
+      });
+}
+
+void Watchdog::Rank::Alarm(WatchAlarm::Kind kind, const std::string& text,
+                           int exit_code, const StackTrace& stack) {
+  alarmed_ = true;
+  WatchMessage news;
+  NoteActivity();
+  *news.mutable_state() = ToRankState(activity_, still_);
+  SendToHubs(news);
+  WatchMessage message;
+  WatchAlarm& alarm = *message.mutable_alarm();
+  alarm.set_kind(kind);
+  alarm.set_text(text);
+  alarm.set_exit_code(exit_code);
+  for (const std::string& frame : stack) alarm.add_stack(frame);
+  SendToHubs(message);
+}
+
+void Watchdog::Rank::SendToHubs(const WatchMessage& message) {
+  for (const std::unique_ptr<WatchLink>& link : links_) link->Send(message);
+}
+
+void Watchdog::Rank::Fail(const absl::Status& status) {
+  const int exit_code = ExitCode(status);
+  asio::post(context_, [this, status, exit_code] {
+    Alarm(WatchAlarm::FAILED, std::string(status.message()), exit_code);
+  });
+  // The job's end comes as a message.
+  absl::SleepFor(kFailurePatience);
+  std::_Exit(exit_code);
+}
+
+void Watchdog::Rank::SayGoodbye() {
+  WatchMessage message;
+  message.mutable_goodbye();
+  SendToHubs(message);
+  if (hub_ != nullptr) hub_->SayGoodbye();
+  tick_timer_.cancel();
+  // A moment for what was sent to leave.
+  tick_timer_.expires_after(milliseconds(20));
+  tick_timer_.async_wait([this](const asio::error_code&) { context_.stop(); });
+}
+
+Watchdog::Rank::~Rank() {
+  InstallCrashHandlers(-1);
+  if (!thread_.joinable()) return;
+  asio::post(context_, [this] { SayGoodbye(); });
+  thread_.join();
+}
+
+absl::StatusOr<std::unique_ptr<Watchdog>> Watchdog::Start(
+    const MpiRuntime& runtime, Options options) {
+  ASSIGN_OR_RETURN(Roster roster, GatherRoster());
+  const absl::Duration timeout = options.collective_timeout;
+  auto rank =
+      std::make_unique<Rank>(runtime, std::move(roster), std::move(options));
+  RETURN_IF_ERROR(rank->Connect());
+  AwaitOptions await_options = GetAwaitOptions();
+  await_options.timeout = timeout + kAwaitMargin;
+  SetAwaitOptions(await_options);
+  return std::unique_ptr<Watchdog>(new Watchdog(std::move(rank)));
+}
+
+Watchdog::Watchdog(std::unique_ptr<Rank> rank) : rank_(std::move(rank)) {}
+
+Watchdog::~Watchdog() = default;
+
+void Watchdog::Fail(const absl::Status& status) { rank_->Fail(status); }
+
+}  // namespace moe

@@ -1,0 +1,228 @@
+#!/usr/bin/env bash
+# Jobs in which a rank is lost, stopped, stuck, crashed or elsewhere: each ends
+# in time, with one report that names the rank and the cause, and the exit code
+# of commands and README.
+#
+#     lost_rank_test.sh BUILD_DIRECTORY [trials NUMBER SEED | calm SECONDS]
+#
+# With trials, instead: that many runs of 4, 8 or 16 ranks in which a rank that
+# the seed draws is killed or stopped at a random moment; each must be named.
+# With calm, instead: a run of 16 ranks of that length beside two busy loops a
+# core, in which ranks stand still for 30 s now and then: no false alarm.
+set -u
+build=$(cd "$1" && pwd)
+form=${2-short}
+number=${3-0}
+seed=${4-1}
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failures=0
+sanitized=
+if grep -q 'MOE_SANITIZE:BOOL=ON' "$build/CMakeCache.txt"; then sanitized=yes; fi
+
+fail() {
+  echo "FAIL: $*"
+  cut -c 1-300 "$work/err" | grep -v '^step ' | tail -12 | sed 's/^/  | /'
+  failures=$((failures + 1))
+}
+
+# --- planted defects ----------------------------------------------------------
+# faulty CASE TEXT...: what the report of faulty_run must say.
+faulty() {
+  local name=$1 text
+  shift
+  "$here/../mpirun.sh" 4 "$build/tests/faulty_run" \
+    --gtest_filter="FaultyRun.$name" >"$work/out" 2>"$work/err" </dev/null &&
+    fail "$name: it ended well"
+  for text in "$@"; do
+    grep -qE -- "$text" "$work/err" || fail "$name: no word of '$text'"
+  done
+  [[ $(grep -c '^what each rank was doing:' "$work/err") -eq 1 ]] ||
+    fail "$name: not one report"
+  grep -q 'nobody noticed' "$work/out" "$work/err" && fail "$name: not noticed"
+}
+
+planted_defects() {
+  faulty Skip 'is in another collective than the others of its group' \
+    'step 10, layer [01], (dispatch|experts|combine)' '^rank 1 '
+  faulty Swap 'is in another collective' 'first' 'second' '^rank 1 '
+  faulty OtherCounts 'rank 1 sent [0-9]+ of the [0-9]+ bytes expected' 'step 10'
+  faulty WrongSums 'rank 1 of group expert sends row counts' 'must .* sum to'
+  faulty OtherLayer 'rank 1 of group expert sends row counts of step 10, layer'
+  faulty Spin '^rank 1 .* keeps the others waiting' 'layer 4, experts' \
+    'collective_timeout_seconds \(5\)' 'SpinForEver'
+  faulty FailAlone '^rank 1 .* cannot go on: memory for a buffer'
+  if [[ -z "$sanitized" ]]; then  # which takes crashes for itself
+    faulty Check '^rank 1 .* crashed: SIGABRT' 'FaultyRun_Check_Test'
+  fi
+  "$here/../mpirun.sh" 4 "$build/tests/faulty_run" \
+    --gtest_filter=FaultyRun.None >"$work/out" 2>"$work/err" </dev/null ||
+    fail "None: exit code $?"
+}
+
+# --- real runs ----------------------------------------------------------------
+awk 'BEGIN {
+  for (i = 0; i < 3000; ++i)
+    print "the " i * 7919 % 1000 " cats and " i * 31 % 100 " dogs run"
+}' >"$work/text.txt"
+
+# start RANKS ARGUMENTS...: an endless run in its second step or later when this
+# returns. Sets $job and $pids, by rank.
+start() {
+  local ranks=$1 pid
+  shift
+  rm -rf "$work/run"
+  "$here/../../launch/run.sh" -n "$ranks" "$build/bin/moe-train" \
+    --preset=quickstart model.vocab_size=300 model.hidden_size=32 \
+    model.intermediate_size=32 model.num_hidden_layers=2 \
+    model.num_attention_heads=4 model.num_key_value_heads=2 \
+    model.num_local_experts=4 batch.global_size=16 batch.sequence_length=32 \
+    schedule.steps=1000000 eval.interval_steps=0 log.interval_steps=1 \
+    run.threads=1 run.directory="$work/run" data.train="$work/text.txt" "$@" \
+    >"$work/out" 2>"$work/err" </dev/null &
+  job=$!
+  until [[ -s "$work/run/metrics.jsonl" ]]; do
+    if ! kill -0 "$job" 2>/dev/null; then
+      fail "the run did not start"
+      return 1
+    fi
+    sleep 0.05
+  done
+  pids=()
+  for pid in $(pgrep -f "^$build/bin/moe-train.*$work/run"); do
+    pids[$(tr '\0' '\n' <"/proc/$pid/environ" |
+      sed -n 's/^OMPI_COMM_WORLD_RANK=//p')]=$pid
+  done
+  [[ ${#pids[@]} -eq $ranks ]] || fail "${#pids[@]} ranks, must be $ranks"
+}
+
+# ends CODE SECONDS TEXT: how the run does, and how soon at most. Five times the
+# promise, since a machine may be busy.
+ends() {
+  local code=$1 limit=$2 text=$3 begin=$SECONDS got
+  wait "$job"
+  got=$?
+  local took=$((SECONDS - begin))
+  [[ $got -eq $code ]] || fail "$what: exit code $got, must be $code"
+  [[ $took -le $((5 * limit)) ]] || fail "$what: it took $took s"
+  grep -qE -- "$text" "$work/err" || fail "$what: no word of '$text'"
+  [[ $(grep -c '^what each rank was doing:' "$work/err") -eq 1 ]] ||
+    fail "$what: not one report"
+  grep -qE -- "${text#moe-train: }" "$work/run/failure/lost_rank.txt" ||
+    fail "$what: the report is not in the run directory"
+  pgrep -f "^$build/bin/moe-train.*$work/run" >/dev/null &&
+    fail "$what: ranks stay"
+}
+
+# lose SIGNAL RANK: kills or stops it, and looks.
+lose() {
+  local signal=$1 rank=$2
+  kill "-$signal" "${pids[rank]}"
+  case $signal in
+    KILL) ends 71 10 "moe-train: rank $rank .* was lost" ;;
+    STOP)
+      ends 71 8 "moe-train: rank $rank .* does not answer: .* stopped"
+      kill -KILL "${pids[rank]}" 2>/dev/null
+      ;;
+    SEGV) ends 70 10 "moe-train: rank $rank .* crashed: SIGSEGV" ;;
+  esac
+}
+
+real_runs() {
+  local signals=(KILL STOP) signal rank
+  if [[ -z "$sanitized" ]]; then signals+=(SEGV); fi
+  for signal in "${signals[@]}"; do
+    for rank in 0 1 3; do
+      what="$signal of rank $rank of 4"
+      start 4 parallel.collective_timeout_seconds=3 && lose "$signal" "$rank"
+    done
+  done
+  what="KILL of rank 11 of 16"
+  start 16 && lose KILL 11
+
+  # The launcher is gone: the ranks see it and end, and say so in their
+  # directory (nobody reads their standard error any more).
+  what="KILL of mpirun"
+  start 4
+  kill -KILL "$(pgrep -P "$job" -x mpirun)"
+  wait "$job"
+  local tries=0
+  while pgrep -f "^$build/bin/moe-train.*$work/run" >/dev/null; do
+    if ((++tries > 500)); then
+      fail "$what: ranks stay"
+      kill -KILL "${pids[@]}"
+      break
+    fi
+    sleep 0.1
+  done
+
+  what="a collective's time limit is not reached"
+  start 4 parallel.collective_timeout_seconds=30
+  kill -STOP "${pids[2]}"
+  local lines
+  lines=$(wc -l <"$work/run/metrics.jsonl")
+  sleep 3
+  kill -CONT "${pids[2]}"
+  until [[ $(wc -l <"$work/run/metrics.jsonl") -gt $((lines + 5)) ]]; do
+    kill -0 "$job" 2>/dev/null || break
+    sleep 0.1
+  done
+  kill -USR1 "$job"
+  wait "$job"
+  local code=$?
+  [[ $code -eq 75 ]] || fail "$what: exit code $code, must be 75"
+}
+
+random_trials() {
+  RANDOM=$seed
+  local sizes=(4 8 16) signals=(KILL KILL STOP) i
+  for ((i = 1; i <= number; ++i)); do
+    local size=${sizes[RANDOM % 3]} signal=${signals[RANDOM % 3]}
+    local rank=$((RANDOM % size))
+    what="trial $i: $signal of rank $rank of $size"
+    start "$size" parallel.collective_timeout_seconds=3 \
+      checkpoint.interval_steps=7 || return
+    sleep "0.$((RANDOM % 10))$((RANDOM % 10))"
+    lose "$signal" "$rank"
+  done
+  echo "$number trials, $failures failed"
+}
+
+calm() {
+  local busy=() end=$((SECONDS + number)) i rank
+  for ((i = 0; i < 2 * $(nproc); ++i)); do
+    while :; do :; done &
+    busy+=($!)
+  done
+  what="$number calm seconds"
+  start 16 parallel.collective_timeout_seconds=60 checkpoint.interval_steps=50
+  while ((SECONDS < end)) && kill -0 "$job" 2>/dev/null; do
+    rank=$((RANDOM % 16))
+    kill -STOP "${pids[rank]}"
+    sleep 30
+    kill -CONT "${pids[rank]}"
+    sleep 60
+  done
+  kill -USR1 "$job"
+  wait "$job"
+  i=$?
+  kill "${busy[@]}"
+  [[ $i -eq 75 ]] || fail "$what: exit code $i, must be 75"
+  [[ ! -e "$work/run/failure" ]] || fail "$what: a report"
+  echo "$number s, $(wc -l <"$work/run/metrics.jsonl") steps"
+}
+
+case $form in
+  trials) random_trials ;;
+  calm) calm ;;
+  *)
+    planted_defects
+    real_runs
+    ;;
+esac
+if [[ $failures -gt 0 ]]; then
+  echo "$failures failed"
+  exit 1
+fi
+echo "all passed"
