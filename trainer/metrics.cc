@@ -92,7 +92,9 @@ std::string MetricsLine(const StepReport& report, const StepCost& cost) {
   for (const LayerKey& key : kLayerKeys)
     absl::StrAppend(&line, ",\"", key.name, "\":", PerLayer(report, key));
   absl::StrAppend(&line,
-                  ",\"checkpoint_seconds\":", Number(cost.checkpoint_seconds));
+                  ",\"checkpoint_seconds\":", Number(cost.checkpoint_seconds),
+                  ",\"straggler_rank\":", cost.straggler.rank,
+                  ",\"straggler_seconds\":", Number(cost.straggler.seconds));
   if (cost.valid_loss.has_value())
     absl::StrAppend(&line, ",\"valid_loss\":", Number(*cost.valid_loss));
   absl::StrAppend(&line, "}");

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "data/file_system.h"
+#include "trainer/straggler.h"
 #include "trainer/trainer.h"
 
 namespace moe {
@@ -23,6 +24,7 @@ struct StepCost {
   int64_t memory_bytes = 0;
   // Time that training stood still for checkpoints since the last line.
   double checkpoint_seconds = 0;
+  Straggler straggler = {};
   std::optional<double> valid_loss = std::nullopt;
 };
 

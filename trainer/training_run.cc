@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "comm/activity.h"
 #include "comm/status_macros.h"
 #include "moe/model_config.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
@@ -189,6 +190,7 @@ absl::Status TrainingRun::Train() {
 
 absl::Status TrainingRun::Loop() {
   absl::Time logged_at = absl::Now();
+  waited_before_ = TimeWaited();
   int64_t logged_step = trainer_->step();
   if (logged_step >= num_steps_) {
     display_.Say(absl::StrCat("nothing to train: step ", logged_step, " of ",
@@ -255,6 +257,7 @@ bool TrainingRun::IsDue(int64_t interval, int64_t step) const {
 absl::StatusOr<StepCost> TrainingRun::Cost(const StepReport& report,
                                            absl::Duration elapsed,
                                            int64_t steps) {
+  const StageScope stage("metrics");
   ProcessGroup& world = groups_->world();
   std::array<int64_t, 2> most = {ResidentBytes(), metrics_status_.ok() ? 0 : 1};
   RETURN_IF_ERROR(
@@ -271,6 +274,13 @@ absl::StatusOr<StepCost> TrainingRun::Cost(const StepReport& report,
       cost.tokens_per_second *
       ModelFlopsPerToken(config_.model(), config_.batch().sequence_length()) /
       peak_flops_;
+  const absl::Duration waited = TimeWaited();
+  ASSIGN_OR_RETURN(
+      cost.straggler,
+      FindStraggler(absl::ToDoubleSeconds(waited - waited_before_) /
+                        static_cast<double>(steps),
+                    world));
+  waited_before_ = waited;
   cost.checkpoint_seconds = absl::ToDoubleSeconds(saver_->TakeStandstill());
   return cost;
 }

@@ -75,6 +75,7 @@ class TrainingRun {
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<RunSaver> saver_;
   absl::Time save_begun_;
+  absl::Duration waited_before_;         // TimeWaited at the last logged step
   std::unique_ptr<MetricsLog> metrics_;  // rank 0
   absl::Status metrics_status_;
   double peak_flops_ = 0;  // of all cores in use
