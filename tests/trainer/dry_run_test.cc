@@ -74,7 +74,7 @@ TEST(DryRun, TrafficIsWhatTheGroupsExchange) {
   ASSERT_TRUE(run.ok());
   const int64_t layers = 4;
   const int64_t rows = 8 * 128 * 2;  // sequences x tokens x experts a token
-  const int64_t counts = 8 * 8;
+  const int64_t counts = 2 * (3 + 4) * 8;  // three numbers, then 4 experts'
   EXPECT_EQ(run->traffic[Axis::kExpert],
             layers * (rows / 2 * (4 * 128 * 4 + 2 * 4) + counts / 2));
   const int64_t expert_parameters = layers * 4 * 3 * 128 * 192;  // of 4 experts
