@@ -41,7 +41,8 @@ ranks=4
 keep=2
 # Two of each rank and eight of rank 0's, without the manifest.
 files_in_save=16
-# More than the kills can use up.
+# While there are kills, more than they can use up. How long the run is changes
+# none of its numbers: the rate is constant.
 steps=$((kills * 40 + 60))
 run=$work/run
 job='' mpirun=''
@@ -72,7 +73,8 @@ train() {
     model.num_attention_heads=4 model.num_key_value_heads=2 \
     model.num_local_experts=4 model.initializer_range=0.02 \
     batch.global_size=8 batch.sequence_length=32 run.threads=1 \
-    schedule.steps=$steps schedule.warmup_steps=1 eval.interval_steps=0 \
+    schedule.steps=$steps schedule.warmup_steps=1 schedule.decay=CONSTANT \
+    eval.interval_steps=0 \
     log.interval_steps=1 checkpoint.interval_steps=3 checkpoint.keep=$keep \
     run.directory="$1" data.train="$work/text.txt" \
     >"$work/out" 2>"$work/err" </dev/null
@@ -207,9 +209,6 @@ awk 'BEGIN {
 
 # What Open MPI leaves behind of jobs that were killed.
 mkdir "$work/launcher"
-kill=0
-(train "$work/calm") || die "the undisturbed run failed: code $?"
-
 phases=(start step snapshot write agree manifest rename delete)
 declare -A count=() hits=()
 victims=(rank all mpirun)
@@ -243,10 +242,15 @@ for ((kill = 1; kill <= kills; ++kill)); do
   if ((kill % 100 == 0)); then echo "$kill kills" >&3; fi
 done
 
+# A few steps more, then the undisturbed run of as many.
+look
+newest=${newest#step_}
+steps=$((10#${newest:-0} + 10))
 start
 await_step
 wait "$job" || die "the last start ended with code $?"
 job=''
+(train "$work/calm") || die "the undisturbed run failed: code $?"
 last=checkpoints/$(printf 'step_%08d' $steps)
 for file in "$work/calm/$last"/*; do
   name=${file##*/}
