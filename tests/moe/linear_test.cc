@@ -234,9 +234,11 @@ TEST_P(LinearTest, AllocatesNothingOnceWarm) {
   for (int i = 0; i < 3; ++i) pass();
   const int64_t buffers = Buffer::num_allocated();
   const size_t heap = mallinfo2().uordblks;
-  for (int i = 0; i < 50; ++i) pass();
+  // A block of some kilobytes may move between the heap and its caches, which
+  // are not counted; what each pass kept would be more, of 82 bytes on.
+  for (int i = 0; i < 200; ++i) pass();
   EXPECT_EQ(Buffer::num_allocated(), buffers);
-  EXPECT_LE(mallinfo2().uordblks, heap + 4096);  // the heap's own caches
+  EXPECT_LE(mallinfo2().uordblks, heap + 16384);
 }
 
 INSTANTIATE_BOTH_DTYPES(LinearTest);
