@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "comm/status_macros.h"
+#include "trainer/batch_digest.h"
 
 namespace moe {
 namespace {
@@ -86,6 +87,7 @@ std::string MetricsLine(const StepReport& report, const StepCost& cost) {
       ",\"z_loss\":", Number(report.losses.z),
       ",\"grad_norm\":", Number(report.grad_norm),
       ",\"learning_rate\":", Number(report.learning_rate),
+      ",\"batch_digest\":\"", BatchDigestText(report.batch_digest), "\"",
       ",\"step_seconds\":", Number(cost.step_seconds),
       ",\"tokens_per_second\":", Number(cost.tokens_per_second),
       ",\"mfu\":", Number(cost.mfu), ",\"memory_bytes\":", cost.memory_bytes);

@@ -19,8 +19,9 @@ namespace {
 
 constexpr DType kF32 = DType::kFloat32;
 
-// Three losses, the gradient's norm, three flags (Trainer::SumOverWorld).
-constexpr int64_t kStepScalars = 7;
+// Three losses, the gradient's norm, three flags, the batch's digest
+// (Trainer::SumOverWorld).
+constexpr int64_t kStepScalars = 8;
 
 // The collectives of a step in their order, one function for each part of the
 // network or the trainer that has any.

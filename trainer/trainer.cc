@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "comm/activity.h"
 #include "comm/status_macros.h"
+#include "trainer/batch_digest.h"
 #include "trainer/checkpoint/restore.h"
 #include "trainer/config_resolve.h"
 #include "trainer/learning_rate.h"
@@ -115,6 +116,7 @@ absl::StatusOr<StepReport> Trainer::TrainStep() {
   for (int micro = 0; micro < plan_.num_micro_steps(); ++micro) {
     const MicroBatch batch =
         MakeMicroBatch(plan_, micro, tokens, plan_.global_size(), targets);
+    AddToDigest(micro, batch);
     const bool last = micro + 1 == plan_.num_micro_steps();
     RETURN_IF_ERROR(ForwardBackward(batch, last, losses));
   }
@@ -190,6 +192,7 @@ void Trainer::ClearGradients() {
   for (ArenaKind kind : kAllArenaKinds)
     SetZero(environment_.kernels, gradient_storage_.arena(kind));
   routing_.Clear();
+  batch_digest_ = 0;
   non_finite_layer_.reset();
 }
 
@@ -208,6 +211,16 @@ absl::Status Trainer::ForwardBackward(const MicroBatch& batch, bool last,
   return status;
 }
 
+// The ranks of a tensor group have the same sequences: one counts them.
+void Trainer::AddToDigest(int micro_step, const MicroBatch& batch) {
+  if (environment_.groups[Axis::kTensor].rank() != 0) return;
+  const int rank = environment_.groups[Axis::kData].rank();
+  const int64_t first =
+      consumed_samples_ + plan_.OfMicroStep(rank, micro_step).begin;
+  batch_digest_ =
+      (batch_digest_ + BatchDigest(first, batch)) % kBatchDigestLimit;
+}
+
 void Trainer::NoteNonFinite(const LossTerms& losses) {
   if (!non_finite_layer_.has_value() && !IsFinite(losses))
     non_finite_layer_ = model_->FirstNonFiniteLayer();
@@ -218,7 +231,8 @@ absl::StatusOr<StepReport> Trainer::SumOverWorld(const LossTerms& losses) {
   totals_.assign({losses.cross_entropy, losses.aux, losses.z,
                   optimizer_->SumOfSquares(gradient_storage_),
                   data_status_.ok() ? 0.0 : 1.0, stop_requested_ ? 1.0 : 0.0,
-                  save_requested_ ? 1.0 : 0.0});
+                  save_requested_ ? 1.0 : 0.0,
+                  static_cast<double>(batch_digest_)});
   save_requested_ = false;
   const size_t num_scalars = totals_.size();
   totals_.insert(totals_.end(), routing.begin(), routing.end());
@@ -241,6 +255,7 @@ absl::StatusOr<StepReport> Trainer::SumOverWorld(const LossTerms& losses) {
   report.grad_norm = std::sqrt(totals_[3]);
   report.learning_rate =
       LearningRate(config_.schedule(), config_.optimizer(), report.step);
+  report.batch_digest = SumOfBatchDigests(totals_[7]);
   report.layers = routing_.Layers();
   report.stop_requested = totals_[5] > 0;
   report.save_requested = totals_[6] > 0;

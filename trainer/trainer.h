@@ -35,6 +35,7 @@ struct StepReport {
   LossTerms losses;    // see LossTerms; cross_entropy is the loss
   double grad_norm = 0;
   double learning_rate = 0;
+  uint64_t batch_digest = 0;  // BatchDigest of all sequences
   std::vector<LayerRouting> layers;
   bool stop_requested = false;  // by any rank
   bool save_requested = false;  // by any rank
@@ -107,6 +108,7 @@ class Trainer {
   void ClearGradients();
   absl::Status ForwardBackward(const MicroBatch& batch, bool last,
                                LossTerms& losses);
+  void AddToDigest(int micro_step, const MicroBatch& batch);
   void NoteNonFinite(const LossTerms& losses);
   absl::StatusOr<StepReport> SumOverWorld(const LossTerms& losses);
   absl::Status CheckFinite(const StepReport& report);
@@ -127,6 +129,7 @@ class Trainer {
   std::unique_ptr<BatchLoader> valid_loader_;
   RoutingStatistics routing_;
   std::vector<double> totals_;
+  uint64_t batch_digest_ = 0;  // of this rank's sequences of the step
   int64_t step_;
   int64_t consumed_samples_;
   bool stop_requested_ = false;

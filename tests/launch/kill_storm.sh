@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A run that is killed again and again and started again by the same command
 # ends as one that nobody touched: the last checkpoint byte for byte, and every
-# step once in metrics.jsonl, with the same loss.
+# step once in metrics.jsonl, of the same sequences and with the same loss.
 #
 #     kill_storm.sh BUILD_DIRECTORY KILLS SEED
 #
@@ -259,7 +259,7 @@ for file in "$work/calm/$last"/*; do
 done
 [[ $(ls "$work/calm/checkpoints") == $(ls "$run/checkpoints") ]] ||
   die "other checkpoints: $(ls "$run/checkpoints")"
-losses() { cut -d, -f1-7 "$1/metrics.jsonl"; }
+losses() { cut -d, -f1-8 "$1/metrics.jsonl"; }
 [[ $(losses "$run" | wc -l) -eq $steps ]] || die "metrics.jsonl: not $steps lines"
 diff <(losses "$work/calm") <(losses "$run") >&3 || die "metrics.jsonl differs"
 

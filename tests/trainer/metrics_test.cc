@@ -17,6 +17,7 @@ StepReport Report() {
   report.losses = {.cross_entropy = 6.123456789, .aux = 4.5, .z = 0.25};
   report.grad_norm = 1.0 / 3;
   report.learning_rate = 3e-4;
+  report.batch_digest = 0xabc0123;
   report.layers = {{.load_max_over_mean = 1.5,
                     .load_min_over_mean = 0.5,
                     .load_cv = 0.375,
@@ -43,6 +44,7 @@ TEST(Metrics, ALineIsAnObjectWithEveryKey) {
   EXPECT_EQ(line["z_loss"], 0.25);
   EXPECT_NEAR(line["grad_norm"], 1.0 / 3, 1e-9);
   EXPECT_EQ(line["learning_rate"], 3e-4);
+  EXPECT_EQ(line["batch_digest"], "000abc0123");
   EXPECT_EQ(line["memory_bytes"], 123456789012);
   const auto expect_layers = [&line](const char* key, double a, double b) {
     EXPECT_EQ(line[key], nlohmann::json({a, b})) << key;
