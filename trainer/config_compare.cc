@@ -25,7 +25,8 @@ constexpr absl::string_view kFixedKeys[] = {"run.seed",
 constexpr absl::string_view kFreeKeys[] = {"model.max_position_embeddings",
                                            "model.initializer_range"};
 // Where a run is, not what it is.
-constexpr absl::string_view kIgnoredKeys[] = {"run.directory", "run.threads"};
+constexpr absl::string_view kIgnoredKeys[] = {"run.directory", "run.threads",
+                                              "run.check_memory"};
 
 bool IsAmong(absl::string_view key, const auto& keys) {
   return std::find(std::begin(keys), std::end(keys), key) != std::end(keys);

@@ -55,23 +55,30 @@ void AddParameters(RankMemory& memory, const TrainConfig& config,
                            config.parallel().bucket_elements() * kFloatBytes);
 }
 
-// The weight files of the rank that writes most, the moments, and what a tensor
-// goes through on its way (TensorAssembler).
-int64_t SnapshotBytes(const TrainConfig& config, const Mesh& mesh,
-                      int64_t moments) {
+// The weight files that a rank writes, the moments, and what a tensor goes
+// through on its way (TensorAssembler).
+struct SnapshotBytes {
+  int64_t most = 0;  // of the rank that writes most weights
+  int64_t mean = 0;
+};
+SnapshotBytes PlanSnapshot(const TrainConfig& config, const Mesh& mesh,
+                           int64_t moments) {
   const ParameterTable table = LargestRanksTable(config, mesh);
   const WeightsPlan plan = PlanWeights(table, mesh);
   std::vector<int64_t> written(static_cast<size_t>(mesh.world()), 0);
   int64_t largest = 0;
+  int64_t all = 0;
   for (size_t i = 0; i < table.parameters().size(); ++i) {
     const int64_t bytes = table.parameters()[i].size * kFloatBytes;
     const auto file = static_cast<size_t>(plan.file_of_parameter[i]);
     written[static_cast<size_t>(plan.files[file].rank)] += bytes;
     largest = std::max(largest, bytes);
+    all += bytes;
   }
   const int64_t piece = std::min(largest, Snapshot::Options().max_piece_bytes);
-  return *std::max_element(written.begin(), written.end()) + moments +
-         piece * (mesh.tensor() > 1 ? 3 : 1);
+  const int64_t others = moments + piece * (mesh.tensor() > 1 ? 3 : 1);
+  return {.most = *std::max_element(written.begin(), written.end()) + others,
+          .mean = all / mesh.world() + others};
 }
 
 }  // namespace
@@ -84,7 +91,7 @@ int64_t RankMemory::Total() const {
 RankMemory PlanMemory(const TrainConfig& config, const Mesh& mesh) {
   RankMemory memory{.process = kProcessBytes};
   AddParameters(memory, config, mesh);
-  memory.snapshot = SnapshotBytes(config, mesh, memory.moments);
+  memory.snapshot = PlanSnapshot(config, mesh, memory.moments).most;
   const ModelConfig& model = config.model();
   const int64_t sequences = MostSequences(config, mesh);
   const int64_t tokens =
@@ -121,6 +128,19 @@ RankMemory PlanMemory(const TrainConfig& config, const Mesh& mesh) {
   const ActivationBytes twice = PlanActivations(shape);
   memory.double_load = twice.saved.capacity + twice.scratch.capacity -
                        even.saved.capacity - even.scratch.capacity;
+  return memory;
+}
+
+RankMemory PlanMeanMemory(const TrainConfig& config, const Mesh& mesh) {
+  RankMemory memory = PlanMemory(config, mesh);
+  memory.snapshot = PlanSnapshot(config, mesh, memory.moments).mean;
+  const BatchPlan plan(config.batch().global_size(),
+                       config.batch().micro_size(), mesh.data());
+  const double share =
+      static_cast<double>(plan.SequencesInMicroStep(0)) /
+      static_cast<double>(MostSequences(config, mesh) * mesh.data());
+  for (int64_t* bytes : {&memory.activations, &memory.scratch})
+    *bytes = static_cast<int64_t>(share * static_cast<double>(*bytes));
   return memory;
 }
 

@@ -38,6 +38,11 @@ struct RankMemory {
 // configuration is resolved (ResolveConfig).
 RankMemory PlanMemory(const TrainConfig& config, const Mesh& mesh);
 
+// What a rank of the run holds on average: times the ranks of a node, about
+// what they hold together. Differs from PlanMemory where some ranks have fewer
+// sequences than others or write less of a checkpoint.
+RankMemory PlanMeanMemory(const TrainConfig& config, const Mesh& mesh);
+
 }  // namespace moe
 
 #endif  // TRAINER_MEMORY_PLAN_H_

@@ -12,6 +12,7 @@
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/failure_report.h"
 #include "trainer/machine.h"
+#include "trainer/memory_check.h"
 #include "trainer/rank_zero_work.h"
 #include "trainer/stop_signal.h"
 #include "trainer/units.h"
@@ -41,6 +42,10 @@ absl::Status TrainingRun::Start() {
   InstallStopSignals();
   RETURN_IF_ERROR(world.Barrier());
   if (world.rank() == 0) ReportStopSignalsHandled();
+  RETURN_IF_ERROR(
+      AgreeOnStatus(CheckMemory(config_, *mesh_, runtime_.local_size(),
+                                FindAvailableMemory()),
+                    world));
   ASSIGN_OR_RETURN(locks_,
                    ClaimRunDirectory(files_, directory_, config_, world));
   ASSIGN_OR_RETURN(

@@ -137,6 +137,13 @@ else
   echo "SKIPPED: a full disk, because mounting a tmpfs is not allowed here"
 fi
 
+# --- memory -----------------------------------------------------------------
+# Refused before anything is made, however the machine would take it.
+expect 69 "run.check_memory=false" model.hidden_size=16384 \
+  model.intermediate_size=65536 model.num_hidden_layers=100 \
+  model.num_local_experts=64
+[[ ! -e "$run" ]] || fail "a run that needs too much memory was begun"
+
 # --- ends -------------------------------------------------------------------
 expect 76 "is not finite" optimizer.learning_rate=1000 \
   optimizer.weight_decay=1000 schedule.steps=50
