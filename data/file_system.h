@@ -58,6 +58,8 @@ class FileSystem {
   // fsync of the directory: names made in it are durable.
   virtual absl::Status SyncDirectory(const std::string& path) = 0;
 
+  // What may not be looked at counts as there, so that who then reads it learns
+  // why it cannot be read.
   virtual bool Exists(const std::string& path) = 0;
   virtual bool IsDirectory(const std::string& path) = 0;
   virtual absl::StatusOr<int64_t> FileSize(const std::string& path) = 0;

@@ -208,7 +208,8 @@ class Posix : public FileSystem {
 
   bool Exists(const std::string& path) override {
     struct stat info;
-    return stat(path.c_str(), &info) == 0;
+    if (stat(path.c_str(), &info) == 0) return true;
+    return errno != ENOENT && errno != ENOTDIR;
   }
 
   bool IsDirectory(const std::string& path) override {

@@ -27,8 +27,9 @@ absl::StatusOr<FoundCheckpoint> FindNamed(const std::string& path,
   if (files.Exists(JoinPath(path, kManifestFile)))
     return VerifyCheckpoint(files, path, world);
   for (const std::string& directory : {CheckpointsDirectory(path), path}) {
-    ASSIGN_OR_RETURN(std::optional<FoundCheckpoint> found,
-                     FindNewestCheckpoint(files, directory, world, say));
+    ASSIGN_OR_RETURN(
+        std::optional<FoundCheckpoint> found,
+        FindNewestCheckpoint(files, directory, Damaged::kLeave, world, say));
     if (found.has_value()) return *std::move(found);
   }
   return AgreeOnStatus(
@@ -60,7 +61,8 @@ absl::StatusOr<std::optional<FoundCheckpoint>> Find(
     const StartOptions& options, const RunDirectory& directory,
     FileSystem& files, ProcessGroup& world, const Say& say) {
   if (options.resume == StartOptions::Resume::kAuto)
-    return FindNewestCheckpoint(files, directory.checkpoints(), world, say);
+    return FindNewestCheckpoint(files, directory.checkpoints(),
+                                Damaged::kSetAside, world, say);
   std::optional<FoundCheckpoint> found;
   int64_t begin = -1;
   if (options.resume == StartOptions::Resume::kDirectory) {

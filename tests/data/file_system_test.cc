@@ -99,6 +99,18 @@ TEST_F(FileSystemTest, AnUnreadableFileIsPermissionDenied) {
             absl::StatusCode::kPermissionDenied);
 }
 
+// Of a file that is hidden from all but root nobody can say that it is not
+// there. A link to itself is what root cannot look at.
+TEST_F(FileSystemTest, OnlyWhatIsSurelyNotThereDoesNotExist) {
+  EXPECT_FALSE(files_.Exists(directory_.Path("none")));
+  EXPECT_FALSE(files_.Exists(directory_.Write("file", "x") + "/below"));
+  const std::string loop = directory_.Path("loop");
+  std::filesystem::create_symlink(loop, loop);
+  EXPECT_TRUE(files_.Exists(loop));
+  EXPECT_THAT(std::string(files_.ReadFile(loop, 9).status().message()),
+              HasSubstr("loop"));
+}
+
 TEST_F(FileSystemTest, WhatStopsAWriteIsAborted) {
   const std::string missing = directory_.Path("none/a");
   EXPECT_EQ(files_.Create(missing).status().code(), absl::StatusCode::kAborted);

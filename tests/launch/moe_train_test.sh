@@ -9,12 +9,16 @@ ranks=$2
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$(mktemp -d)
 cleanup() {
-  mountpoint -q "$work/small" 2>/dev/null && umount "$work/small"
+  local mounted
+  for mounted in small readonly; do
+    mountpoint -q "$work/$mounted" 2>/dev/null && umount "$work/$mounted"
+  done
   rm -rf "$work"
 }
 trap cleanup EXIT
 failures=0
 number=0
+as=()  # what starts a run as another user
 
 fail() {
   echo "FAIL: $*"
@@ -25,7 +29,7 @@ fail() {
 train() {
   number=$((number + 1))
   run=$work/run$number
-  "$here/../mpirun.sh" "$ranks" "$build/bin/moe-train" --preset=quickstart \
+  ${as[@]+"${as[@]}"} "$here/../mpirun.sh" "$ranks" "$build/bin/moe-train" --preset=quickstart \
     model.vocab_size=300 model.hidden_size=32 model.intermediate_size=32 \
     model.num_hidden_layers=2 model.num_attention_heads=4 \
     model.num_key_value_heads=2 model.num_local_experts=4 \
@@ -59,7 +63,7 @@ awk 'BEGIN {
 }' >"$work/text.txt"
 
 # --- a run that goes well ---------------------------------------------------
-train eval.interval_steps=2 || fail "a plain run: exit code $?"
+train eval.interval_steps=2 checkpoint.interval_steps=4 || fail "a plain run: exit code $?"
 [[ $(wc -l <"$run/metrics.jsonl") -eq 5 ]] || fail "metrics.jsonl: not 5 lines"
 [[ $(grep -c valid_loss "$run/metrics.jsonl") -eq 3 ]] ||
   fail "valid_loss: not after steps 2, 4 and the last"
@@ -69,7 +73,8 @@ done
 compgen -G "$run/checkpoints/step_00000005/model*.safetensors" >/dev/null ||
   fail "no weights"
 [[ -s "$run/config.textproto" ]] || fail "no config.textproto"
-[[ $(ls "$run/checkpoints") == step_00000005 ]] || fail "something else stays"
+[[ $(ls "$run/checkpoints" | xargs) == "step_00000004 step_00000005" ]] ||
+  fail "something else stays: $(ls "$run/checkpoints" | xargs)"
 
 # --- going on ---------------------------------------------------------------
 used=$run
@@ -135,6 +140,63 @@ if mount -t tmpfs -o size=1m tmpfs "$work/small" 2>/dev/null; then
   fi
 else
   echo "SKIPPED: a full disk, because mounting a tmpfs is not allowed here"
+fi
+
+# A whole checkpoint and one that is cut, where nothing can be written.
+mkdir "$work/readonly"
+if mount -t tmpfs -o size=16m tmpfs "$work/readonly" 2>/dev/null; then
+  cp -r "$used" "$work/readonly/run"
+  rm -r "$work/readonly/run/data"
+  cp -r "$work/readonly/run" "$work/readonly/cut"
+  truncate -s 1000 "$work"/readonly/cut/checkpoints/step_00000005/model*
+  mount -o remount,ro "$work/readonly"
+  expect 74 "Read-only file system" run.directory="$work/readonly/run"
+  expect 74 "Read-only file system" run.directory="$work/readonly/new"
+  train --resume="$work/readonly/run" schedule.steps=6 ||
+    fail "going on from a disk that is only read: exit code $?"
+  grep -qF "going on from $work/readonly/run/checkpoints/step_00000005" \
+    "$work/err" || fail "a disk that is only read: $(cat "$work/err")"
+  train --resume="$work/readonly/cut" schedule.steps=6 ||
+    fail "passing over what is cut on a disk that is only read: exit code $?"
+  grep -qF "going on from $work/readonly/cut/checkpoints/step_00000004" \
+    "$work/err" || fail "a cut checkpoint: $(cat "$work/err")"
+  train --init-from="$work/readonly/run" ||
+    fail "weights of a disk that is only read: exit code $?"
+else
+  echo "SKIPPED: a read-only disk, because mounting a tmpfs is not allowed here"
+fi
+
+# --- another user's files ---------------------------------------------------
+# To root everything is allowed, so that another user has to try.
+nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+chmod 755 "$work"
+if "${nobody[@]}" "$build/bin/moe-train" --version >/dev/null 2>&1; then
+  as=("${nobody[@]}")
+  mkdir "$work/locked"
+  expect 74 "Permission denied" run.directory="$work/locked/run"
+  mkdir -m 777 "$work/theirs"
+  # Whatever is hidden, nothing older is taken instead.
+  for hidden in "$used" "$used/checkpoints" \
+    "$used/checkpoints/step_00000005" \
+    "$used"/checkpoints/step_00000005/model-00001*; do
+    mode=$(stat -c %a "$hidden")
+    chmod 600 "$hidden"
+    expect 65 "Permission denied" run.directory="$work/theirs/run$number" \
+      --resume="$used"
+    expect 65 "Permission denied" run.directory="$work/theirs/run$number" \
+      --init-from="$used"
+    chmod "$mode" "$hidden"
+  done
+  # In the run's own directory it is not taken for damaged.
+  cp -r "$used" "$work/theirs/own"
+  chown -R 65534 "$work/theirs/own"
+  chmod 000 "$work"/theirs/own/checkpoints/step_00000005/model*
+  expect 65 "Permission denied" run.directory="$work/theirs/own"
+  [[ -d "$work/theirs/own/checkpoints/step_00000005" ]] ||
+    fail "what cannot be read was set aside"
+  as=()
+else
+  echo "SKIPPED: another user's files, because only root may change users"
 fi
 
 # --- memory -----------------------------------------------------------------

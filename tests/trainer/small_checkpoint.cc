@@ -101,8 +101,8 @@ absl::StatusOr<int64_t> SmallCheckpoint::Find(const std::string& directory,
                                               std::vector<std::string>* said) {
   ASSIGN_OR_RETURN(
       const std::optional<FoundCheckpoint> found,
-      FindNewestCheckpoint(PosixFileSystem(), directory, groups_.world(),
-                           [&](const std::string& line) {
+      FindNewestCheckpoint(PosixFileSystem(), directory, Damaged::kSetAside,
+                           groups_.world(), [&](const std::string& line) {
                              if (said != nullptr) said->push_back(line);
                            }));
   if (!found.has_value())

@@ -64,8 +64,8 @@ absl::StatusOr<FoundCheckpoint> VerifyCheckpoint(FileSystem& files,
 }
 
 absl::StatusOr<std::optional<FoundCheckpoint>> FindNewestCheckpoint(
-    FileSystem& files, const std::string& directory, ProcessGroup& world,
-    const std::function<void(const std::string&)>& say) {
+    FileSystem& files, const std::string& directory, Damaged damaged,
+    ProcessGroup& world, const std::function<void(const std::string&)>& say) {
   ASSIGN_OR_RETURN(const std::vector<int64_t> steps,
                    Steps(files, directory, world));
   for (int64_t step : steps) {
@@ -73,11 +73,12 @@ absl::StatusOr<std::optional<FoundCheckpoint>> FindNewestCheckpoint(
     absl::StatusOr<FoundCheckpoint> found =
         VerifyCheckpoint(files, path, world);
     if (found.ok()) return *std::move(found);
-    if (!IsAgreed(found.status())) return found.status();
+    if (!IsAgreed(found.status()) || absl::IsPermissionDenied(found.status()))
+      return found.status();
     absl::Status set_aside;
     if (world.rank() == 0) {
       say(absl::StrCat("passing over ", path, ": ", found.status().message()));
-      set_aside = SetAside(files, path);
+      if (damaged == Damaged::kSetAside) set_aside = SetAside(files, path);
     }
     RETURN_IF_ERROR(AgreeOnStatus(set_aside, world));
   }

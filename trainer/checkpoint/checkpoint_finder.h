@@ -25,13 +25,19 @@ absl::StatusOr<FoundCheckpoint> VerifyCheckpoint(FileSystem& files,
                                                  const std::string& path,
                                                  ProcessGroup& world);
 
+// What becomes of a checkpoint that is damaged.
+enum class Damaged {
+  kSetAside,  // renamed to step_NNNNNNNN.damaged: a new one can take its name
+  kLeave,     // it is another run's, perhaps on a disk that is only read
+};
+
 // The newest checkpoint in `directory` that is whole; nothing if there is none.
-// One that is damaged is told of by `say` on rank 0, with the reason, and
-// renamed to step_NNNNNNNN.damaged, so that a new one can take its name.
+// One that is damaged is told of by `say` on rank 0, with the reason.
+// PermissionDenied: one may not be read, which says nothing about it.
 // Collective; an error is the same on all ranks.
 absl::StatusOr<std::optional<FoundCheckpoint>> FindNewestCheckpoint(
-    FileSystem& files, const std::string& directory, ProcessGroup& world,
-    const std::function<void(const std::string&)>& say);
+    FileSystem& files, const std::string& directory, Damaged damaged,
+    ProcessGroup& world, const std::function<void(const std::string&)>& say);
 
 }  // namespace moe
 

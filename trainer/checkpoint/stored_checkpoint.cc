@@ -31,10 +31,10 @@ absl::StatusOr<std::string> LocateCheckpoint(FileSystem& files,
                                              const std::string& typed) {
   std::string path = typed;
   while (path.size() > 1 && path.back() == '/') path.pop_back();
+  if (files.Exists(JoinPath(path, kManifestFile))) return path;
   if (files.Exists(path) && !files.IsDirectory(path))
     return absl::FailedPreconditionError(
         absl::StrCat(path, " is no directory, so no checkpoint"));
-  if (files.Exists(JoinPath(path, kManifestFile))) return path;
   return FindCheckpoint(files, path);
 }
 
