@@ -9,6 +9,7 @@
 #include "data/hf_tokenizer.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/retention.h"
+#include "trainer/checkpoint/stored_checkpoint.h"
 #include "trainer/config_compare.h"
 #include "trainer/config_text.h"
 
@@ -118,12 +119,6 @@ absl::Status OpenWeights(RunStart& start, const std::string& path,
   return start.weights->Check(table);
 }
 
-// Names and shapes of the whole model, for checks.
-ParameterTable WholeTable(const TrainConfig& config) {
-  const Mesh mesh = *Mesh::Create(1, 1, 1, config.model().num_local_experts());
-  return ParameterTable(config.model(), DType::kFloat32, mesh, /*rank=*/0);
-}
-
 }  // namespace
 
 TrainingStart RunStart::training() const {
@@ -147,7 +142,7 @@ absl::StatusOr<RunStart> ChooseStart(const StartOptions& options,
   RunStart start;
   ASSIGN_OR_RETURN(start.checkpoint,
                    Find(options, directory, files, world, say));
-  const ParameterTable table = WholeTable(config);
+  const ParameterTable table = WholeTable(config.model());
   absl::Status status;
   if (start.checkpoint.has_value()) {
     status = CheckSameRun(
