@@ -39,6 +39,12 @@ void FakeFileSystem::FailWrite(int64_t first, bool and_all_after) {
   num_writes_ = 0;
   fail_at_ = first;
   and_all_after_ = and_all_after;
+  removing_counts_ = false;
+}
+
+void FakeFileSystem::LoseDiskAt(int64_t first) {
+  FailWrite(first, /*and_all_after=*/true);
+  removing_counts_ = true;
 }
 
 absl::Status FakeFileSystem::Count(const std::string& operation,
@@ -74,12 +80,16 @@ absl::Status FakeFileSystem::MakeDirectories(const std::string& path) {
 
 absl::Status FakeFileSystem::Rename(const std::string& from,
                                     const std::string& to) {
-  RETURN_IF_ERROR(Count("rename", from));
+  RETURN_IF_ERROR(Count("rename", absl::StrCat(from, " to ", to)));
   return base_.Rename(from, to);
 }
 
 absl::Status FakeFileSystem::Remove(const std::string& path) {
-  log_.push_back(absl::StrCat("remove ", path));
+  if (removing_counts_) {
+    RETURN_IF_ERROR(Count("remove", path));
+  } else {
+    log_.push_back(absl::StrCat("remove ", path));
+  }
   return base_.Remove(path);
 }
 

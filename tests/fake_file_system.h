@@ -13,8 +13,8 @@ namespace moe {
 
 // A real file system whose writing can be watched and made to fail. Writes are
 // counted from 1: Create, OpenForAppend, Append, Sync, Close, MakeDirectories,
-// Rename and SyncDirectory. Removing is logged but never fails: a full disk
-// does not refuse it.
+// Rename and SyncDirectory. Removing is logged but does not count or fail: a
+// full disk does not refuse it.
 class FakeFileSystem : public ReadThroughFileSystem {
  public:
   using ReadThroughFileSystem::ReadThroughFileSystem;
@@ -22,11 +22,14 @@ class FakeFileSystem : public ReadThroughFileSystem {
   // From here on, write number `first`, counted from now, fails with Aborted
   // and "no space left (injected)"; so do all after it if `and_all_after`.
   void FailWrite(int64_t first, bool and_all_after = false);
+  // The same with all after it, as on a disk that has gone: removing counts as
+  // a write, and fails too.
+  void LoseDiskAt(int64_t first);
   void Heal() { fail_at_ = 0; }
 
   // Writes since the last FailWrite or the beginning.
   int64_t num_writes() const { return num_writes_; }
-  // What was asked for, in order: "append DIRECTORY/NAME".
+  // What was asked for, in order: "append DIRECTORY/NAME", "rename A to B".
   const std::vector<std::string>& log() const { return log_; }
 
   absl::StatusOr<std::unique_ptr<WritableFile>> Create(
@@ -46,6 +49,7 @@ class FakeFileSystem : public ReadThroughFileSystem {
   int64_t num_writes_ = 0;
   int64_t fail_at_ = 0;  // 0: never
   bool and_all_after_ = false;
+  bool removing_counts_ = false;
 };
 
 }  // namespace moe

@@ -9,8 +9,8 @@
 #include <csignal>
 #include <filesystem>
 
-#include "tests/data/recording_file_system.h"
 #include "tests/data/temporary_directory.h"
+#include "tests/fake_file_system.h"
 
 namespace moe {
 namespace {
@@ -164,25 +164,24 @@ TEST_F(FileSystemTest, DirectoriesAreMadeListedAndRemovedWhole) {
 }
 
 TEST_F(FileSystemTest, AtomicWriteIsDurableBeforeItIsVisible) {
-  RecordingFileSystem recorder;
+  FakeFileSystem recorder;
   const std::string path = directory_.Path("a");
   ASSERT_TRUE(WriteFileAtomically(recorder, path, "new").ok());
-  EXPECT_THAT(
-      recorder.operations(),
-      ElementsAre("create " + path + ".tmp", "append to " + path + ".tmp",
-                  "sync " + path + ".tmp", "close " + path + ".tmp",
-                  "rename " + path + ".tmp to " + path,
-                  "sync directory " + directory_.path()));
+  EXPECT_THAT(recorder.log(),
+              ElementsAre("create " + path + ".tmp", "append " + path + ".tmp",
+                          "sync " + path + ".tmp", "close " + path + ".tmp",
+                          "rename " + path + ".tmp to " + path,
+                          "sync directory " + directory_.path()));
 }
 
 TEST_F(FileSystemTest, AtomicWriteLeavesTheOldOrTheNewWhateverFails) {
-  for (size_t fail_from = 0; fail_from < 6; ++fail_from) {
-    RecordingFileSystem recorder;
-    recorder.FailFrom(fail_from);
+  for (int fail_from = 1; fail_from <= 6; ++fail_from) {
+    FakeFileSystem refusing;
+    refusing.LoseDiskAt(fail_from);
     const std::string path = directory_.Write("a", "old");
-    const absl::Status status = WriteFileAtomically(recorder, path, "new");
+    const absl::Status status = WriteFileAtomically(refusing, path, "new");
     EXPECT_EQ(status.code(), absl::StatusCode::kAborted) << fail_from;
-    EXPECT_EQ(directory_.Read("a"), fail_from < 5 ? "old" : "new") << fail_from;
+    EXPECT_EQ(directory_.Read("a"), fail_from < 6 ? "old" : "new") << fail_from;
   }
 }
 

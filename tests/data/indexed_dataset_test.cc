@@ -10,8 +10,8 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "data/indexed_dataset_writer.h"
-#include "tests/data/recording_file_system.h"
 #include "tests/data/temporary_directory.h"
+#include "tests/fake_file_system.h"
 
 namespace moe {
 namespace {
@@ -339,12 +339,12 @@ TEST_F(IndexedDatasetTest, AnUnfinishedWriterLeavesTheOldPairAlone) {
 // A reader must never find an index beside tokens that are not its own.
 TEST_F(IndexedDatasetTest, WhateverFailsTheIndexDescribesTheTokens) {
   bool succeeded = false;
-  for (size_t fail_from = 0; !succeeded; ++fail_from) {
+  for (int fail_from = 1; !succeeded; ++fail_from) {
     directory_.Write("p.idx", absl::HexStringToBytes(kGoldenIdx));
     directory_.Write("p.bin", absl::HexStringToBytes(kGoldenBin));
-    RecordingFileSystem recorder;
-    recorder.FailFrom(fail_from);
-    auto writer = IndexedDatasetWriter::Create(recorder, directory_.Path("p"),
+    FakeFileSystem refusing;
+    refusing.LoseDiskAt(fail_from);
+    auto writer = IndexedDatasetWriter::Create(refusing, directory_.Path("p"),
                                                TokenType::kUint16);
     succeeded = writer.ok() && (*writer)->AddDocument({9, 8}).ok() &&
                 (*writer)->AddDocument({7, 6, 5}).ok() &&
@@ -359,7 +359,7 @@ TEST_F(IndexedDatasetTest, WhateverFailsTheIndexDescribesTheTokens) {
     } else {
       EXPECT_THAT(ReadAll(**dataset), ElementsAre(9, 8, 7, 6, 5));
     }
-    ASSERT_LT(fail_from, 50u);
+    ASSERT_LT(fail_from, 50);
   }
 }
 

@@ -11,8 +11,8 @@
 #include "tests/data/dataset_builder.h"
 #include "tests/data/generated_text.h"
 #include "tests/data/model_builder.h"
-#include "tests/data/recording_file_system.h"
 #include "tests/data/temporary_directory.h"
+#include "tests/fake_file_system.h"
 
 namespace moe {
 namespace {
@@ -145,21 +145,21 @@ TEST_F(TokenizeTest, TextWithoutDocumentsIsRefused) {
 }
 
 TEST_F(TokenizeTest, AMissingInputIsNotFoundBeforeAnythingIsWritten) {
-  RecordingFileSystem recorder;
+  FakeFileSystem recorder;
   const absl::Status status =
       Tokenize({directory_.Write("a.txt", "x"), directory_.Path("none.txt")},
                "out", 2, recorder)
           .status();
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(recorder.operations(), testing::IsEmpty());
+  EXPECT_THAT(recorder.log(), testing::IsEmpty());
 }
 
 TEST_F(TokenizeTest, ADiskThatRefusesIsAborted) {
   const std::string path = directory_.Write("a.txt", "the cat");
-  for (size_t fail_from = 0; fail_from < 8; ++fail_from) {
-    RecordingFileSystem recorder;
-    recorder.FailFrom(fail_from);
-    EXPECT_EQ(Tokenize({path}, "out", 2, recorder).status().code(),
+  for (int fail_from = 1; fail_from <= 8; ++fail_from) {
+    FakeFileSystem refusing;
+    refusing.LoseDiskAt(fail_from);
+    EXPECT_EQ(Tokenize({path}, "out", 2, refusing).status().code(),
               absl::StatusCode::kAborted)
         << fail_from;
   }

@@ -188,7 +188,8 @@ TEST_F(CheckpointExportTest, TheNameIsGivenAfterAllIsSynced) {
   const std::vector<std::string>& log = files_.log();
   ASSERT_GE(log.size(), 3u);
   EXPECT_EQ(log[log.size() - 3], "sync directory " + options_.output + ".tmp");
-  EXPECT_EQ(log[log.size() - 2], "rename " + options_.output + ".tmp");
+  EXPECT_EQ(log[log.size() - 2],
+            "rename " + options_.output + ".tmp to " + options_.output);
   EXPECT_EQ(log.back(), "sync directory " + directory_.path());
   for (const std::string& made : log) {
     const std::string create = "create ";

@@ -215,7 +215,7 @@ TEST_F(CheckpointSaverTest, EverythingIsDurableBeforeItHasItsName) {
   EXPECT_TRUE(layout.Save(files_, directory_, 1, {}).ok());
   if (TestRuntime().rank() != 0) return;
   const auto& log = files_.log();
-  const size_t renamed = Position(log, "rename", "step_00000001.tmp");
+  const size_t renamed = Position(log, "rename", "/step_00000001");
   ASSERT_LT(renamed, log.size());
   for (const char* name : {"model-00001-of-00001.safetensors", "config.json",
                            "model.safetensors.index.json"}) {
