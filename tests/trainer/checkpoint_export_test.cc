@@ -36,11 +36,12 @@ class CheckpointExportTest : public testing::Test {
     options_.output = directory_.Path("out");
   }
 
-  absl::StatusOr<ExportedCheckpoint> Export() {
+  absl::StatusOr<ExportedCheckpoint> Export() { return ExportTo(files_); }
+  absl::StatusOr<ExportedCheckpoint> ExportTo(FileSystem& files) {
     if (!PosixFileSystem().Exists(source())) builder_.Write(source());
-    const auto stored = OpenStoredCheckpoint(files_, source());
+    const auto stored = OpenStoredCheckpoint(files, source());
     if (!stored.ok()) return stored.status();
-    return ExportCheckpoint(files_, *stored, options_,
+    return ExportCheckpoint(files, *stored, options_,
                             [](const std::string&, int64_t, int64_t) {});
   }
 
@@ -124,6 +125,36 @@ TEST_F(CheckpointExportTest, ShardsAreNoLargerThanAsked) {
   // Smaller than every tensor: a file each.
   options_ = {.output = directory_.Path("tiny"), .max_shard_bytes = 1};
   EXPECT_EQ(Export()->weight_files.size(), 41u);
+}
+
+TEST_F(CheckpointExportTest, ManyThreadsWriteTheSameBytes) {
+  options_.max_shard_bytes = 400'000;
+  const auto one = Export();
+  ASSERT_TRUE(one.ok()) << one.status();
+  options_.output = directory_.Path("many");
+  options_.threads = 4;
+  const auto many = ExportTo(PosixFileSystem());
+  ASSERT_TRUE(many.ok()) << many.status();
+  EXPECT_EQ(many->weight_files, one->weight_files);
+  EXPECT_EQ(many->num_tensors, one->num_tensors);
+  EXPECT_EQ(many->num_bytes, one->num_bytes);
+  const std::vector<std::string> names = *files_.List(directory_.Path("out"));
+  EXPECT_EQ(*files_.List(options_.output), names);
+  for (const std::string& name : names)
+    EXPECT_EQ(directory_.Read("many/" + name), directory_.Read("out/" + name));
+}
+
+// Of several files on as many threads, the first that has one is told.
+TEST_F(CheckpointExportTest, ThreadsThatFailLeaveNothing) {
+  options_.max_shard_bytes = 1;
+  options_.dtype = StoredDType::kF16;
+  options_.threads = 4;
+  for (const char* name : {kGate, "lm_head.weight"})
+    builder_.weights.at(name)[3] = 65520;
+  const absl::Status status = ExportTo(PosixFileSystem()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr(kGate));
+  EXPECT_THAT(*files_.List(directory_.path()), ElementsAre("step_00000007"));
 }
 
 TEST_F(CheckpointExportTest, WhatHalfCannotHoldIsAnErrorThatNamesTheTensor) {

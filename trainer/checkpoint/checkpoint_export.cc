@@ -95,12 +95,17 @@ class Exporter {
     for (const char* name : kCopiedFiles) RETURN_IF_ERROR(Copy(name));
     ExportedCheckpoint exported;
     std::map<std::string, std::string> file_of_tensor;
-    for (const Shard& shard : PlanShards(table_, options_)) {
-      RETURN_IF_ERROR(WriteShard(shard, exported));
+    const std::vector<Shard> shards = PlanShards(table_, options_);
+    RETURN_IF_ERROR(RunTasks(
+        options_.threads, static_cast<int64_t>(shards.size()),
+        [&](int64_t i) { return WriteShard(shards[static_cast<size_t>(i)]); }));
+    for (const Shard& shard : shards) {
       exported.weight_files.push_back(shard.name);
       for (const StoredTensor& tensor : shard.tensors)
         file_of_tensor[tensor.name] = shard.name;
     }
+    exported.num_tensors = static_cast<int64_t>(file_of_tensor.size());
+    exported.num_bytes = NumElementsOf(table_) * BitsOf(options_.dtype) / 8;
     if (exported.weight_files.size() > 1) {
       RETURN_IF_ERROR(
           WriteDurably(files_, JoinPath(directory_, kWeightsIndexFile),
@@ -134,7 +139,7 @@ class Exporter {
     return WriteDurably(files_, JoinPath(directory_, name), contents);
   }
 
-  absl::Status WriteShard(const Shard& shard, ExportedCheckpoint& exported) {
+  absl::Status WriteShard(const Shard& shard) {
     ASSIGN_OR_RETURN(
         const std::unique_ptr<SafetensorsWriter> writer,
         SafetensorsWriter::Create(files_, JoinPath(directory_, shard.name),
@@ -145,8 +150,6 @@ class Exporter {
       RETURN_IF_ERROR(
           Annotate(WriteTensor(parameter, *writer), parameter.name));
       shared_.Add(parameter.size);
-      ++exported.num_tensors;
-      exported.num_bytes += static_cast<int64_t>(tensor.end - tensor.begin);
     }
     return writer->Finish();
   }

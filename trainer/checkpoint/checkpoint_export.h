@@ -20,6 +20,8 @@ struct ExportOptions {
   StoredDType dtype = StoredDType::kBF16;  // or kF16, kF32
   // A file of weights is no larger, but for one tensor that is.
   int64_t max_shard_bytes = int64_t{5'000'000'000};
+  // That verify, then write files of weights, one each: the bytes do not depend
+  // on how many.
   int threads = 1;
 };
 
