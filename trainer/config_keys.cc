@@ -45,6 +45,7 @@ std::string NearestConfigKey(absl::string_view typed) {
   // A wrong section costs as much as two wrong letters, so that
   // "optimizer.steps" finds "schedule.steps".
   constexpr int kWrongSection = 2;
+  typed = typed.substr(0, kMostCompared);
   std::string nearest;
   std::pair<int, int> least;
   for (const std::string& key : ConfigKeys()) {

@@ -28,6 +28,7 @@ int EditDistance(absl::string_view a, absl::string_view b) {
 
 std::string NearestName(absl::string_view typed,
                         absl::Span<const std::string> names) {
+  typed = typed.substr(0, kMostCompared);
   std::string nearest;
   int least = 0;
   for (const std::string& name : names) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
 #include "trainer/config_keys.h"
 
 namespace moe {
@@ -19,6 +21,20 @@ TEST(EditDistance, CountsTheFewestChanges) {
 TEST(NearestName, IsTheFirstOfEquallyNear) {
   EXPECT_EQ(NearestName("bb", {"aa", "ab", "ba"}), "ab");
   EXPECT_EQ(NearestName("x", {}), "");
+}
+
+// Comparing all of it with every key would take minutes.
+TEST(NearestConfigKey, OfMegabytesLooksAtTheBeginning) {
+  const std::string pasted = "model.hiden_size" + std::string(16 << 20, 'x');
+  EXPECT_EQ(NearestConfigKey(pasted), NearestConfigKey(pasted.substr(0, 64)));
+  EXPECT_EQ(NearestName(pasted, {"model", "run"}), "model");
+}
+
+TEST(NearestConfigKey, EveryKeyIsCompared) {
+  for (const std::string& key : ConfigKeys()) {
+    EXPECT_LT(key.size(), kMostCompared);
+    EXPECT_EQ(NearestConfigKey(key), key);
+  }
 }
 
 TEST(NearestConfigKey, ForgivesLettersAndSections) {
