@@ -9,32 +9,25 @@
 # folder, in bin beside an installed one, then in PATH.
 #
 # INT (Ctrl-C), TERM and USR1 ask for an orderly end: the step ends and all is
-# saved, exit code 75. A second INT ends at once. A signal that comes before
-# the ranks can handle it is held until they can. A terminal that closes (HUP)
-# asks as USR1 does; nohup keeps the run going.
+# saved, exit code 75. A second INT or TERM ends at once. A signal that comes
+# before the ranks can handle it is held until they can. A terminal that closes
+# (HUP) asks as USR1 does; nohup keeps the run going. If this script is killed,
+# its guard asks for the same.
 #
-# The exit code is that of the ranks; 71 if one was killed, 70 if one crashed.
+# Whatever ends a job on this machine alone, no process, shared memory or
+# temporary file of it stays behind.
+#
+# The exit code is that of the ranks; 71 if one was lost, 70 if one crashed.
 set -u
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+launch_folder=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+source "$launch_folder/guarded_job.sh"
+source "$launch_folder/run_directory.sh"
 
 usage() {
   sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
 }
 
-find_program() {
-  local folder
-  if [[ "$1" == */* ]]; then
-    echo "$1"
-    return
-  fi
-  for folder in "$here/../build/bin" "$here/../../bin" "$here/../bin"; do
-    if [[ -x "$folder/$1" ]]; then
-      echo "$folder/$1"
-      return
-    fi
-  done
-  echo "$1"
-}
+say() { echo "run.sh: $*" >&2; }
 
 # Options of mpirun that stand alone; all others are taken to have a value.
 is_flag() {
@@ -44,8 +37,20 @@ is_flag() {
   esac
 }
 
+# Whether an option, with its value, says which machines to use.
+names_machines() {
+  case "$1" in
+    -H | -host* | --host* | -machinefile* | --machinefile* | -default-hostfile* | \
+      --default-hostfile* | -rf | -rankfile* | --rankfile*) ;;
+    --mca) [[ "${2-}" == *hostfile ]] ;;
+    *) return 1 ;;
+  esac
+}
+
 options=()
+machines=
 while [[ $# -gt 0 && "$1" == -* ]]; do
+  if names_machines "$@"; then machines=named; fi
   case "$1" in
     -h | --help)
       usage
@@ -66,37 +71,66 @@ while [[ $# -gt 0 && "$1" == -* ]]; do
   esac
 done
 if [[ $# -eq 0 ]]; then
-  echo "run.sh: no program was named; see launch/run.sh --help" >&2
+  say "no program was named; see launch/run.sh --help"
   exit 64
 fi
 program=$(find_program "$1")
 shift
 if ! command -v mpirun >/dev/null; then
-  echo "run.sh: mpirun was not found; ./launch/setup.sh installs it" >&2
+  say "mpirun was not found; ./launch/setup.sh installs it"
   exit 69
 fi
 if ! command -v "$program" >/dev/null; then
-  echo "run.sh: $program was not found; is it built?" >&2
+  say "$program was not found; is it built?"
   exit 64
 fi
-
-export PATH  # bash has one, also where the environment had none
-if [[ $(id -u) -eq 0 ]]; then
-  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+trains=
+if [[ ${program##*/} == moe-train ]]; then trains=yes; fi
+run=
+if [[ -n "$trains" ]]; then
+  run=$(find_run_directory "$program" "$@" 2>/dev/null)
 fi
-export OMPI_MCA_rmaps_base_oversubscribe=${OMPI_MCA_rmaps_base_oversubscribe-1}
-export OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle-1}
-if [[ -z "${MOE_TERMINAL-}" ]]; then
-  if [[ -t 2 ]]; then MOE_TERMINAL=1; else MOE_TERMINAL=0; fi
-fi
-export MOE_TERMINAL
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-export MOE_READY_FILE=$folder/ready
 
-# Once the ranks can handle it, or at once if they are gone.
+# Neither a scheduler nor a list of hosts says that other machines take part.
+is_on_this_machine() {
+  [[ -z "$machines${SLURM_JOB_ID-}${PBS_JOBID-}${LSB_JOBID-}${PE_HOSTFILE-}" &&
+    -z "${OMPI_MCA_orte_default_hostfile-}" ]] &&
+    ! grep -qs '^[^#]*[^#[:space:]]' /etc/openmpi/openmpi-default-hostfile &&
+    ! grep -qs '^[^#]*hostfile' /etc/openmpi/openmpi-mca-params.conf \
+      "${HOME-}/.openmpi/mca-params.conf"
+}
+
+# Sets Open MPI's parameters, $alone (no other machine takes part), and folders
+# of this job: $mark, and $shared_memory if there can be one.
+prepare() {
+  export PATH  # bash has one, also where the environment had none
+  if [[ $(id -u) -eq 0 ]]; then
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  fi
+  export OMPI_MCA_rmaps_base_oversubscribe=${OMPI_MCA_rmaps_base_oversubscribe-1}
+  export OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle-1}
+  if [[ -z "${MOE_TERMINAL-}" ]]; then
+    if [[ -t 2 ]]; then MOE_TERMINAL=1; else MOE_TERMINAL=0; fi
+  fi
+  export MOE_TERMINAL
+  make_mark || exit 74  # mktemp has said why
+  export MOE_READY_FILE=$mark/ready
+  if [[ -z "$trains" ]]; then : >"$MOE_READY_FILE"; fi
+  alone='' shared_memory=''
+  is_on_this_machine || return
+  alone=yes
+  export OMPI_MCA_orte_tmpdir_base=${OMPI_MCA_orte_tmpdir_base-$mark}
+  if mkdir "/dev/shm/${mark##*/}" 2>/dev/null; then
+    shared_memory=/dev/shm/${mark##*/}
+    export OMPI_MCA_btl_vader_backing_directory=${OMPI_MCA_btl_vader_backing_directory-$shared_memory}
+  fi
+}
+
+# Once the ranks can handle it, or at once if they are gone. Of a rank 0 on
+# another machine nobody learns; a minute after the start it can.
 ask_to_stop() {
-  until [[ -e "$MOE_READY_FILE" ]] || ! kill -0 "$job" 2>/dev/null; do
+  until [[ -e "$MOE_READY_FILE" ]] || ! kill -0 "$job" 2>/dev/null ||
+    [[ -z "$alone" && SECONDS -gt 60 ]]; do
     sleep 0.1
   done
   kill -USR1 "$job" 2>/dev/null
@@ -106,7 +140,7 @@ job=
 pending=
 interrupts=0
 on_stop() {
-  if [[ -z "$job" ]]; then pending=yes; else ask_to_stop & fi
+  if [[ -z "$job" ]]; then pending=yes; else ask_to_stop {guard_pipe}>&- & fi
 }
 on_interrupt() {
   interrupts=$((interrupts + 1))
@@ -114,37 +148,52 @@ on_interrupt() {
     kill -TERM "$job" 2>/dev/null
   else
     on_stop
-    echo "run.sh: stopping after this step; once more to stop at once" >&2
+    say "stopping after this step; once more to stop at once"
   fi
 }
+
+names_crash() {
+  case "$1" in
+    *SIGILL* | *SIGABRT* | *SIGBUS* | *SIGFPE* | *SIGSEGV*) ;;
+    *) return 1 ;;
+  esac
+}
+
+# Ends with the ranks' code, having said what mpirun -q keeps to itself. Of a
+# signal that ended a rank mpirun makes 128 and its number; of trouble of its
+# own 1 or 255, also when the ranks have reported theirs.
+leave() {
+  local code=$job_code signal='' cause='' victim=mpirun
+  if [[ -n "$run" && "$(report_identity "$run")" != "$old_report" ]]; then
+    cause=$(report_cause "$run")
+  fi
+  if [[ -z "$job_was_killed" ]]; then victim="a rank"; fi
+  if [[ $code -gt 128 && $code -le 192 ]]; then
+    signal=SIG$(kill -l $((code - 128)))
+  elif [[ $code -ne 1 && $code -ne 255 || $interrupts -gt 1 ]]; then
+    exit "$code"
+  fi
+  if [[ -n "$cause" && -n "$job_was_killed" ]]; then
+    head -n 20 "$(report_path "$run")" >&2  # nobody else can have said it
+  elif [[ -n "$signal" && -z "$cause" ]]; then
+    say "$signal ended $victim, and with it the run"
+  elif [[ -z "$cause" ]]; then
+    say "mpirun failed with code $code; without -q it may say why"
+    exit "$code"
+  fi
+  if names_crash "$signal$cause"; then exit 70; fi
+  exit 71
+}
+
 trap on_interrupt INT TERM
 trap on_stop USR1 HUP
 trap : PIPE  # Ctrl-C ends a tee behind us too, and our words must not end us
-
-# Ends with the ranks' code. Of a signal that ended one, mpirun makes 128 and its
-# number, of trouble of its own 1 or 255, and -q keeps it from saying more.
-leave() {
-  local code=$1 signal
-  if [[ $code -eq 1 || $code -eq 255 ]] && [[ $interrupts -eq 0 ]]; then
-    echo "run.sh: mpirun failed with code $code; without -q it may say why" >&2
-  elif [[ $code -gt 128 && $code -le 192 ]]; then
-    signal=SIG$(kill -l $((code - 128)))
-    echo "run.sh: $signal ended a rank or mpirun, and with it the run" >&2
-    case $signal in
-      SIGILL | SIGABRT | SIGBUS | SIGFPE | SIGSEGV) code=70 ;;
-      *) code=71 ;;
-    esac
-  fi
-  exit "$code"
-}
-
-# A session of its own: the terminal's Ctrl-C must not reach mpirun, which
-# would kill its ranks before they have saved.
-setsid mpirun -q --bind-to none -x MOE_TERMINAL -x MOE_READY_FILE \
-  ${options[@]+"${options[@]}"} "$program" "$@" <&0 &
-job=$!
-if [[ -n "$pending" ]]; then ask_to_stop & fi
-# A signal of ours ends a wait early; once the job is gone, it does not.
-while kill -0 "$job" 2>/dev/null; do wait "$job"; done
-wait "$job"
-leave $?
+prepare
+old_report=$(if [[ -n "$run" ]]; then report_identity "$run"; fi)
+start_guard ${shared_memory:+"$shared_memory"}
+start_job mpirun -q --bind-to none -x MOE_TERMINAL -x MOE_READY_FILE \
+  ${options[@]+"${options[@]}"} "$program" "$@"
+if [[ -n "$pending" ]]; then ask_to_stop {guard_pipe}>&- & fi
+await_job
+end_guard ${shared_memory:+"$shared_memory"}
+leave

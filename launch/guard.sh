@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Ends and clears away a job whose starter may be killed at any moment:
+#
+#     launch/guard.sh MARK [FOLDER ...] <PIPE
+#
+# launch/run.sh and launch/supervise.sh start it, in a session of its own, at
+# the end of a pipe whose other end they alone hold open. The job's process id
+# comes through it; its end says that the job is over, or that its starter was
+# killed. A job that lives on then, which nobody could stop any more, is asked
+# to end in order (USR1), after MOE_STOP_SECONDS (1800) is ended (TERM), and 30
+# seconds later killed.
+#
+# Then the job's other processes on this machine have 15 seconds to end, those
+# that remain are killed, and MARK and the FOLDERs are removed. A process is the
+# job's if MOE_JOB was MARK when it started. MARK is a folder of this job alone,
+# in which the job makes a file `ready` once it handles signals.
+set -u
+mark=$1
+shift
+folders=("$mark" "$@")
+stop_seconds=${MOE_STOP_SECONDS:-1800}
+term_seconds=30
+dying_seconds=15
+ready_seconds=60
+
+say() { echo "guard.sh: $*" >&2; }
+
+# Not a zombie, and not another process of the same number: those have no such
+# environment.
+is_ours() {
+  [[ -n "$1" ]] && grep -qszxF "MOE_JOB=$mark" "/proc/$1/environ"
+}
+
+# is_guard PID: a guard of the job's own jobs, which needs its own time.
+is_guard() {
+  grep -qsz '^MOE_GUARD=' "/proc/$1/environ"
+}
+
+find_processes() {
+  grep -lszxF "MOE_JOB=$mark" /proc/[0-9]*/environ | cut -d/ -f3
+}
+
+# await SECONDS COMMAND...: until the command fails; fails if it does not.
+await() {
+  local deadline=$((SECONDS + $1))
+  shift
+  while "$@"; do
+    ((SECONDS < deadline)) || return
+    sleep 0.1
+  done
+}
+
+has_no_handlers() {
+  [[ ! -e "$mark/ready" ]] && is_ours "$job"
+}
+
+end_job() {
+  say "the script that held the job was killed; asking the job to stop"
+  await "$ready_seconds" has_no_handlers
+  kill -USR1 "$job" 2>/dev/null
+  await "$stop_seconds" is_ours "$job" && return
+  say "the job has not ended in $stop_seconds seconds; ending it"
+  kill -TERM "$job" 2>/dev/null
+  await "$term_seconds" is_ours "$job" && return
+  kill -KILL "$job" 2>/dev/null
+}
+
+# Sets $others, the job's processes, without the guards among them, and fails
+# if there is none of either.
+others_live() {
+  local pid all=()
+  mapfile -t all < <(find_processes)
+  others=()
+  for pid in ${all[@]+"${all[@]}"}; do
+    is_guard "$pid" || others+=("$pid")
+  done
+  [[ ${#all[@]} -gt 0 ]]
+}
+
+end_others() {
+  await "$dying_seconds" others_live && return
+  if [[ ${#others[@]} -gt 0 ]]; then
+    say "killing what outlived the job: processes ${others[*]}"
+    kill -KILL "${others[@]}" 2>/dev/null
+  fi
+  await $((stop_seconds + term_seconds + 2 * dying_seconds)) others_live &&
+    return
+  say "these processes cannot be killed: ${others[*]-}"
+}
+
+main() {
+  trap '' HUP INT TERM USR1 USR2 PIPE
+  local job='' word others=()
+  # The end of the job's own line, and of the pipe.
+  read -r job
+  while read -r word; do :; done
+  if is_ours "$job"; then end_job; fi
+  end_others
+  rm -rf "${folders[@]}"
+  exit
+}
+main
