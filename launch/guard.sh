@@ -14,6 +14,8 @@
 # that remain are killed, and MARK and the FOLDERs are removed. A process is the
 # job's if MOE_JOB was MARK when it started. MARK is a folder of this job alone,
 # in which the job makes a file `ready` once it handles signals.
+#
+# It also ends an mpirun that has locked itself up.
 set -u
 mark=$1
 shift
@@ -22,6 +24,8 @@ stop_seconds=${MOE_STOP_SECONDS:-1800}
 term_seconds=30
 dying_seconds=15
 ready_seconds=60
+locked_seconds=15
+start_seconds=45
 
 say() { echo "guard.sh: $*" >&2; }
 
@@ -88,12 +92,57 @@ end_others() {
   say "these processes cannot be killed: ${others[*]-}"
 }
 
+# Sets $children, those of the job, and fails if all of them are zombies, or
+# there are none.
+children_live() {
+  local child stat
+  children=''
+  [[ -r "/proc/$job/task/$job/children" ]] || return 0  # nobody can tell
+  read -r children <"/proc/$job/task/$job/children"
+  for child in $children; do
+    read -r stat <"/proc/$child/stat" || continue
+    [[ "${stat##*) }" == Z* ]] || return 0
+  done
+  return 1
+} 2>/dev/null
+
+# Open MPI 4.1.4 loses a lock when a rank dies while it connects to mpirun: with
+# its ranks gone mpirun then waits for itself for ever. Call it now and then.
+end_if_locked() {
+  local name='' children
+  read -r name 2>/dev/null <"/proc/$job/comm"
+  if [[ "$name" != mpirun ]] || children_live; then
+    last_seen=$SECONDS
+  elif [[ -n "$children" ]] && ((last_seen > SECONDS)); then
+    last_seen=$SECONDS
+  elif ((SECONDS - last_seen > locked_seconds)) && is_ours "$job"; then
+    say "mpirun has not ended in $locked_seconds seconds after its last rank;" \
+      "killing it"
+    kill -KILL "$job"
+  fi
+}
+
+# Returns at the end of the pipe.
+hold() {
+  local word status last_seen
+  while :; do
+    read -r -t 2 word
+    status=$?
+    if [[ $status -eq 0 ]]; then
+      job=$word
+      last_seen=$((SECONDS + start_seconds))  # if it never has children
+    elif [[ $status -gt 128 ]]; then
+      [[ -z "$job" ]] || end_if_locked
+    else
+      return
+    fi
+  done
+}
+
 main() {
   trap '' HUP INT TERM USR1 USR2 PIPE
-  local job='' word others=()
-  # The end of the job's own line, and of the pipe.
-  read -r job
-  while read -r word; do :; done
+  local job='' others=()
+  hold
   if is_ours "$job"; then end_job; fi
   end_others
   rm -rf "${folders[@]}"

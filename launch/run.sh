@@ -29,6 +29,36 @@ usage() {
 
 say() { echo "run.sh: $*" >&2; }
 
+# Once the ranks can handle it, or at once if they are gone. Of a rank 0 on
+# another machine nobody learns; a minute after the start it can.
+ask_to_stop() {
+  until [[ -e "$MOE_READY_FILE" ]] || ! kill -0 "$job" 2>/dev/null ||
+    [[ -z "$alone" && SECONDS -gt 60 ]]; do
+    sleep 0.1
+  done
+  kill -USR1 "$job" 2>/dev/null
+}
+
+job=
+pending=
+interrupts=0
+on_stop() {
+  if [[ -z "$job" ]]; then pending=yes; else ask_to_stop {guard_pipe}>&- & fi
+}
+on_interrupt() {
+  interrupts=$((interrupts + 1))
+  if [[ $interrupts -gt 1 && -n "$job" ]]; then
+    kill -TERM "$job" 2>/dev/null
+  else
+    on_stop
+    say "stopping after this step; once more to stop at once"
+  fi
+}
+
+trap on_interrupt INT TERM
+trap on_stop USR1 HUP
+trap : PIPE  # Ctrl-C ends a tee behind us too, and our words must not end us
+
 # Options of mpirun that stand alone; all others are taken to have a value.
 is_flag() {
   case "$1" in
@@ -40,8 +70,8 @@ is_flag() {
 # Whether an option, with its value, says which machines to use.
 names_machines() {
   case "$1" in
-    -H | -host* | --host* | -machinefile* | --machinefile* | -default-hostfile* | \
-      --default-hostfile* | -rf | -rankfile* | --rankfile*) ;;
+    -H | -rf | -host* | --host* | -machinefile* | --machinefile* | -rankfile* | \
+      --rankfile* | -default-hostfile* | --default-hostfile*) ;;
     --mca) [[ "${2-}" == *hostfile ]] ;;
     *) return 1 ;;
   esac
@@ -126,68 +156,37 @@ prepare() {
   fi
 }
 
-# Once the ranks can handle it, or at once if they are gone. Of a rank 0 on
-# another machine nobody learns; a minute after the start it can.
-ask_to_stop() {
-  until [[ -e "$MOE_READY_FILE" ]] || ! kill -0 "$job" 2>/dev/null ||
-    [[ -z "$alone" && SECONDS -gt 60 ]]; do
-    sleep 0.1
-  done
-  kill -USR1 "$job" 2>/dev/null
-}
-
-job=
-pending=
-interrupts=0
-on_stop() {
-  if [[ -z "$job" ]]; then pending=yes; else ask_to_stop {guard_pipe}>&- & fi
-}
-on_interrupt() {
-  interrupts=$((interrupts + 1))
-  if [[ $interrupts -gt 1 && -n "$job" ]]; then
-    kill -TERM "$job" 2>/dev/null
-  else
-    on_stop
-    say "stopping after this step; once more to stop at once"
-  fi
-}
-
-names_crash() {
-  case "$1" in
-    *SIGILL* | *SIGABRT* | *SIGBUS* | *SIGFPE* | *SIGSEGV*) ;;
-    *) return 1 ;;
-  esac
-}
-
 # Ends with the ranks' code, having said what mpirun -q keeps to itself. Of a
 # signal that ended a rank mpirun makes 128 and its number; of trouble of its
 # own 1 or 255, also when the ranks have reported theirs.
 leave() {
-  local code=$job_code signal='' cause='' victim=mpirun
-  if [[ -n "$run" && "$(report_identity "$run")" != "$old_report" ]]; then
-    cause=$(report_cause "$run")
-  fi
-  if [[ -z "$job_was_killed" ]]; then victim="a rank"; fi
+  local code=$job_code signal='' report='' victim="a rank"
   if [[ $code -gt 128 && $code -le 192 ]]; then
     signal=SIG$(kill -l $((code - 128)))
   elif [[ $code -ne 1 && $code -ne 255 || $interrupts -gt 1 ]]; then
     exit "$code"
   fi
-  if [[ -n "$cause" && -n "$job_was_killed" ]]; then
-    head -n 20 "$(report_path "$run")" >&2  # nobody else can have said it
-  elif [[ -n "$signal" && -z "$cause" ]]; then
-    say "$signal ended $victim, and with it the run"
-  elif [[ -z "$cause" ]]; then
-    say "mpirun failed with code $code; without -q it may say why"
-    exit "$code"
+  if [[ -n "$run" && "$(report_identity "$run")" != "$old_report" ]]; then
+    report=$(report_path "$run")
   fi
-  if names_crash "$signal$cause"; then exit 70; fi
-  exit 71
+  if [[ -n "$job_was_killed" ]]; then victim=mpirun; fi
+  if [[ -n "$report" ]]; then
+    code=$(report_code "$run")
+    code=${code:-71}
+    # Else the ranks have said it.
+    if [[ -n "$job_was_killed" ]]; then head -n 20 "$report" >&2; fi
+  elif [[ -n "$signal" ]]; then
+    code=71
+    say "$signal ended $victim, and with it the run"
+  else
+    say "mpirun failed with code $code; without -q it may say why"
+  fi
+  case $signal in
+    SIGILL | SIGABRT | SIGBUS | SIGFPE | SIGSEGV) code=70 ;;
+  esac
+  exit "$code"
 }
 
-trap on_interrupt INT TERM
-trap on_stop USR1 HUP
-trap : PIPE  # Ctrl-C ends a tee behind us too, and our words must not end us
 prepare
 old_report=$(if [[ -n "$run" ]]; then report_identity "$run"; fi)
 start_guard ${shared_memory:+"$shared_memory"}

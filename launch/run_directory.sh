@@ -30,7 +30,8 @@ find_run_directory() {
   printf "${config//%/%%}"
 }
 
-# What a rank that outlives another leaves; the first line is the cause.
+# What a rank that outlives another leaves: the cause in the first line, and
+# "exit code N, TIME" in the last.
 report_path() { echo "$1/failure/lost_rank.txt"; }
 
 # report_identity RUN_DIRECTORY: tells two reports apart; empty without one. Not
@@ -42,4 +43,9 @@ report_identity() {
 # report_cause RUN_DIRECTORY: the report's first line.
 report_cause() {
   head -n 1 "$(report_path "$1")" 2>/dev/null
+}
+
+# report_code RUN_DIRECTORY: the exit code that the ranks meant.
+report_code() {
+  sed -n '$s/^exit code \([0-9]*\),.*/\1/p' "$(report_path "$1")" 2>/dev/null
 }

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# launch/run.sh, and moe-train alone, when signals come: who asks finds the
-# weights saved (75); a rank that was killed or has crashed is said, by one line
-# and the right exit code; what keeps mpirun from starting ranks is not passed
-# over in silence.
+# launch/run.sh: how it ends when ranks end badly, and what it says then; that
+# nobody reads its words; and which calls of it are wrong. stop_test has the
+# signals that ask for an end, guard_test what is left behind.
 #
 #     run_test.sh BUILD_DIRECTORY
 set -um  # -m: else what is started in the background ignores INT
@@ -10,9 +9,9 @@ set -um  # -m: else what is started in the background ignores INT
 # does without the sanitizer.
 export ASAN_OPTIONS=detect_leaks=0:handle_segv=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}
 build=$(cd "$1" && pwd)
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+source "$(dirname "${BASH_SOURCE[0]}")/small_run.sh"
 failures=0
 
 fail() {
@@ -25,21 +24,14 @@ fail() {
 # returns, whose messages go to $err. Sets $job and $ranks.
 err=$work/err
 start() {
-  rm -rf "$work/run"
-  "$@" "$build/bin/moe-train" --preset=quickstart \
-    model.vocab_size=300 model.hidden_size=32 model.intermediate_size=32 \
-    model.num_hidden_layers=2 model.num_attention_heads=4 \
-    model.num_key_value_heads=2 model.num_local_experts=4 \
-    batch.global_size=8 batch.sequence_length=32 schedule.steps=1000000 \
-    eval.interval_steps=0 log.interval_steps=1 run.directory="$work/run" \
-    data.train="$work/text.txt" >"$work/out" 2>"$err" </dev/null &
+  rm -rf "$run"
+  "$@" "$program" "${small_model[@]}" schedule.steps=1000000 \
+    run.directory="$run" >"$work/out" 2>"$err" </dev/null &
   job=$!
-  until [[ -s "$work/run/metrics.jsonl" ]]; do
-    kill -0 "$job" 2>/dev/null || return
-    sleep 0.1
-  done
-  mapfile -t ranks < <(pgrep -f "^$build/bin/moe-train.*$work/run")
+  await 120 has_stepped_or_ended || fail "no step"
+  mapfile -t ranks < <(find_ranks)
 }
+has_stepped_or_ended() { [[ -s "$run/metrics.jsonl" ]] || ! lives "$job"; }
 
 # ends CODE TEXT WHAT: how the run does.
 ends() {
@@ -48,33 +40,18 @@ ends() {
   got=$?
   [[ $got -eq $code ]] || fail "$what: exit code $got, must be $code"
   grep -qF -- "$text" "$work/err" || fail "$what: no word of '$text'"
-  pgrep -f "^$build/bin/moe-train.*$work/run" && fail "$what: ranks stay"
+  [[ -z $(find_ranks) ]] || fail "$what: ranks stay"
 }
 
-awk 'BEGIN {
-  for (i = 0; i < 3000; ++i)
-    print "the " i * 7919 % 1000 " cats and " i * 31 % 100 " dogs run"
-}' >"$work/text.txt"
-
-run_sh=("$here/../../launch/run.sh" -n 3)
+run_sh=("$launch/run.sh" -n 3)
 alone=(env)
 
 saves() {
-  compgen -G "$work/run/checkpoints/step_*/model*.safetensors" >/dev/null ||
+  compgen -G "$run/checkpoints/step_*/model*.safetensors" >/dev/null ||
     fail "$1: no weights"
 }
 
-for signal in INT TERM USR1 HUP; do
-  start "${run_sh[@]}"
-  kill -$signal "$job"
-  ends 75 "stopped as asked after step" "run.sh, $signal"
-  saves "run.sh, $signal"
-  start "${alone[@]}"
-  kill -$signal "$job"
-  ends 75 "stopped as asked after step" "alone, $signal"
-  saves "alone, $signal"
-done
-
+# --- nobody reads -----------------------------------------------------------
 # A reader of the messages that leaves after the first. mpirun itself may crash
 # in the end, so that only without it the code is ours.
 mkfifo "$work/pipe"
@@ -91,18 +68,104 @@ ends 75 "" "alone, INT, nobody reads"
 saves "alone, INT, nobody reads"
 err=$work/err
 
+# --- a rank is lost ---------------------------------------------------------
 start "${run_sh[@]}"
 kill -KILL "${ranks[1]}"
-ends 71 "run.sh: SIGKILL ended a rank" "a rank killed"
+wait "$job"
+[[ $? -eq 71 ]] || fail "a rank killed: exit code is not 71"
 start "${run_sh[@]}"
 kill -SEGV "${ranks[1]}"
-ends 70 "run.sh: SIGSEGV ended a rank" "a rank crashed"
+wait "$job"
+[[ $? -eq 70 ]] || fail "a rank crashed: exit code is not 70"
 
-"$here/../../launch/run.sh" --hostfile "$work/nowhere" -n 2 true \
+# --- what a report of the ranks changes -------------------------------------
+# Ranks by the name of moe-train that end as $END says, the lowest having
+# reported $REPORT, if any, before it or, if $END is `orphan`, after mpirun. The
+# report's own exit code is $MEANT.
+mkdir "$work/bin"
+cat >"$work/bin/moe-train" <<'PLAYER'
+#!/usr/bin/env bash
+for last; do :; done
+if [[ "$last" == --print-config ]]; then
+  printf 'run {\n  directory: "%s"\n}\n' "${RUN_DIRECTORY//\"/\\\"}"
+  exit
+fi
+mpirun=$PPID
+: >"$MOE_READY_FILE"
+if [[ $END == orphan ]]; then
+  echo $$ >>"$STARTED"
+  while kill -0 "$mpirun" 2>/dev/null; do sleep 0.1; done
+fi
+if [[ -n "$REPORT" && $OMPI_COMM_WORLD_RANK -eq 0 ]]; then
+  mkdir -p "$RUN_DIRECTORY/failure"
+  printf '%s\nsecond line\nexit code %s, now\n' "$REPORT" "$MEANT" \
+    >"$RUN_DIRECTORY/failure/new"
+  mv "$RUN_DIRECTORY/failure/new" "$RUN_DIRECTORY/failure/lost_rank.txt"
+fi
+[[ $OMPI_COMM_WORLD_RANK -eq 0 ]] || exec sleep 1000
+if [[ $END == SIG* ]]; then kill -"$END" $$; fi
+[[ $END == orphan ]] || exit "$END"
+PLAYER
+chmod +x "$work/bin/moe-train"
+export RUN_DIRECTORY=$work/'a "run" of é' STARTED=$work/started END REPORT
+export MEANT=71
+
+play() {
+  END=$1 REPORT=$2
+  "$launch/run.sh" -n 2 "$work/bin/moe-train" >"$work/out" 2>"$work/err" \
+    </dev/null &
+  job=$!
+}
+
+# plays END REPORT CODE TEXT: all that is said is TEXT; nothing if it is empty.
+plays() {
+  local got
+  play "$1" "$2"
+  wait "$job"
+  got=$?
+  [[ $got -eq $3 ]] || fail "$1, '$2': exit code $got, must be $3"
+  if [[ -z "$4" && -s "$work/err" ]]; then fail "$1, '$2': something is said"; fi
+  grep -qF -- "$4" "$work/err" || [[ -z "$4" ]] ||
+    fail "$1, '$2': no word of '$4'"
+}
+plays SIGKILL '' 71 "run.sh: SIGKILL ended a rank"
+plays SIGSEGV '' 70 "run.sh: SIGSEGV ended a rank"
+plays 1 '' 1 "run.sh: mpirun failed with code 1"
+plays 74 '' 74 ''
+plays SIGKILL "rank 1 was lost" 71 ''
+MEANT=70 plays SIGKILL "rank 1 crashed: SIGSEGV" 70 ''
+plays SIGSEGV "rank 1 was lost" 70 ''
+plays 1 "rank 1 was lost" 71 ''
+plays 74 "rank 1 was lost" 74 ''
+plays 1 '' 1 "run.sh: mpirun failed with code 1"  # the report is an old one
+
+have_started() { [[ $(wc -l <"$STARTED") -eq 2 ]]; }
+# killed_mpirun REPORT CODE TEXT
+killed_mpirun() {
+  local got
+  : >"$STARTED"
+  play orphan "$1"
+  await 60 have_started || fail "ranks do not start"
+  kill -KILL "$(pgrep -P "$job" -x mpirun)"
+  wait "$job"
+  got=$?
+  [[ $got -eq $2 ]] || fail "mpirun killed, '$1': exit code $got, must be $2"
+  grep -qF -- "$3" "$work/err" || fail "mpirun killed, '$1': no word of '$3'"
+}
+killed_mpirun '' 71 "run.sh: SIGKILL ended mpirun"
+killed_mpirun "rank 0: mpirun is gone" 71 "rank 0: mpirun is gone"
+killed_mpirun "rank 0: mpirun is gone" 71 "second line"
+
+# --- wrong calls ------------------------------------------------------------
+"$launch/run.sh" --hostfile "$work/nowhere" -n 2 true \
   >"$work/out" 2>"$work/err" && fail "a missing host file: exit code 0"
 [[ $(wc -l <"$work/err") -ge 1 ]] || fail "a missing host file: not a word"
-env -i "$here/../../launch/run.sh" -n 2 true 2>"$work/err" ||
+env -i "$launch/run.sh" -n 2 true 2>"$work/err" ||
   fail "an empty environment: exit code $?"
+"$launch/run.sh" -n 2 2>"$work/err"
+[[ $? -eq 64 ]] || fail "no program: exit code is not 64"
+"$launch/run.sh" -n 2 nothing-by-this-name 2>"$work/err"
+[[ $? -eq 64 ]] || fail "an unknown program: exit code is not 64"
 
 if [[ $failures -gt 0 ]]; then
   echo "$failures failed"
