@@ -17,6 +17,8 @@ packages=(
   libxxhash-dev                                  # digests and keys
   sentencepiece                                  # spm_train; the tests' oracle
   libgtest-dev libgmock-dev                      # tests
+  slurmctld slurmd slurm-client                  # tests under Slurm
+  slurm-wlm-basic-plugins
   bible-kjv bible-kjv-text                       # the quick start's corpus
   python3-venv                                   # tests against transformers
   python3-matplotlib                             # plots of metrics.jsonl

@@ -1,0 +1,228 @@
+#!/usr/bin/env bash
+# Signals that ask a run to end: whatever started it, whichever signal comes,
+# to whom and when, the run ends in time with the right code, everything is
+# saved where that is promised, and nothing stays behind.
+#
+#     stop_test.sh BUILD_DIRECTORY [--all | LAUNCHER SIGNAL TARGET PHASE]
+#
+#     LAUNCHER  run.sh, mpirun, srun (on a private one-node Slurm), none
+#     SIGNAL    INT TERM USR1 HUP, or two of them, as in TERM,INT: the second
+#               comes when the run is saving because of the first
+#     TARGET    launcher, one (of the ranks), all (ranks)
+#     PHASE     start (no handler stands), step, save
+#
+# mpirun itself gives its ranks too little time to save after INT, TERM and HUP,
+# srun after TERM and HUP: then a whole checkpoint of earlier must stand. srun
+# keeps the first INT to itself.
+#
+# Without an option, of every launcher, signal and target one phase, by turns,
+# which takes a minute or two; --all takes all, and ten minutes.
+set -um  # -m: else what is started in the background ignores INT
+build=$(cd "$1" && pwd)
+shift
+work=$(mktemp -d)
+trap 'stop_slurm; rm -rf "$work"' EXIT
+source "$(dirname "${BASH_SOURCE[0]}")/small_run.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/slurm_node.sh"
+mkdir "$work/tmp"
+export TMPDIR=$work/tmp
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+# Open MPI unloads plugins whose leaks no list can name.
+export ASAN_OPTIONS=detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}
+num_ranks=3
+patience=${PATIENCE-120}  # seconds for whatever should take one or two
+failures=0
+cells=0
+
+fail() {
+  echo "FAIL: $cell: $*"
+  tail -5 "$work/err" | cut -c 1-300 | sed 's/^/  | /'
+  failures=$((failures + 1))
+}
+
+# start LAUNCHER PHASE: sets $job.
+start() {
+  local command interval=1000000
+  case $1 in
+    run.sh) command=("$launch/run.sh" -n $num_ranks) ;;
+    mpirun) command=(mpirun --oversubscribe --bind-to none -n $num_ranks) ;;
+    srun) command=(srun --kill-on-bad-exit --mpi=pmix -n $num_ranks) ;;
+    none) command=(env) ;;
+  esac
+  if [[ $2 == save ]]; then interval=2; fi
+  rm -rf "$run" "$work/mapped"
+  "${command[@]}" "$program" "${small_model[@]}" schedule.steps=1000000 \
+    checkpoint.interval_steps=$interval run.directory="$run" \
+    >"$work/out" 2>"$work/err" </dev/null &
+  job=$!
+}
+
+is_saving() { compgen -G "$run/checkpoints/step_*[0-9].tmp" >/dev/null; }
+has_ended() { ! lives "$job"; }
+saves_or_has_ended() { is_saving || has_ended; }
+has_no_ranks() { [[ -z $(find_ranks) ]]; }
+
+# In the phase, or over.
+has_come_to() {
+  has_ended && return
+  case $1 in
+    start) mapfile -t ranks < <(find_ranks) && [[ ${#ranks[@]} -eq $expected ]] ;;
+    step) [[ -s "$run/metrics.jsonl" ]] ;;
+    save) [[ -n $(newest_checkpoint) ]] && is_saving ;;
+  esac
+}
+
+# send SIGNAL TARGET
+send() {
+  case $2 in
+    launcher) kill -"$1" "$job" ;;
+    one) kill -"$1" "${ranks[-1]}" ;;
+    all) kill -"$1" "${ranks[@]}" ;;
+  esac
+} 2>/dev/null
+
+# codes LAUNCHER SIGNAL TARGET PHASE: prints those that may come.
+codes() {
+  local killed
+  killed=$((128 + $(kill -l "${2%,*}")))
+  case "$1 $2 $3 $4" in
+    "run.sh "*,INT" launcher "*) echo 75 1 ;;
+    "run.sh "*" launcher "*) echo 75 ;;
+    "run.sh "*,INT" "*) echo 75 71 ;;
+    *,INT" "*) echo 75 1 130 ;;
+    "mpirun "*" launcher "*) echo 1 75 $killed ;;
+    "srun "[TH]*" launcher "*) echo 75 137 143 $killed ;;
+    "srun "*" start") echo 75 71 143 $killed ;;
+    *" start") echo 75 71 $killed ;;
+    *) echo 75 ;;
+  esac
+}
+
+# Shared memory of all ranks, as long as they have it.
+note_mapped() {
+  local pid
+  for pid in "${ranks[@]}"; do
+    grep -ohE '/dev/shm/[^ ]*|/[^ ]*/(ompi|moe-run)\.[^ ]*' "/proc/$pid/maps"
+  done >"$work/mapped"
+} 2>/dev/null
+
+# Sets $code. Open MPI 4.1.4 can lock mpirun up when it loses a rank that
+# connects to it; run.sh ends it then, here nobody does.
+await_end() {
+  local locked=
+  if [[ $launcher == mpirun && $phase == start ]]; then
+    await $patience eval 'has_ended || has_no_ranks'
+    if ! await 20 has_ended; then locked=yes; fi
+  elif ! await $patience has_ended; then
+    fail "has not ended in $patience seconds"
+  fi
+  if ! has_ended; then kill -KILL "$job" $(find_ranks); fi
+  wait "$job"
+  code=$?
+  if [[ -n "$locked" ]]; then
+    code="mpirun has locked itself up"
+    rm -rf "${TMPDIR:?}"/*
+  fi
+} 2>/dev/null
+
+check_checkpoint() {
+  local newest
+  newest=$(newest_checkpoint)
+  if [[ -n "$newest" ]]; then
+    "$build/bin/moe-checkpoint" verify "$newest" >"$work/err" 2>&1 ||
+      fail "$newest is damaged"
+  elif [[ $code == 75 || $phase == save ]]; then
+    fail "exit code $code, and no checkpoint"
+  fi
+}
+
+check_nothing_stays() {
+  local file left
+  # srun and mpirun may leave before their ranks' last breath, run.sh does not.
+  if [[ $launcher != run.sh ]]; then await 10 has_no_ranks; fi
+  left=$(find_ranks)
+  if [[ -n "$left" ]]; then
+    fail "ranks stay: $left"
+    kill -KILL $left
+  fi
+  while read -r file; do
+    if [[ -e "$file" ]]; then fail "$file stays"; fi
+  done < <(sort -u "$work/mapped")
+  left=$(ls -A "$TMPDIR")
+  if [[ -n "$left" ]]; then
+    fail "in the folder for temporary files stays: $left"
+    rm -rf "${TMPDIR:?}"/*
+  fi
+}
+
+# stop LAUNCHER SIGNAL[,SIGNAL] TARGET PHASE
+stop() {
+  local began=$SECONDS expected=$num_ranks code may
+  launcher=$1 phase=$4
+  cell="$*"
+  if [[ $launcher == none ]]; then expected=1; fi
+  cells=$((cells + 1))
+  start "$1" "$4"
+  await $patience has_come_to "$4" || fail "does not come to $4"
+  mapfile -t ranks < <(find_ranks)
+  note_mapped
+  send "${2%,*}" "$3"
+  if [[ $2 == *,* ]]; then
+    await $patience saves_or_has_ended
+    send "${2#*,}" "$3"
+  fi
+  if [[ "$1 $2 $3" == "srun INT launcher" ]]; then
+    await $patience eval '[[ -s "$run/metrics.jsonl" ]]' ||
+      fail "the first INT to srun ends the run"
+    send USR1 launcher
+  fi
+  await_end
+  may=$(codes "$@")
+  [[ $code == mpirun* || " $may " == *" $code "* ]] ||
+    fail "exit code $code, must be in $may"
+  check_checkpoint
+  check_nothing_stays
+  echo "$cell: $code in $((SECONDS - began)) s"
+}
+
+launchers=(none run.sh mpirun)
+if start_slurm; then
+  launchers+=(srun)
+else
+  echo "SKIPPED: everything under srun, because $slurm_reason"
+fi
+
+phases=(start step save)
+
+# stop_each [all]: of every launcher, signal and target one phase, or all.
+stop_each() {
+  local launcher signal target phase turn=0
+  for launcher in "${launchers[@]}"; do
+    for signal in INT TERM USR1 HUP; do
+      for target in launcher one all; do
+        [[ $launcher != none || $target == launcher ]] || continue
+        turn=$((turn + 1))
+        for phase in "${phases[@]}"; do
+          [[ "${1-}" == all || $phase == "${phases[turn % 3]}" ]] || continue
+          stop "$launcher" $signal $target "$phase"
+        done
+      done
+    done
+    stop "$launcher" TERM,USR1 launcher step
+    stop "$launcher" USR1,INT launcher step
+    [[ $launcher == none ]] || stop "$launcher" USR1,INT all step
+    [[ $launcher != run.sh ]] || stop run.sh INT,INT launcher step
+  done
+}
+
+case "${1-}" in
+  '') stop_each ;;
+  --all) stop_each all ;;
+  *) stop "$@" ;;
+esac
+
+if [[ $failures -gt 0 ]]; then
+  echo "$failures failed"
+  exit 1
+fi
+echo "all $cells passed"
