@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# launch/slurm.sbatch on a private one-node Slurm: the job that is told of its
+# limit saves, is put back into the queue, and goes on; the one that is to end
+# does.
+#
+#     slurm_test.sh BUILD_DIRECTORY
+set -u
+build=$(cd "$1" && pwd)
+work=$(mktemp -d)
+trap 'stop_slurm; rm -rf "$work"' EXIT
+source "$(dirname "${BASH_SOURCE[0]}")/small_run.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/slurm_node.sh"
+mkdir "$work/tmp"
+export TMPDIR=$work/tmp
+
+fail() {
+  echo "FAIL: $*"
+  tail -5 "$work/log" | cut -c 1-300 | sed 's/^/  | /'
+  exit 1
+}
+
+if ! start_slurm; then
+  echo "ALL TESTS SKIPPED: Slurm, because $slurm_reason"
+  exit 0
+fi
+
+# The script names programs as in the root of a tree that is built.
+mkdir -p "$work/tree/build"
+ln -s "$launch" "$work/tree/launch"
+ln -s "$build/bin" "$work/tree/build/bin"
+
+state_is() { [[ $(squeue -h -j "$id" -o %T 2>/dev/null) == "$1" ]]; }
+: >"$work/log"
+num_starts_is() { [[ $(grep -c "^training " "$work/log") -eq $1 ]]; }
+steps_since() { [[ $(grep -A 9 "$1" "$work/log") == *$'\nstep '* ]]; }
+is_over() { ! squeue -h -j "$id" 2>/dev/null | grep -q .; }
+has_no_ranks() { [[ -z $(find_ranks) ]]; }
+
+id=$(cd "$work/tree" &&
+  sbatch --parsable --nodes=1 --ntasks-per-node=3 --output="$work/log" \
+    launch/slurm.sbatch "${small_model[@]}" schedule.steps=1000000 \
+    run.directory="$run" checkpoint.interval_steps=1000000) ||
+  fail "sbatch refuses the script"
+await 120 steps_since "^training " || fail "no step"
+scancel --batch --signal=USR1 "$id"
+await 120 state_is PENDING || fail "not put back into the queue"
+has_no_ranks || fail "ranks stay"
+grep -q "^moe-train: stopped as asked" "$work/log" || fail "not ended in order"
+
+scontrol update JobId="$id" StartTime=now  # Slurm waits for two minutes
+await 240 num_starts_is 2 || fail "not started again"
+await 120 steps_since "^going on from" || fail "no step after the restart"
+scancel --batch --signal=TERM "$id"
+await 120 is_over || fail "does not end"
+[[ $(grep -c "^moe-train: stopped as asked" "$work/log") -eq 2 ]] ||
+  fail "not ended in order for good"
+scontrol show job "$id" | grep -q " Restarts=1 .* ExitCode=75:0" ||
+  fail "$(scontrol show job "$id" | grep ExitCode)"
+has_no_ranks || fail "ranks stay"
+[[ -z $(ls -A "$TMPDIR") ]] || fail "$(ls "$TMPDIR") stays"
+echo "all passed"
