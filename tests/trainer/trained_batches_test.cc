@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t kLength = 12;
 constexpr int64_t kGlobalSize = 10;
 
-TrainConfig Config(int tensor, int64_t micro_size, bool reset_attention) {
+TrainConfig Config(int tensor, int micro_size, bool reset_attention) {
   TrainConfig config = SmallConfig();
   config.mutable_batch()->set_sequence_length(kLength);
   config.mutable_batch()->set_global_size(kGlobalSize);
@@ -54,7 +54,7 @@ uint64_t Expected(const SampleSequence& samples, int64_t first,
 TEST(TrainedBatches, AreThoseOfTheRunsOrderOnAnyLayout) {
   for (int tensor : {1, 2}) {
     if (TestRuntime().world() % tensor != 0) continue;
-    for (int64_t micro_size : {1, 2, 10}) {
+    for (int micro_size : {1, 2, 10}) {
       for (bool reset_attention : {false, true}) {
         SCOPED_TRACE(absl::StrCat("tensor ", tensor, " micro ", micro_size,
                                   " reset ", reset_attention));
