@@ -109,7 +109,13 @@ absl::Status RunSaver::Start(const std::string& directory) {
 
 absl::Status RunSaver::FinishPending() {
   if (!saver_->busy()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const SaveResult result, saver_->Finish());
+  ASSIGN_OR_RETURN(
+      const SaveResult result,
+      saver_->Finish([this](absl::Duration waited, int rank) {
+        environment_.say(absl::StrCat(
+            "waiting for a checkpoint for ", absl::ToInt64Seconds(waited),
+            " s so far: the disk of rank ", rank, " is not done"));
+      }));
   Handle(result);
   return absl::OkStatus();
 }

@@ -114,13 +114,18 @@ class Layout {
         table_(SmallModel(), DType::kFloat32, mesh_, TestRuntime().rank()),
         state_(table_, groups_) {}
 
-  absl::StatusOr<std::string> Save(FileSystem& files,
-                                   const std::string& directory, int64_t step,
-                                   const Snapshot::Options& options) {
-    const auto saver = CheckpointSaver::Create(
+  absl::StatusOr<std::unique_ptr<CheckpointSaver>> MakeSaver(
+      FileSystem& files, const Snapshot::Options& options) {
+    return CheckpointSaver::Create(
         files,
         {.table = table_, .mesh = mesh_, .groups = groups_, .state = state_},
         {.keep = 1000}, options);
+  }
+
+  absl::StatusOr<std::string> Save(FileSystem& files,
+                                   const std::string& directory, int64_t step,
+                                   const Snapshot::Options& options) {
+    const auto saver = MakeSaver(files, options);
     if (!saver.ok()) return saver.status();
     CheckpointManifest manifest;
     manifest.set_step(step);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <future>
 #include <string>
 #include <vector>
 
@@ -225,6 +226,44 @@ TEST_F(CheckpointSaverTest, EverythingIsDurableBeforeItHasItsName) {
   }
   EXPECT_EQ(Position(log, "sync directory", "step_00000001.tmp"), renamed - 1);
   EXPECT_EQ(Position(log, "sync directory", "/checkpoints"), renamed + 1);
+}
+
+// A disk that takes no byte until it is let.
+class HangingFileSystem : public FakeFileSystem {
+ public:
+  absl::StatusOr<std::unique_ptr<WritableFile>> Create(
+      const std::string& path) override {
+    answered_.wait();
+    return FakeFileSystem::Create(path);
+  }
+  void Answer() { answers_.set_value(); }
+
+ private:
+  std::promise<void> answers_;
+  std::shared_future<void> answered_ = answers_.get_future();
+};
+
+TEST_F(CheckpointSaverTest, WhoWaitsIsToldWhoseDiskIsSlow) {
+  const int slow = TestRuntime().world() - 1;
+  const bool is_slow = TestRuntime().rank() == slow;
+  HangingFileSystem hanging;
+  Layout layout(1);
+  const auto saver =
+      layout.MakeSaver(is_slow ? hanging : files_, Snapshot::Options());
+  ASSERT_TRUE(saver.ok());
+  CheckpointManifest manifest;
+  manifest.set_step(1);
+  ASSERT_TRUE((*saver)->Start(directory_, manifest, {}).ok());
+  int times_told = 0;
+  const auto result = (*saver)->Finish(
+      [&](absl::Duration, int rank) {
+        EXPECT_EQ(rank, slow);
+        if (++times_told == 3 && is_slow) hanging.Answer();
+      },
+      absl::ZeroDuration());
+  ASSERT_TRUE(result.ok());
+  EXPECT_TRUE(result->status.ok()) << result->status;
+  EXPECT_GE(times_told, 3);
 }
 
 TEST_F(CheckpointSaverTest, WhicheverWriteIsRefusedNothingStandsUnderTheName) {

@@ -133,23 +133,31 @@ absl::Status CheckpointSaver::WriteMyFiles() {
 
 absl::StatusOr<std::optional<SaveResult>> CheckpointSaver::Poll() {
   if (!busy()) return std::nullopt;
-  int64_t running = job_.running() ? 1 : 0;
+  int64_t running = job_.running() ? world().rank() + 1 : 0;
   RETURN_IF_ERROR(Annotate(
       world().AllReduce(ViewOf(absl::MakeSpan(&running, 1)), ReduceOp::kMax),
       "progress of a checkpoint"));
-  if (running != 0) return std::nullopt;
-  return Advance();
+  if (running == 0) return Advance();
+  slowest_rank_ = running - 1;
+  return std::nullopt;
 }
 
-absl::StatusOr<SaveResult> CheckpointSaver::Finish() {
+absl::StatusOr<SaveResult> CheckpointSaver::Finish(
+    const StillSaving& still_saving, absl::Duration now_and_then) {
   CHECK(busy());
   // A disk may take longer than a collective may: the ranks ask each other
   // again and again instead of waiting in one.
   constexpr absl::Duration kLongestPause = absl::Milliseconds(20);
   absl::Duration pause = absl::Microseconds(100);
+  const absl::Time begin = absl::Now();
+  absl::Time told_at = begin;
   while (true) {
     ASSIGN_OR_RETURN(std::optional<SaveResult> result, Poll());
     if (result.has_value()) return *std::move(result);
+    if (still_saving && absl::Now() - told_at >= now_and_then) {
+      told_at = absl::Now();
+      still_saving(told_at - begin, static_cast<int>(slowest_rank_));
+    }
     absl::SleepFor(pause);
     pause = std::min(2 * pause, kLongestPause);
   }

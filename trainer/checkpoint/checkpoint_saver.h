@@ -2,6 +2,7 @@
 #define TRAINER_CHECKPOINT_CHECKPOINT_SAVER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -60,8 +61,13 @@ class CheckpointSaver {
 
   // Moves on without waiting for a disk; the result once the save has ended.
   absl::StatusOr<std::optional<SaveResult>> Poll();
-  // Waits for the end of the save under way.
-  absl::StatusOr<SaveResult> Finish();
+  // Waits for the end of the save under way, however long disks take. While it
+  // waits `still_saving` is told now and then, on all ranks, how long it has
+  // been and a rank whose disk is not done.
+  using StillSaving = std::function<void(absl::Duration waited, int rank)>;
+  absl::StatusOr<SaveResult> Finish(
+      const StillSaving& still_saving = nullptr,
+      absl::Duration now_and_then = absl::Minutes(1));
 
   // Start and Finish: where the checkpoint is.
   absl::StatusOr<std::string> Save(const std::string& directory,
@@ -94,6 +100,7 @@ class CheckpointSaver {
 
   // Of the save under way.
   Phase phase_ = Phase::kIdle;
+  int64_t slowest_rank_ = 0;  // that was writing at the last Poll
   std::string directory_;
   std::string final_;
   std::string temporary_;
