@@ -14,8 +14,8 @@
 namespace moe {
 namespace {
 
-constexpr int64_t kLength = 12;
-constexpr int64_t kGlobalSize = 10;
+constexpr int kLength = 12;
+constexpr int kGlobalSize = 10;
 
 TrainConfig Config(int tensor, int micro_size, bool reset_attention) {
   TrainConfig config = SmallConfig();
