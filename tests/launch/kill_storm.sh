@@ -132,6 +132,7 @@ see() {
 
 # Starts the run, and finds its processes as far as they are there.
 start() {
+  : >"$work/err"  # of the start before: it must not be taken for this one's
   train "$run" &
   job=$!
   mpirun='' pids=() started=''
