@@ -22,7 +22,8 @@ RANDOM=$seed
 
 num_ranks=4
 patience=300  # seconds for whatever should take one or two
-steps=$((kills * 20 + 60))
+# More than the kills use up.
+steps=$((kills * 10 + 60))
 supervisor=''
 
 leave() {
