@@ -31,14 +31,18 @@ start_job() {
 
 # Sets $job_code, and $job_was_killed, whether a signal ended the job itself
 # rather than processes of it that it tells of: both make 128 and its number,
-# but only of the first bash says a line.
+# but only of the first bash says a line. Long before the end, $mark may have been
+# swept away with old temporary files.
 await_job() {
+  local said
+  exec {said}>"$mark/said"
   # A signal of ours ends a wait early; once the job is gone, it does not.
-  while kill -0 "$job" 2>/dev/null; do wait "$job" 2>>"$mark/said"; done
-  wait "$job" 2>>"$mark/said"
+  while kill -0 "$job" 2>/dev/null; do wait "$job" 2>&"$said"; done
+  wait "$job" 2>&"$said"
   job_code=$?
   job_was_killed=
-  if [[ -s "$mark/said" ]]; then job_was_killed=yes; fi
+  if [[ -s /dev/fd/$said ]]; then job_was_killed=yes; fi
+  exec {said}>&-
 }
 
 # After await_job: until nothing of the job is left on this machine.

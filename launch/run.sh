@@ -30,10 +30,13 @@ usage() {
 say() { echo "run.sh: $*" >&2; }
 
 # Once the ranks can handle it, or at once if they are gone. Of a rank 0 on
-# another machine nobody learns; a minute after the start it can.
+# another machine nobody learns, nor once a folder for temporary files has been
+# swept: after a minute, or ten, it can.
 ask_to_stop() {
+  local limit=60
+  if [[ -n "$alone" ]]; then limit=600; fi
   until [[ -e "$MOE_READY_FILE" ]] || ! kill -0 "$job" 2>/dev/null ||
-    [[ -z "$alone" && SECONDS -gt 60 ]]; do
+    ((SECONDS > limit)); do
     sleep 0.1
   done
   kill -USR1 "$job" 2>/dev/null
