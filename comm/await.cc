@@ -21,6 +21,9 @@ constexpr int kYieldsOversubscribed = 2;
 constexpr absl::Duration kFirstSleep = absl::Microseconds(5);
 constexpr absl::Duration kLongestSleep = absl::Microseconds(200);
 constexpr absl::Duration kDescribeEvery = absl::Milliseconds(100);
+// Time between two tests counts up to this much towards the limit: more has
+// passed while the process was suspended, or the machine's clock was set.
+constexpr absl::Duration kLongestCounted = absl::Seconds(2);
 
 // How the process waits: set once at start, before any wait.
 AwaitOptions& GlobalOptions() {
@@ -64,16 +67,20 @@ absl::Status Await(absl::FunctionRef<bool()> is_done,
   }
 
   BeginWait(describe());
-  absl::Time described = waiting.begin();
+  absl::Time tested = waiting.begin();
+  absl::Duration waited;
+  absl::Duration described;
   absl::Duration sleep = kFirstSleep;
-  while (absl::Now() - waiting.begin() < options.timeout) {
+  while (waited < options.timeout) {
     absl::SleepFor(sleep);
     if (is_done()) return absl::OkStatus();
+    const absl::Time now = absl::Now();
+    waited += std::clamp(now - tested, absl::ZeroDuration(), kLongestCounted);
+    tested = now;
     sleep = std::min(2 * sleep, kLongestSleep);
-    if (sleep < kLongestSleep || absl::Now() - described < kDescribeEvery)
-      continue;
+    if (sleep < kLongestSleep || waited - described < kDescribeEvery) continue;
     UpdateWait(describe());
-    described = absl::Now();
+    described = waited;
   }
   return absl::DeadlineExceededError(
       absl::StrCat(ToString(describe()), " did not complete within ",

@@ -13,7 +13,8 @@ struct AwaitOptions {
   // More ranks than cores on this node: yield at once, then sleep, so that the
   // rank that is waited for gets the core.
   bool oversubscribed = false;
-  // DeadlineExceeded after this time. Where a watchdog runs, which ends the
+  // DeadlineExceeded after this time, not counting what passes while the
+  // process is suspended. Where a watchdog runs, which ends the
   // whole job at a time limit, a little more than that.
   absl::Duration timeout = absl::Minutes(10);
 };

@@ -41,7 +41,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kTick(500);
 // Time that passed between two ticks counts up to this much: more has passed
-// while the process was suspended.
+// while the process was suspended, or the machine's clock was set.
 constexpr absl::Duration kLongestTick = absl::Seconds(2);
 // How long the main thread may take to show its stack.
 constexpr absl::Duration kStackPatience = absl::Milliseconds(200);
@@ -253,7 +253,7 @@ void Watchdog::Rank::NoteActivity() {
   const int64_t changes_before = activity_.changes;
   activity_ = CurrentActivity();
   if (activity_.changes == changes_before) {
-    still_ += std::min(now - ticked_at_, kLongestTick);
+    still_ += std::clamp(now - ticked_at_, absl::ZeroDuration(), kLongestTick);
   } else {
     still_ = absl::ZeroDuration();
   }

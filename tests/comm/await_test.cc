@@ -2,8 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <string>
+
+#include "absl/time/clock.h"
 
 namespace moe {
 namespace {
@@ -44,6 +49,31 @@ TEST_P(AwaitTest, GivesUpAfterTheTimeoutAndNamesTheOperation) {
       std::string(status.message()),
       "all-to-all-v 7 in group expert (step 3, layer 1, dispatch) did not "
       "complete within 2ms");
+}
+
+// A child process that waits is stopped for longer than its limit.
+TEST_P(AwaitTest, DoesNotCountTimeWhileTheProcessIsSuspended) {
+  Limit(absl::Seconds(3));
+  const pid_t child = fork();
+  if (child == 0) {
+    bool was_stopped = false;
+    const auto is_done = [&] {
+      if (!CurrentActivity().waits) return false;  // before it sleeps
+      if (was_stopped) return true;
+      was_stopped = true;
+      std::raise(SIGSTOP);
+      return false;
+    };
+    _exit(Await(is_done, AnyWait).ok() ? 0 : 1);
+  }
+  int state = 0;
+  ASSERT_EQ(waitpid(child, &state, WUNTRACED), child);
+  ASSERT_TRUE(WIFSTOPPED(state));
+  absl::SleepFor(absl::Seconds(4));  // what is tested
+  kill(child, SIGCONT);
+  ASSERT_EQ(waitpid(child, &state, 0), child);
+  EXPECT_TRUE(WIFEXITED(state));
+  EXPECT_EQ(WEXITSTATUS(state), 0);
 }
 
 TEST_P(AwaitTest, TellsOfAWaitWhileItLastsAndCountsItsTime) {
