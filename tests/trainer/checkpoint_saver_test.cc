@@ -243,27 +243,27 @@ class HangingFileSystem : public FakeFileSystem {
   std::shared_future<void> answered_ = answers_.get_future();
 };
 
+// Rank 0's, which answers only when it was named: else this never ends.
 TEST_F(CheckpointSaverTest, WhoWaitsIsToldWhoseDiskIsSlow) {
-  const int slow = TestRuntime().world() - 1;
-  const bool is_slow = TestRuntime().rank() == slow;
+  const bool is_slow = TestRuntime().rank() == 0;
   HangingFileSystem hanging;
-  Layout layout(1);
+  Layout layout(GroupSizes(16).back());
   const auto saver =
       layout.MakeSaver(is_slow ? hanging : files_, Snapshot::Options());
   ASSERT_TRUE(saver.ok());
   CheckpointManifest manifest;
   manifest.set_step(1);
   ASSERT_TRUE((*saver)->Start(directory_, manifest, {}).ok());
-  int times_told = 0;
+  bool named = false;
   const auto result = (*saver)->Finish(
       [&](absl::Duration, int rank) {
-        EXPECT_EQ(rank, slow);
-        if (++times_told == 3 && is_slow) hanging.Answer();
+        if (is_slow && rank == 0 && !named) hanging.Answer();
+        named = named || rank == 0;
       },
       absl::ZeroDuration());
   ASSERT_TRUE(result.ok());
   EXPECT_TRUE(result->status.ok()) << result->status;
-  EXPECT_GE(times_told, 3);
+  EXPECT_TRUE(named);
 }
 
 TEST_F(CheckpointSaverTest, WhicheverWriteIsRefusedNothingStandsUnderTheName) {
