@@ -154,6 +154,8 @@ std::string ToText(const Facts& facts, bool each) {
     absl::StrAppend(&text, "step ", manifest.step(), ", ", WithCommas(samples),
                     " samples, ", WithCommas(samples * facts.sequence_length),
                     " tokens");
+    if (manifest.skipped_steps() > 0)
+      absl::StrAppend(&text, ", ", manifest.skipped_steps(), " steps skipped");
     if (manifest.has_valid_loss())
       absl::StrAppendFormat(&text, ", valid loss %.4f", manifest.valid_loss());
     absl::StrAppend(&text, "\nwritten by ", LayoutText(manifest), "\n");
@@ -188,6 +190,7 @@ std::string ToJson(const Facts& facts, bool each) {
   if (stored.manifest.has_value()) {
     const CheckpointManifest& manifest = *stored.manifest;
     json["step"] = manifest.step();
+    json["skipped_steps"] = manifest.skipped_steps();
     json["samples"] = manifest.consumed_samples();
     json["tokens"] = manifest.consumed_samples() * facts.sequence_length;
     if (manifest.has_valid_loss()) json["valid_loss"] = manifest.valid_loss();

@@ -30,10 +30,15 @@ absl::Status Attention::Forward(LayerContext& context, Tensor out_TD,
   LinearForward(context.kernels, saved.qkv_SC, x_SD, weights.qkv_CD);
   Rotary(context.kernels, saved.qkv_SC, rotary_table_L2h_, batch.positions_S,
          shape, /*inverse=*/false);
+  Show(context, TensorKind::kQueryKeyValue, saved.qkv_SC);
   AttentionForward(context.kernels, saved.y_SA, saved.log_sum_exp_HS,
                    saved.qkv_SC, batch.positions_S, shape);
-  return tensor_.LinearForward(context, out_TD, saved.y_SA, weights.o_DA,
-                               /*accumulate=*/true);
+  Show(context, TensorKind::kAttentionHeads, saved.y_SA);
+  RETURN_IF_ERROR(tensor_.LinearForward(context, out_TD, saved.y_SA,
+                                        weights.o_DA, /*accumulate=*/true,
+                                        TensorKind::kAttentionPart));
+  Show(context, TensorKind::kAttentionOutput, out_TD);
+  return absl::OkStatus();
 }
 
 // x is gathered again: kept, it would take as much as the sequence parallel

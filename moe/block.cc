@@ -48,6 +48,7 @@ absl::StatusOr<Tensor> Block::Forward(LayerContext& context, BlockSaved& saved,
   saved.x_TD = x_TD;
   RETURN_IF_ERROR(Normalize(context, saved.normed_TD, saved.inverse_rms_T, x_TD,
                             weights.input_norm_D, epsilon_));
+  Show(context, TensorKind::kAttentionInput, saved.normed_TD);
   ASSIGN_OR_RETURN(saved.middle_TD, Branch(context, x_TD));
   RETURN_IF_ERROR(attention_.Forward(context, saved.middle_TD, saved.attention,
                                      saved.normed_TD, weights, batch));
@@ -56,6 +57,7 @@ absl::StatusOr<Tensor> Block::Forward(LayerContext& context, BlockSaved& saved,
   RETURN_IF_ERROR(Normalize(context, saved.middle_normed_TD,
                             saved.middle_inverse_rms_T, saved.middle_TD,
                             weights.post_attention_norm_D, epsilon_));
+  Show(context, TensorKind::kExpertsInput, saved.middle_normed_TD);
   RETURN_IF_ERROR(router_.Forward(context, routing, saved.middle_normed_TD,
                                   weights.gate_ED, batch));
   stage.Enter("dispatch");
@@ -73,6 +75,7 @@ absl::StatusOr<Tensor> Block::Forward(LayerContext& context, BlockSaved& saved,
   ASSIGN_OR_RETURN(Tensor out_TD, Branch(context, saved.middle_TD));
   RETURN_IF_ERROR(
       dispatcher_.Combine(context, out_TD, saved.plan, expert_out_RD));
+  Show(context, TensorKind::kLayerOutput, out_TD);
   return out_TD;
 }
 

@@ -3,6 +3,18 @@
 #include "comm/status_macros.h"
 
 namespace moe {
+namespace {
+
+// Each expert's rows.
+void ShowEach(const LayerContext& context, TensorKind kind, const Tensor& x,
+              absl::Span<const int64_t> offsets) {
+  if (context.observer == nullptr) return;
+  for (size_t i = 0; i + 1 < offsets.size(); ++i)
+    Show(context, kind, x.Rows(offsets[i], offsets[i + 1] - offsets[i]),
+         static_cast<int>(i));
+}
+
+}  // namespace
 
 absl::Status ExpertsForward(LayerContext& context, Tensor& out_RD,
                             ExpertsSaved& saved, const LayerWeights& weights,
@@ -17,10 +29,13 @@ absl::Status ExpertsForward(LayerContext& context, Tensor& out_RD,
   ASSIGN_OR_RETURN(out_RD, context.scratch.Allocate({R, D}, dtype));
   GroupedLinearForward(context.kernels, saved.gate_up_R2F, saved.rows_RD,
                        weights.gate_up_eGD, offsets);
+  ShowEach(context, TensorKind::kExpertGateUp, saved.gate_up_R2F, offsets);
   SwiGluForward(context.kernels, saved.hidden_RF, saved.gate_up_R2F,
                 saved.weight_R);
+  ShowEach(context, TensorKind::kExpertHidden, saved.hidden_RF, offsets);
   GroupedLinearForward(context.kernels, out_RD, saved.hidden_RF,
                        weights.down_eDF, offsets);
+  ShowEach(context, TensorKind::kExpertOutput, out_RD, offsets);
   return absl::OkStatus();
 }
 

@@ -113,6 +113,8 @@ absl::Status LanguageModel::Backward(const MicroBatch& batch,
   RmsNormBackward(kernels_, d_x_TD, gradients.norm_D, d_normed_TD_, out_TD_,
                   weights.norm_D, inverse_rms_T_);
   RETURN_IF_ERROR(ready(table_.head()));
+  context_.layer = num_layers();
+  Show(context_, TensorKind::kFinalNormGradient, d_x_TD);
 
   const float z_scale =
       static_cast<float>(options_.router.z_loss_coefficient() /
@@ -120,14 +122,17 @@ absl::Status LanguageModel::Backward(const MicroBatch& batch,
   for (int layer = num_layers() - 1; layer >= 0; --layer) {
     const size_t i = static_cast<size_t>(layer);
     const StageScope stage("block backward", layer);
+    context_.layer = layer;
     RETURN_IF_ERROR(block_.BackwardExperts(
         context_, d_x_TD, gradients.layers[i], saved_[i], routings_[i],
         balance_[i], z_scale, weights.layers[i], shape));
     RETURN_IF_ERROR(ready(table_.moe(layer)));
+    Show(context_, TensorKind::kExpertsGradient, d_x_TD);
     RETURN_IF_ERROR(block_.BackwardAttention(context_, d_x_TD,
                                              gradients.layers[i], saved_[i],
                                              weights.layers[i], shape));
     RETURN_IF_ERROR(ready(table_.attention(layer)));
+    Show(context_, TensorKind::kAttentionGradient, d_x_TD);
   }
   const StageScope stage("embedding backward");
   RETURN_IF_ERROR(tensor_.EmbeddingBackward(context_, gradients.embedding_VD,
@@ -167,14 +172,17 @@ absl::Status LanguageModel::RunBlocks(const Tensor& inputs_S,
                                       const ModelWeights& weights) {
   const StageScope stage("embedding");
   saved_arena_.Release({});
+  context_.layer = -1;
   ASSIGN_OR_RETURN(Tensor x_TD,
                    saved_arena_.Allocate({inputs_S.size() / tensor_.size(),
                                           options_.model.hidden_size()},
                                          DType::kFloat32));
   RETURN_IF_ERROR(tensor_.EmbeddingForward(
       context_, x_TD, inputs_S, weights.embedding_VD, weights.first_id));
+  Show(context_, TensorKind::kEmbedding, x_TD);
   for (size_t layer = 0; layer < saved_.size(); ++layer) {
     const StageScope in_layer("block", static_cast<int>(layer));
+    context_.layer = static_cast<int>(layer);
     absl::StatusOr<Tensor> out_TD =
         block_.Forward(context_, saved_[layer], routings_[layer], x_TD,
                        weights.layers[layer], batch);
@@ -183,6 +191,7 @@ absl::Status LanguageModel::RunBlocks(const Tensor& inputs_S,
     x_TD = *out_TD;
   }
   out_TD_ = x_TD;
+  context_.layer = num_layers();
   return absl::OkStatus();
 }
 
@@ -194,16 +203,8 @@ absl::StatusOr<Tensor> LanguageModel::FinalNorm(const ModelWeights& weights) {
   ASSIGN_OR_RETURN(inverse_rms_T_, saved_arena_.Allocate({T}, DType::kFloat32));
   RmsNormForward(kernels_, normed_TD, inverse_rms_T_, out_TD_, weights.norm_D,
                  static_cast<float>(options_.model.rms_norm_eps()));
+  Show(context_, TensorKind::kFinalNorm, normed_TD);
   return normed_TD;
-}
-
-int LanguageModel::FirstNonFiniteLayer() {
-  for (int layer = 0; layer < num_layers(); ++layer) {
-    if (FirstNonFinite(kernels_, saved_[static_cast<size_t>(layer)].x_TD) >= 0)
-      return layer - 1;
-  }
-  return FirstNonFinite(kernels_, out_TD_) >= 0 ? num_layers() - 1
-                                                : num_layers();
 }
 
 }  // namespace moe

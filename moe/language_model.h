@@ -79,10 +79,8 @@ class LanguageModel {
   // Of the last Forward, a layer each.
   absl::Span<const Routing> routings() const { return routings_; }
 
-  // After a Forward that went wrong: the first layer whose output holds a NaN
-  // or an infinity (-1: the embedding). num_layers() if none does: what went
-  // wrong then is the head.
-  int FirstNonFiniteLayer();
+  // Is shown what the next passes make; null: nobody watches.
+  void SetObserver(TensorObserver* observer) { context_.observer = observer; }
   int num_layers() const { return static_cast<int>(saved_.size()); }
 
   // Memory of activations and of the calls' scratch.

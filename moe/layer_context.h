@@ -4,6 +4,7 @@
 #include "comm/dtype.h"
 #include "moe/arena.h"
 #include "moe/kernels.h"
+#include "moe/tensor_observer.h"
 
 namespace moe {
 
@@ -14,7 +15,16 @@ struct LayerContext {
   Arena& saved;
   Arena& scratch;
   DType compute_dtype;
+  // Where a pass is, and who watches it (null: nobody); see TensorObserver.
+  TensorObserver* observer = nullptr;
+  int layer = -1;
 };
+
+inline void Show(const LayerContext& context, TensorKind kind,
+                 const Tensor& tensor, int local_expert = -1) {
+  if (context.observer != nullptr)
+    context.observer->Observe(kind, context.layer, local_expert, tensor);
+}
 
 }  // namespace moe
 

@@ -42,6 +42,7 @@ absl::Status LossChunk(LayerContext& context, const TensorParallel& tensor,
   ASSIGN_OR_RETURN(Tensor logits_NV,
                    context.scratch.Allocate({N, V}, DType::kFloat32));
   LinearForward(context.kernels, logits_NV, x_ND, chunk.w_VD);
+  Show(context, TensorKind::kLogits, logits_NV);
   ASSIGN_OR_RETURN(
       const Tensor statistics_N3,
       WholeStatistics(context, tensor, logits_NV, targets_N, chunk.first_id));

@@ -108,6 +108,7 @@ class ParameterTable {
   // norm, head. Inside an arena, offsets rise in this order.
   absl::Span<const Parameter> parameters() const { return parameters_; }
 
+  int num_layers() const { return static_cast<int>(layers_.size()); }
   ParameterRange embedding() const { return {0, 1}; }
   ParameterRange attention(int layer) const { return layers_[layer].attention; }
   ParameterRange moe(int layer) const { return layers_[layer].moe; }

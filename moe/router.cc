@@ -60,8 +60,10 @@ absl::Status Router::Choose(LayerContext& context, Routing& routing,
   ASSIGN_OR_RETURN(Tensor logits_TE, context.scratch.Allocate({T, E}, f32));
   ASSIGN_OR_RETURN(Tensor x32_TD, AsFloat32(context, x_TD));
   LinearForward(context.kernels, logits_TE, x32_TD, gate_ED);
+  Show(context, TensorKind::kRouterLogits, logits_TE);
   RouterTopK(context.kernels, routing.probabilities_TE, routing.expert_ids_TK,
              routing.weights_TK, routing.log_sum_exp_T, logits_TE, top_k_);
+  Show(context, TensorKind::kRoutingWeights, routing.weights_TK);
   return absl::OkStatus();
 }
 

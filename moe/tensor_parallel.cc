@@ -45,8 +45,8 @@ absl::Status TensorParallel::ScatterSum(LayerContext& context, Tensor y_TD,
 
 absl::Status TensorParallel::LinearForward(LayerContext& context, Tensor y_TO,
                                            const Tensor& x_SI,
-                                           const Tensor& w_OI,
-                                           bool accumulate) const {
+                                           const Tensor& w_OI, bool accumulate,
+                                           TensorKind part) const {
   if (size() == 1) {
     moe::LinearForward(context.kernels, y_TO, x_SI, w_OI, accumulate);
     return absl::OkStatus();
@@ -56,6 +56,7 @@ absl::Status TensorParallel::LinearForward(LayerContext& context, Tensor y_TO,
       Tensor partial_SO,
       context.scratch.Allocate({x_SI.dim(0), y_TO.dim(1)}, DType::kFloat32));
   moe::LinearForward(context.kernels, partial_SO, x_SI, w_OI);
+  Show(context, part, partial_SO);
   return ScatterSum(context, y_TO, partial_SO, accumulate);
 }
 
@@ -88,6 +89,7 @@ absl::Status TensorParallel::EmbeddingForward(LayerContext& context,
       Tensor partial_SD,
       context.scratch.Allocate({ids_S.dim(0), x_TD.dim(1)}, DType::kFloat32));
   moe::EmbeddingForward(context.kernels, partial_SD, ids_S, w_VD, first_id);
+  Show(context, TensorKind::kEmbeddingPart, partial_SD);
   return ScatterSum(context, x_TD, partial_SD, /*accumulate=*/false);
 }
 

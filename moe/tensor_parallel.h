@@ -43,9 +43,10 @@ class TensorParallel {
 
   // y (+)= this rank's tokens of the sum over ranks of x w^T, where each rank
   // has some of the inputs I and the matching columns of w. y is float32.
+  // `part`: what an observer knows this rank's summand by.
   absl::Status LinearForward(LayerContext& context, Tensor y_TO,
                              const Tensor& x_SI, const Tensor& w_OI,
-                             bool accumulate) const;
+                             bool accumulate, TensorKind part) const;
 
   // d_x = this rank's tokens of the sum over ranks of d_y w, where each rank
   // has some of the outputs O and the matching rows of w. d_x is compute or

@@ -155,7 +155,10 @@ absl::Status CheckOptimizer(const OptimizerConfig& optimizer) {
                               std::numeric_limits<float>::min(), 1));
   RETURN_IF_ERROR(
       CheckNumber("optimizer.weight_decay", optimizer.weight_decay(), 0, 1000));
-  return CheckAtLeast("optimizer.clip_norm", optimizer.clip_norm(), 0);
+  RETURN_IF_ERROR(
+      CheckAtLeast("optimizer.clip_norm", optimizer.clip_norm(), 0));
+  return CheckInteger("optimizer.max_skipped_steps",
+                      optimizer.max_skipped_steps(), 0, kMostSteps);
 }
 
 absl::Status CheckBlend(absl::string_view key, const DataBlend& blend) {

@@ -90,7 +90,8 @@ std::string MetricsLine(const StepReport& report, const StepCost& cost) {
       ",\"batch_digest\":\"", BatchDigestText(report.batch_digest), "\"",
       ",\"step_seconds\":", Number(cost.step_seconds),
       ",\"tokens_per_second\":", Number(cost.tokens_per_second),
-      ",\"mfu\":", Number(cost.mfu), ",\"memory_bytes\":", cost.memory_bytes);
+      ",\"mfu\":", Number(cost.mfu), ",\"memory_bytes\":", cost.memory_bytes,
+      ",\"skipped_steps\":", report.skipped_steps);
   for (const LayerKey& key : kLayerKeys)
     absl::StrAppend(&line, ",\"", key.name, "\":", PerLayer(report, key));
   absl::StrAppend(&line,

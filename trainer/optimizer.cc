@@ -111,7 +111,7 @@ double ShardedAdamW::SumOfSquares(const ParameterStorage& gradients) const {
   return sum;
 }
 
-std::string ShardedAdamW::FirstNonFinite(
+NonFiniteElement ShardedAdamW::FirstNonFinite(
     const ParameterStorage& gradients) const {
   for (ArenaKind kind : kAllArenaKinds) {
     for (const ShardSegment& segment : arenas_[Index(kind)].segments) {
@@ -120,15 +120,18 @@ std::string ShardedAdamW::FirstNonFinite(
           gradients.arena(kind).Rows(segment.arena_begin, segment.count));
       if (index < 0) continue;
       const int64_t element = segment.arena_begin + index;
-      for (const Parameter& parameter : table_.parameters()) {
-        if (parameter.local && parameter.arena == kind &&
-            parameter.offset <= element &&
-            element < parameter.offset + parameter.slice.size())
-          return parameter.name;
-      }
+      NonFiniteElement found;
+      ForEachParameter(
+          table_, kind, element, 1,
+          [&](const Parameter& parameter, int64_t, int64_t, int64_t) {
+            found.parameter =
+                static_cast<int>(&parameter - table_.parameters().data());
+          });
+      found.value = gradients.arena(kind).data<float>()[element];
+      return found;
     }
   }
-  return "";
+  return {};
 }
 
 absl::Status ShardedAdamW::Step(const ParameterStorage& gradients,

@@ -24,6 +24,12 @@ namespace moe {
 // `limit` (0: no limit), as torch.nn.utils.clip_grad_norm_ does it.
 double ClipScale(double grad_norm, double limit);
 
+// An element of a parameter or its gradient that is no finite number.
+struct NonFiniteElement {
+  int parameter = -1;  // index into the table; -1: there is none
+  float value = 0;
+};
+
 // AdamW whose state is spread over the ranks that share a parameter: each rank
 // updates the elements whose gradients it reduced (see ShardMap), in float32,
 // and an all-gather brings the new weights to the others. So every element of
@@ -48,9 +54,8 @@ class ShardedAdamW : public TrainingState {
 
   // Sum of squares of the reduced gradients that this rank owns.
   double SumOfSquares(const ParameterStorage& gradients) const;
-  // Name of the first parameter that this rank owns whose reduced gradient
-  // holds a NaN or an infinity; empty if none.
-  std::string FirstNonFinite(const ParameterStorage& gradients) const;
+  // The first NaN or infinity of the reduced gradients that this rank owns.
+  NonFiniteElement FirstNonFinite(const ParameterStorage& gradients) const;
 
   // Update number `update` (from 1). Collective.
   absl::Status Step(const ParameterStorage& gradients, double learning_rate,

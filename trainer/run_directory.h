@@ -20,8 +20,9 @@ namespace moe {
 //   config.textproto  metrics.jsonl  checkpoints/step_NNNNNNNN/
 //   lock       lock.ranks: see RunDirectoryLocks
 //   data/      vocabulary and token caches of raw text
-//   failure/   after a loss that was not finite: report.txt, batch.safetensors
-//              (see SaveFailure) and step_NNNNNNNN/, the weights before it
+//   failure/   after a loss or gradient that was not finite: report.txt,
+//              report.json, batch.safetensors (see SaveFailure) and
+//              step_NNNNNNNN/, the state before it
 class RunDirectory {
  public:
   explicit RunDirectory(std::string path) : path_(std::move(path)) {}

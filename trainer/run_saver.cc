@@ -98,6 +98,8 @@ absl::Status RunSaver::Start(const std::string& directory) {
   CheckpointManifest manifest;
   manifest.set_step(environment_.trainer.step());
   manifest.set_consumed_samples(environment_.trainer.consumed_samples());
+  if (environment_.trainer.skipped_steps() > 0)
+    manifest.set_skipped_steps(environment_.trainer.skipped_steps());
   manifest.set_samples_per_epoch(
       environment_.corpus.train().samples_per_epoch());
   if (valid_loss_.has_value()) manifest.set_valid_loss(*valid_loss_);

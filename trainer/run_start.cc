@@ -126,6 +126,7 @@ TrainingStart RunStart::training() const {
   if (checkpoint.has_value()) {
     training.step = checkpoint->manifest.step();
     training.consumed_samples = checkpoint->manifest.consumed_samples();
+    training.skipped_steps = checkpoint->manifest.skipped_steps();
   }
   return training;
 }

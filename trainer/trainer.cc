@@ -58,7 +58,8 @@ Trainer::Trainer(const TrainConfig& config, const Environment& environment,
                config.model().num_local_experts(),
                config.model().num_experts_per_tok()),
       step_(start.step),
-      consumed_samples_(start.consumed_samples) {}
+      consumed_samples_(start.consumed_samples),
+      skipped_steps_(start.skipped_steps) {}
 
 absl::Status Trainer::Allocate() {
   const Environment& env = environment_;
@@ -125,12 +126,17 @@ absl::StatusOr<StepReport> Trainer::TrainStep() {
 
   stage.Enter("sum of losses");
   ASSIGN_OR_RETURN(StepReport report, SumOverWorld(losses));
-  RETURN_IF_ERROR(CheckFinite(report));
-  const double scale =
-      ClipScale(report.grad_norm, config_.optimizer().clip_norm());
-  stage.Enter("optimizer");
-  RETURN_IF_ERROR(optimizer_->Step(gradient_storage_, report.learning_rate,
-                                   scale, report.step));
+  if (IsFinite(report.losses) && std::isfinite(report.grad_norm)) {
+    const double scale =
+        ClipScale(report.grad_norm, config_.optimizer().clip_norm());
+    stage.Enter("optimizer");
+    RETURN_IF_ERROR(optimizer_->Step(gradient_storage_, report.learning_rate,
+                                     scale, report.step - skipped_steps_));
+  } else {
+    stage.Enter("search for what is not finite");
+    RETURN_IF_ERROR(SkipOrFail(report, tokens, targets));
+  }
+  report.skipped_steps = skipped_steps_;
   step_ = report.step;
   consumed_samples_ += plan_.global_size();
   return report;
@@ -193,14 +199,12 @@ void Trainer::ClearGradients() {
     SetZero(environment_.kernels, gradient_storage_.arena(kind));
   routing_.Clear();
   batch_digest_ = 0;
-  non_finite_layer_.reset();
 }
 
 absl::Status Trainer::ForwardBackward(const MicroBatch& batch, bool last,
                                       LossTerms& losses) {
   RETURN_IF_ERROR(model_->Forward(&losses, batch, weights_, &gradients_));
   routing_.Add(environment_.kernels, model_->routings());
-  NoteNonFinite(losses);
   if (!last) return model_->Backward(batch, weights_, gradients_, nullptr);
   const bool alone = environment_.groups.world().size() == 1;
   if (!alone)
@@ -219,11 +223,6 @@ void Trainer::AddToDigest(int micro_step, const MicroBatch& batch) {
       consumed_samples_ + plan_.OfMicroStep(rank, micro_step).begin;
   batch_digest_ =
       (batch_digest_ + BatchDigest(first, batch)) % kBatchDigestLimit;
-}
-
-void Trainer::NoteNonFinite(const LossTerms& losses) {
-  if (!non_finite_layer_.has_value() && !IsFinite(losses))
-    non_finite_layer_ = model_->FirstNonFiniteLayer();
 }
 
 absl::StatusOr<StepReport> Trainer::SumOverWorld(const LossTerms& losses) {
@@ -262,35 +261,61 @@ absl::StatusOr<StepReport> Trainer::SumOverWorld(const LossTerms& losses) {
   return report;
 }
 
-absl::Status Trainer::CheckFinite(const StepReport& report) {
-  const bool loss_is_finite = IsFinite(report.losses);
-  if (loss_is_finite && std::isfinite(report.grad_norm))
+// All ranks decide alike: by sums, numbers and a search that they share.
+absl::Status Trainer::SkipOrFail(StepReport& report, const TokenBlock& tokens,
+                                 int64_t targets) {
+  const bool in_loss = !IsFinite(report.losses);
+  ASSIGN_OR_RETURN(non_finite_, FindNonFinite(in_loss, tokens, targets));
+  non_finite_->step = report.step;
+  const int64_t most = config_.optimizer().max_skipped_steps();
+  if (skipped_steps_ < most && !non_finite_->weights.has_value()) {
+    ++skipped_steps_;
+    report.skipped = true;
     return absl::OkStatus();
-  // Every rank looks at its own part; the lowest that found something speaks.
-  std::string found;
-  if (non_finite_layer_ == model_->num_layers()) {
-    found = "the logits";
-  } else if (non_finite_layer_ == -1) {
-    found = "the embedding";
-  } else if (non_finite_layer_.has_value()) {
-    found = absl::StrCat("the output of layer ", *non_finite_layer_);
-  } else if (loss_is_finite) {
-    const std::string name = optimizer_->FirstNonFinite(gradient_storage_);
-    if (!name.empty()) found = absl::StrCat("the gradient of ", name);
   }
-  ProcessGroup& world = environment_.groups.world();
-  const std::string what =
-      absl::StrCat(loss_is_finite ? "the gradient" : "the loss", " of step ",
-                   report.step, " is not finite");
-  RETURN_IF_ERROR(AgreeOnStatus(found.empty()
-                                    ? absl::OkStatus()
-                                    : absl::OutOfRangeError(absl::StrCat(
-                                          what, ": the first such value is in ",
-                                          found, " on rank ", world.rank())),
-                                world));
-  return AgreeOnStatus(absl::OutOfRangeError(absl::StrCat(
-                           what, ": the sum over ranks overflowed")),
-                       world);
+  std::string message = Describe(*non_finite_);
+  if (skipped_steps_ < most) {
+    absl::StrAppend(&message, ", which skipping the step would not mend");
+  } else if (most > 0) {
+    absl::StrAppend(&message, "; steps skipped before: ", skipped_steps_,
+                    ", optimizer.max_skipped_steps is ", most);
+  }
+  return AgreeOnStatus(absl::OutOfRangeError(message),
+                       environment_.groups.world());
+}
+
+absl::StatusOr<NonFinite> Trainer::FindNonFinite(bool in_loss,
+                                                 const TokenBlock& tokens,
+                                                 int64_t targets) {
+  NonFiniteSearch search(table_, gradient_storage_, environment_.kernels);
+  search.LookAtWeights(weight_storage_);
+  if (!in_loss) search.LookAtSum(optimizer_->FirstNonFinite(gradient_storage_));
+  model_->SetObserver(&search);
+  const absl::Status status = ComputeAgain(search, in_loss, tokens, targets);
+  model_->SetObserver(nullptr);
+  RETURN_IF_ERROR(status);
+  ASSIGN_OR_RETURN(NonFinite found, search.Agree(environment_.groups.world()));
+  found.in_loss = in_loss;
+  return found;
+}
+
+// The step's passes, each rank's gradients on their own.
+absl::Status Trainer::ComputeAgain(NonFiniteSearch& search, bool in_loss,
+                                   const TokenBlock& tokens, int64_t targets) {
+  for (ArenaKind kind : kAllArenaKinds)
+    SetZero(environment_.kernels, gradient_storage_.arena(kind));
+  for (int micro = 0; micro < plan_.num_micro_steps(); ++micro) {
+    const MicroBatch batch =
+        MakeMicroBatch(plan_, micro, tokens, plan_.global_size(), targets);
+    LossTerms losses;
+    search.BeginMicroStep(micro);
+    RETURN_IF_ERROR(model_->Forward(&losses, batch, weights_,
+                                    in_loss ? nullptr : &gradients_));
+    search.LookAtLosses(losses);
+    if (in_loss) continue;
+    RETURN_IF_ERROR(model_->Backward(batch, weights_, gradients_, &search));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<double> Trainer::ValidationLoss(int64_t batches) {

@@ -21,6 +21,8 @@
 #include "trainer/checkpoint/state_loader.h"
 #include "trainer/checkpoint/weights_loader.h"
 #include "trainer/gradient_reducer.h"
+#include "trainer/non_finite.h"
+#include "trainer/non_finite_search.h"
 #include "trainer/optimizer.h"
 #include "trainer/routing_statistics.h"
 #include "trainer/shard_map.h"
@@ -37,14 +39,17 @@ struct StepReport {
   double learning_rate = 0;
   uint64_t batch_digest = 0;  // BatchDigest of all sequences
   std::vector<LayerRouting> layers;
+  bool skipped = false;         // not finite, so that it changed no weights
+  int64_t skipped_steps = 0;    // since the run began, with this one
   bool stop_requested = false;  // by any rank
   bool save_requested = false;  // by any rank
 };
 
 // Where training begins: by default anew, else with a checkpoint's state.
 struct TrainingStart {
-  int64_t step = 0;                        // updates made
+  int64_t step = 0;                        // steps done
   int64_t consumed_samples = 0;            // of the training data
+  int64_t skipped_steps = 0;               // of those steps
   const WeightsLoader* weights = nullptr;  // null: InitialArena's
   const StateLoader* moments = nullptr;    // null: zero
 };
@@ -67,10 +72,16 @@ class Trainer {
       const TrainConfig& config, const Environment& environment,
       const TrainingStart& start = {});
 
-  // Collective. OutOfRange: loss or gradient is not finite, said where, the
-  // same status on all ranks and the weights as before the step. Errors of the
-  // data are agreed on likewise; any other is of this rank alone.
+  // Collective. A step whose loss or gradient is not finite leaves weights and
+  // moments as they were. Its batch counts as consumed and the report says
+  // `skipped`, at most optimizer.max_skipped_steps times in a run. Beyond, or
+  // when weights are not finite themselves, it is OutOfRange, the same status
+  // on all ranks. non_finite says where it began; to know that, such a step is
+  // computed twice. Errors of the data are agreed on likewise; any other is of
+  // this rank alone.
   absl::StatusOr<StepReport> TrainStep();
+  // Of the last step that was not finite, the same on all ranks.
+  const std::optional<NonFinite>& non_finite() const { return non_finite_; }
 
   // The next report carries stop_requested on all ranks.
   void RequestStop() { stop_requested_ = true; }
@@ -93,6 +104,7 @@ class Trainer {
   absl::Span<const double> expert_counts() const { return routing_.counts(); }
   int64_t step() const { return step_; }
   int64_t consumed_samples() const { return consumed_samples_; }
+  int64_t skipped_steps() const { return skipped_steps_; }
 
  private:
   Trainer(const TrainConfig& config, const Environment& environment,
@@ -109,9 +121,14 @@ class Trainer {
   absl::Status ForwardBackward(const MicroBatch& batch, bool last,
                                LossTerms& losses);
   void AddToDigest(int micro_step, const MicroBatch& batch);
-  void NoteNonFinite(const LossTerms& losses);
   absl::StatusOr<StepReport> SumOverWorld(const LossTerms& losses);
-  absl::Status CheckFinite(const StepReport& report);
+  absl::Status SkipOrFail(StepReport& report, const TokenBlock& tokens,
+                          int64_t targets);
+  absl::StatusOr<NonFinite> FindNonFinite(bool in_loss,
+                                          const TokenBlock& tokens,
+                                          int64_t targets);
+  absl::Status ComputeAgain(NonFiniteSearch& search, bool in_loss,
+                            const TokenBlock& tokens, int64_t targets);
 
   const TrainConfig config_;
   const Environment environment_;
@@ -132,11 +149,11 @@ class Trainer {
   uint64_t batch_digest_ = 0;  // of this rank's sequences of the step
   int64_t step_;
   int64_t consumed_samples_;
+  int64_t skipped_steps_;
   bool stop_requested_ = false;
   bool save_requested_ = false;
   absl::Status data_status_;
-  // Of this step, where a loss was not finite: FirstNonFiniteLayer.
-  std::optional<int> non_finite_layer_;
+  std::optional<NonFinite> non_finite_;
 };
 
 }  // namespace moe

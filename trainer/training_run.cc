@@ -205,12 +205,14 @@ absl::Status TrainingRun::Loop() {
     if (StopSignalReceived() || TimeIsOver()) trainer_->RequestStop();
     if (SaveTimeIsOver()) trainer_->RequestSave();
     ASSIGN_OR_RETURN(const StepReport report, trainer_->TrainStep());
+    if (report.skipped) SaySkipped(report);
     const bool last = step == num_steps_ || report.stop_requested;
     const bool validates =
         corpus_->valid() != nullptr && config_.eval().interval_steps() > 0 &&
         !report.stop_requested &&  // who stops a run waits for its weights
         (last || IsDue(config_.eval().interval_steps(), step));
-    if (last || validates || IsDue(config_.log().interval_steps(), step)) {
+    if (last || validates || report.skipped ||
+        IsDue(config_.log().interval_steps(), step)) {
       ASSIGN_OR_RETURN(StepCost cost, Cost(report, absl::Now() - logged_at,
                                            step - logged_step));
       if (validates) {
@@ -290,6 +292,12 @@ absl::StatusOr<StepCost> TrainingRun::Cost(const StepReport& report,
   return cost;
 }
 
+void TrainingRun::SaySkipped(const StepReport& report) {
+  display_.Say(absl::StrCat(Describe(*trainer_->non_finite()), "; skipped (",
+                            report.skipped_steps, " of at most ",
+                            config_.optimizer().max_skipped_steps(), ")"));
+}
+
 void TrainingRun::Log(const StepReport& report, const StepCost& cost) {
   display_.Step(report, cost, num_steps_);
   if (metrics_ != nullptr && metrics_status_.ok())
@@ -311,12 +319,14 @@ absl::Status TrainingRun::SaveAfterFailure(const absl::Status& failure) {
   ProcessGroup& world = groups_->world();
   absl::Status status;
   if (world.rank() == 0) {
-    status =
-        SaveFailure(files_, directory_.failure(), failure, corpus_->train(),
-                    {.first_sample = trainer_->consumed_samples(),
-                     .num_steps = 1,
-                     .global_size = config_.batch().global_size(),
-                     .length = config_.batch().sequence_length()});
+    status = SaveFailure(files_, directory_.failure(),
+                         {.message = failure.message(),
+                          .what = *trainer_->non_finite(),
+                          .config = config_,
+                          .mesh = *mesh_,
+                          .samples = corpus_->train(),
+                          .consumed_samples = trainer_->consumed_samples(),
+                          .skipped_steps = trainer_->skipped_steps()});
   }
   status = AgreeOnStatus(status, world);
   if (status.ok())

@@ -53,6 +53,7 @@ class TrainingRun {
   bool IsDue(int64_t interval, int64_t step) const;
   absl::StatusOr<StepCost> Cost(const StepReport& report,
                                 absl::Duration elapsed, int64_t steps);
+  void SaySkipped(const StepReport& report);
   void Log(const StepReport& report, const StepCost& cost);
   absl::Status Save(const StepReport& report);
   absl::Status SaveAtEnd();

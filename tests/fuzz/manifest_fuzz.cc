@@ -17,6 +17,8 @@ namespace {
 void CheckPromises(const CheckpointManifest& manifest) {
   CHECK(manifest.version() == kManifestVersion);
   CHECK(manifest.step() >= 0 && manifest.consumed_samples() >= 0);
+  CHECK(manifest.skipped_steps() >= 0 &&
+        manifest.skipped_steps() <= manifest.step());
   std::set<std::string> names;
   for (const CheckpointManifest::File& file : manifest.file()) {
     CHECK(names.insert(file.name()).second && file.num_bytes() >= 0);

@@ -207,13 +207,30 @@ expect 69 "run.check_memory=false" model.hidden_size=16384 \
 [[ ! -e "$run" ]] || fail "a run that needs too much memory was begun"
 
 # --- ends -------------------------------------------------------------------
-expect 76 "is not finite" optimizer.learning_rate=1000 \
-  optimizer.weight_decay=1000 schedule.steps=50
-for file in report.txt batch.safetensors; do
+diverges=(optimizer.learning_rate=1000 optimizer.weight_decay=1000
+  schedule.steps=50)
+expect 76 "is not finite: the first such value, " "${diverges[@]}"
+for file in report.txt report.json batch.safetensors; do
   [[ -s "$run/failure/$file" ]] || fail "after a loss not finite: no $file"
 done
 compgen -G "$run/failure/step_*/model*.safetensors" >/dev/null ||
   fail "after a loss not finite: no weights"
+# As the README says to compute it again.
+"$here/../mpirun.sh" "$ranks" "$build/bin/moe-train" \
+  --config="$run/config.textproto" run.directory="$work/again" \
+  --resume="$(compgen -G "$run/failure/step_*")" 2>"$work/err" </dev/null
+code=$?
+[[ $code -eq 76 ]] || fail "computed again: exit code $code, must be 76"
+cmp "$run/failure/report.json" "$work/again/failure/report.json" ||
+  fail "computed again, a failure has another report"
+expect 76 "; steps skipped before: 2, optimizer.max_skipped_steps is 2; " \
+  "${diverges[@]}" optimizer.max_skipped_steps=2
+for number_skipped in 1 2; do
+  grep -q "is not finite: .*; skipped ($number_skipped of at most 2)$" \
+    "$work/err" || fail "skipped step $number_skipped: not a word"
+  grep -q "\"loss\":null,.*\"skipped_steps\":$number_skipped," \
+    "$run/metrics.jsonl" || fail "skipped step $number_skipped: no metrics"
+done
 expect 75 "stopped as asked after step" schedule.steps=100000 \
   schedule.stop_after_seconds=1
 compgen -G "$run/checkpoints/step_*/model*.safetensors" >/dev/null ||

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "comm/buffer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -44,6 +45,7 @@ class LanguageModelTest : public testing::Test {
   reference::Tensors weights_;
   Tokens tokens_;
   BatchScale scale_;
+  KernelContextPtr kernels_ = MakeKernelContext(1);  // of the test
 };
 
 TEST_F(LanguageModelTest, EvaluationGivesTheLossesOfTraining) {
@@ -119,22 +121,83 @@ TEST_F(LanguageModelTest, NoTokensGiveNoLossAndNoGradient) {
     EXPECT_THAT(gradient, testing::Each(0)) << name;
 }
 
-TEST_F(LanguageModelTest, FirstNonFiniteLayerIsWhereItBegan) {
-  const std::pair<std::string, int> kPoisons[] = {
-      {"model.embed_tokens.weight", -1},
-      {"model.layers.0.self_attn.o_proj.weight", 0},
-      {"model.layers.1.self_attn.v_proj.weight", 1},
-      {"model.norm.weight", 2},
-      {"lm_head.weight", 2}};
-  tokens_.inputs[0] = 0;  // the embedding's row with the NaN
-  for (const auto& [name, layer] : kPoisons) {
-    Poison(name);
-    ASSERT_TRUE(network_.Evaluate(tokens_, scale_).ok());
-    EXPECT_EQ(network_.model().FirstNonFiniteLayer(), layer) << name;
+// Writes down what it is shown: "layer kind expert", and the first of it that
+// is not finite.
+class Watcher : public TensorObserver {
+ public:
+  explicit Watcher(KernelContext& kernels) : kernels_(kernels) {}
+
+  void Observe(TensorKind kind, int layer, int local_expert,
+               const Tensor& tensor) override {
+    seen.push_back(absl::StrCat(layer, " ", Name(kind), " ", local_expert));
+    if (first_bad.empty() && FirstNonFinite(kernels_, tensor) >= 0)
+      first_bad = seen.back();
   }
-  network_.SetWeights(weights_);
-  ASSERT_TRUE(network_.Evaluate(tokens_, scale_).ok());
-  EXPECT_EQ(network_.model().FirstNonFiniteLayer(), 2);
+
+  std::vector<std::string> seen;
+  std::string first_bad;
+
+ private:
+  KernelContext& kernels_;
+};
+
+TEST_F(LanguageModelTest, AnObserverIsShownTheTensorsOfAPassInTheirOrder) {
+  Watcher watcher(*kernels_);
+  network_.model().SetObserver(&watcher);
+  ASSERT_TRUE(network_.Step(tokens_, scale_).ok());
+  std::vector<std::string> expected = {"-1 embedding -1"};
+  const auto add = [&](int layer, const char* name, int num_experts = 0) {
+    if (num_experts == 0)
+      expected.push_back(absl::StrCat(layer, " ", name, " -1"));
+    for (int expert = 0; expert < num_experts; ++expert)
+      expected.push_back(absl::StrCat(layer, " ", name, " ", expert));
+  };
+  const int experts = model_.num_local_experts();
+  for (int layer = 0; layer < 2; ++layer) {
+    for (const char* name :
+         {"normed input of attention", "queries, keys and values",
+          "attention heads", "attention output",
+          "normed input of router and experts", "router logits",
+          "routing weights"})
+      add(layer, name);
+    for (const char* name :
+         {"gate and up projection", "hidden values", "output"})
+      add(layer, name, experts);
+    add(layer, "residual stream");
+  }
+  add(2, "final norm");
+  add(2, "logits");
+  add(2, "gradient of the final norm's input");
+  for (int layer : {1, 0}) {
+    add(layer, "gradient of the experts' input");
+    add(layer, "gradient of attention's input");
+  }
+  EXPECT_EQ(watcher.seen, expected);
+  EXPECT_EQ(watcher.first_bad, "");
+  network_.model().SetObserver(nullptr);
+  ASSERT_TRUE(network_.Step(tokens_, scale_).ok());
+  EXPECT_EQ(watcher.seen, expected);
+}
+
+TEST_F(LanguageModelTest, AnObserverSeesWhereANumberFirstGoesWrong) {
+  const std::pair<std::string, std::string> kPoisons[] = {
+      {"model.embed_tokens.weight", "-1 embedding -1"},
+      {"model.layers.0.self_attn.o_proj.weight", "0 attention output -1"},
+      {"model.layers.1.self_attn.v_proj.weight",
+       "1 queries, keys and values -1"},
+      {"model.layers.1.block_sparse_moe.gate.weight", "1 router logits -1"},
+      {"model.layers.0.block_sparse_moe.experts.1.w2.weight", "0 output 1"},
+      {"model.norm.weight", "2 final norm -1"},
+      {"lm_head.weight", "2 logits -1"}};
+  tokens_.inputs[0] = 0;  // the embedding's row with the NaN
+  for (const auto& [name, first] : kPoisons) {
+    Poison(name);
+    Watcher watcher(*kernels_);
+    network_.model().SetObserver(&watcher);
+    ASSERT_TRUE(network_.Evaluate(tokens_, scale_).ok());
+    network_.model().SetObserver(nullptr);
+    EXPECT_EQ(watcher.first_bad, first) << name;
+  }
 }
 
 // Keeps the gradients as they were when they were said to be complete.

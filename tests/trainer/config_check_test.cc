@@ -79,6 +79,8 @@ TEST(ValidateConfig, RefusesEveryValueOutsideItsRange) {
       {{"optimizer.epsilon=0"}, "optimizer.epsilon is 0, must be from"},
       {{"optimizer.weight_decay=-1"}, "optimizer.weight_decay is -1"},
       {{"optimizer.clip_norm=-1"}, "optimizer.clip_norm is -1"},
+      {{"optimizer.max_skipped_steps=-1"},
+       "optimizer.max_skipped_steps is -1, must be from 0"},
       {{"parallel.expert=-1"}, "parallel.expert is -1"},
       {{"parallel.tensor=0"}, "parallel.tensor is 0, must be from 1"},
       {{"parallel.collective_timeout_seconds=0"},

@@ -22,6 +22,7 @@ CheckpointManifest Example() {
   manifest.set_expert_parallel(8);
   manifest.set_samples_per_epoch(5000);
   manifest.set_valid_loss(3.25);
+  manifest.set_skipped_steps(2);
   for (const char* name : {"config.json", "model-00001-of-00001.safetensors"}) {
     CheckpointManifest::File& file = *manifest.add_file();
     file.set_name(name);
@@ -69,6 +70,28 @@ TEST(Manifest, OfAnotherVersionIsNamed) {
   manifest.set_version(2);
   const auto parsed = ParseManifest(ManifestText(manifest), "m");
   EXPECT_THAT(std::string(parsed.status().message()), HasSubstr("format 2"));
+}
+
+// As all did before steps could be skipped.
+TEST(Manifest, WithoutSkippedStepsHasNone) {
+  CheckpointManifest manifest = Example();
+  manifest.clear_skipped_steps();
+  const std::string text = ManifestText(manifest);
+  EXPECT_EQ(text.find("skipped"), text.npos);
+  const auto parsed = ParseManifest(text, "m");
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->skipped_steps(), 0);
+}
+
+TEST(Manifest, SkipsNoMoreStepsThanItHas) {
+  for (int64_t skipped : {int64_t{-1}, int64_t{1201}}) {
+    CheckpointManifest manifest = Example();
+    manifest.set_skipped_steps(skipped);
+    EXPECT_THAT(
+        std::string(
+            ParseManifest(ManifestText(manifest), "m").status().message()),
+        HasSubstr("skipped steps"));
+  }
 }
 
 TEST(Manifest, NamesStayInTheDirectory) {

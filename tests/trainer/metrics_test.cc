@@ -18,6 +18,7 @@ StepReport Report() {
   report.grad_norm = 1.0 / 3;
   report.learning_rate = 3e-4;
   report.batch_digest = 0xabc0123;
+  report.skipped_steps = 1;
   report.layers = {{.load_max_over_mean = 1.5,
                     .load_min_over_mean = 0.5,
                     .load_cv = 0.375,
@@ -46,6 +47,7 @@ TEST(Metrics, ALineIsAnObjectWithEveryKey) {
   EXPECT_EQ(line["learning_rate"], 3e-4);
   EXPECT_EQ(line["batch_digest"], "000abc0123");
   EXPECT_EQ(line["memory_bytes"], 123456789012);
+  EXPECT_EQ(line["skipped_steps"], 1);
   const auto expect_layers = [&line](const char* key, double a, double b) {
     EXPECT_EQ(line[key], nlohmann::json({a, b})) << key;
   };

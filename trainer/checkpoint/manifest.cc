@@ -49,6 +49,9 @@ absl::Status CheckFields(const CheckpointManifest& manifest,
   }
   if (manifest.step() < 0 || manifest.consumed_samples() < 0)
     return Damaged(path, "a negative step or number of samples");
+  if (manifest.skipped_steps() < 0 ||
+      manifest.skipped_steps() > manifest.step())
+    return Damaged(path, "a number of skipped steps that is not of its steps");
   std::set<absl::string_view> names;
   for (const CheckpointManifest::File& file : manifest.file()) {
     if (!IsPlainName(file.name()) || file.num_bytes() < 0 ||
