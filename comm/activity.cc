@@ -3,6 +3,8 @@
 #include <mutex>
 
 #include "absl/strings/str_cat.h"
+#include "comm/stage_clock.h"
+#include "comm/trace.h"
 
 namespace moe {
 namespace {
@@ -13,6 +15,7 @@ struct Record {
   std::mutex mutex;
   Activity activity;
   absl::Duration waited;
+  StageClock clock;  // without the lock: of the thread that trains
 };
 
 Record& TheRecord() {
@@ -22,6 +25,7 @@ Record& TheRecord() {
 
 void SetPosition(const Position& position) {
   Record& record = TheRecord();
+  record.clock.Leave(record.activity.position);
   const std::lock_guard<std::mutex> lock(record.mutex);
   record.activity.position = position;
   ++record.activity.changes;
@@ -104,6 +108,11 @@ void UpdateWait(const WaitRecord& wait) {
 
 void EndWait(absl::Duration waited) {
   Record& record = TheRecord();
+  const WaitRecord& wait = record.activity.wait;
+  record.clock.Wait(record.activity.position,
+                    record.activity.waits ? wait.operation : "a short wait",
+                    record.activity.waits ? wait.group : std::string(),
+                    absl::ToInt64Nanoseconds(waited));
   const std::lock_guard<std::mutex> lock(record.mutex);
   if (record.activity.waits) ++record.activity.changes;
   record.activity.waits = false;
@@ -115,6 +124,8 @@ Activity CurrentActivity() {
   const std::lock_guard<std::mutex> lock(record.mutex);
   return record.activity;
 }
+
+std::vector<StageTime> TakeStageTimes() { return TheRecord().clock.Take(); }
 
 absl::Duration TimeWaited() {
   Record& record = TheRecord();

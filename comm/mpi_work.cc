@@ -8,6 +8,7 @@
 #include "comm/await.h"
 #include "comm/check.h"
 #include "comm/status_macros.h"
+#include "comm/trace.h"
 #include "comm/work_tag.h"
 
 namespace moe {
@@ -28,6 +29,7 @@ MpiWork::MpiWork(MpiShared* shared, const char* operation)
       position_(CurrentPosition()),
       sequence_(++shared->num_works),
       signature_(Signature(operation, position_)),
+      started_(ClockNanos()),
       tag_(WorkTag(sequence_, signature_, shared->channel.max_tag)),
       messages_(&shared->channel) {}
 
@@ -143,6 +145,16 @@ WaitRecord MpiWork::Describe() const {
 void MpiWork::Complete(absl::Status status) {
   complete_ = true;
   status_ = std::move(status);
+  if (Tracing()) {
+    TraceEvent event = {.kind = TraceEvent::Kind::kWork,
+                        .name = operation_,
+                        .position = position_,
+                        .begin = started_,
+                        .end = ClockNanos(),
+                        .bytes = arrived_bytes()};
+    SetGroup(event, shared_->name);
+    AddTraceEvent(event);
+  }
   if (stage2_) std::erase(WorksBeforeStage2(), this);
   if (status_.ok()) {
     shared_->pool.Return(std::move(staging_));

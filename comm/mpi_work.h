@@ -80,6 +80,7 @@ class MpiWork : public Work {
   const Position position_;
   const int64_t sequence_;  // of the group; the first is 1
   const uint32_t signature_;
+  const int64_t started_;  // ClockNanos
   const int tag_;
   MpiMessages messages_;
   Buffer staging_;

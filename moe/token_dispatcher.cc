@@ -9,6 +9,7 @@
 #include "comm/activity.h"
 #include "comm/check.h"
 #include "comm/status_macros.h"
+#include "comm/trace.h"
 
 namespace moe {
 namespace {
@@ -96,6 +97,8 @@ absl::Status TokenDispatcher::ExchangeCounts(DispatchPlan& plan) const {
   for (size_t i = 0; i < e; ++i)
     plan.expert_offsets[i + 1] += plan.expert_offsets[i];
   plan.num_received_rows = plan.expert_offsets[e];
+  TraceNumber("rows_sent", plan.num_sent_rows);
+  TraceNumber("rows_received", plan.num_received_rows);
   return absl::OkStatus();
 }
 

@@ -12,6 +12,7 @@
 #include "trainer/batch_plan.h"
 #include "trainer/config_resolve.h"
 #include "trainer/layout.h"
+#include "trainer/trace_range.h"
 
 namespace moe {
 namespace {
@@ -200,9 +201,7 @@ absl::Status CheckReports(const TrainConfig& config) {
       CheckInteger("log.interval_steps", log.interval_steps(), 1, kMostSteps));
   RETURN_IF_ERROR(OnlyInThisVersion(!log.tensorboard(), "log.tensorboard",
                                     "true", "false"));
-  RETURN_IF_ERROR(
-      OnlyInThisVersion(log.trace_steps().empty(), "log.trace_steps",
-                        absl::StrCat("'", log.trace_steps(), "'"), "empty"));
+  RETURN_IF_ERROR(ParseStepRange(log.trace_steps()).status());
   return OnlyInThisVersion(log.metrics_port() == 0, "log.metrics_port",
                            absl::StrCat(log.metrics_port()), "0");
 }

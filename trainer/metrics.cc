@@ -50,6 +50,16 @@ std::string PerLayer(const StepReport& report, const LayerKey& key) {
   return absl::StrCat("[", absl::StrJoin(report.layers, ",", format), "]");
 }
 
+// {"attention":0.25,...}, with four digits.
+std::string SharesObject(const StageShares& shares) {
+  std::string text;
+  for (size_t i = 0; i < shares.size(); ++i) {
+    absl::StrAppend(&text, text.empty() ? "{\"" : ",\"", StageShareName(i),
+                    "\":", absl::StrFormat("%.4g", shares[i]));
+  }
+  return absl::StrCat(text, "}");
+}
+
 // Bytes of `text` up to the first line that is of a step after `last_step`, or
 // that is no whole line of ours.
 size_t LengthUpTo(absl::string_view text, int64_t last_step) {
@@ -97,7 +107,8 @@ std::string MetricsLine(const StepReport& report, const StepCost& cost) {
   absl::StrAppend(&line,
                   ",\"checkpoint_seconds\":", Number(cost.checkpoint_seconds),
                   ",\"straggler_rank\":", cost.straggler.rank,
-                  ",\"straggler_seconds\":", Number(cost.straggler.seconds));
+                  ",\"straggler_seconds\":", Number(cost.straggler.seconds),
+                  ",\"stage_share\":", SharesObject(cost.stage_shares));
   if (cost.valid_loss.has_value())
     absl::StrAppend(&line, ",\"valid_loss\":", Number(*cost.valid_loss));
   absl::StrAppend(&line, "}");

@@ -20,9 +20,11 @@ namespace moe {
 //   config.textproto  metrics.jsonl  checkpoints/step_NNNNNNNN/
 //   lock       lock.ranks: see RunDirectoryLocks
 //   data/      vocabulary and token caches of raw text
+//   trace/     what each rank did in the steps of log.trace_steps
 //   failure/   after a loss or gradient that was not finite: report.txt,
 //              report.json, batch.safetensors (see SaveFailure) and
-//              step_NNNNNNNN/, the state before it
+//              step_NNNNNNNN/, the state before it; lost_rank.txt after the
+//              loss of a rank (SaveLostRankReport)
 class RunDirectory {
  public:
   explicit RunDirectory(std::string path) : path_(std::move(path)) {}
@@ -33,6 +35,7 @@ class RunDirectory {
   std::string checkpoints() const { return CheckpointsDirectory(path_); }
   std::string data() const { return Join("data"); }
   std::string failure() const { return Join("failure"); }
+  std::string trace() const { return Join("trace"); }
   std::string lock() const { return Join("lock"); }
   std::string ranks_lock() const { return Join("lock.ranks"); }
 

@@ -58,6 +58,9 @@ absl::Status TrainingRun::Start() {
   RETURN_IF_ERROR(AgreeOnStatus(BuildTrainer(start), world));
   RETURN_IF_ERROR(MeasurePeak());
   SayWhatIsTrained();
+  ASSIGN_OR_RETURN(const StepRange traced,
+                   ParseStepRange(config_.log().trace_steps()));
+  trace_.emplace(traced, files_, directory_.trace(), world);
   return OpenMetrics();
 }
 
@@ -196,6 +199,7 @@ absl::Status TrainingRun::Train() {
 absl::Status TrainingRun::Loop() {
   absl::Time logged_at = absl::Now();
   waited_before_ = TimeWaited();
+  TakeStageTimes();
   int64_t logged_step = trainer_->step();
   if (logged_step >= num_steps_) {
     display_.Say(absl::StrCat("nothing to train: step ", logged_step, " of ",
@@ -204,9 +208,11 @@ absl::Status TrainingRun::Loop() {
   for (int64_t step = logged_step + 1; step <= num_steps_; ++step) {
     if (StopSignalReceived() || TimeIsOver()) trainer_->RequestStop();
     if (SaveTimeIsOver()) trainer_->RequestSave();
+    RETURN_IF_ERROR(trace_->BeforeStep(step));
     ASSIGN_OR_RETURN(const StepReport report, trainer_->TrainStep());
     if (report.skipped) SaySkipped(report);
     const bool last = step == num_steps_ || report.stop_requested;
+    RETURN_IF_ERROR(WriteTrace(step, last));
     const bool validates =
         corpus_->valid() != nullptr && config_.eval().interval_steps() > 0 &&
         !report.stop_requested &&  // who stops a run waits for its weights
@@ -232,6 +238,17 @@ absl::Status TrainingRun::Loop() {
           groups_->world());
     }
   }
+  return absl::OkStatus();
+}
+
+// A disk that refuses a trace does not end the run.
+absl::Status TrainingRun::WriteTrace(int64_t step, bool last) {
+  bool written = false;
+  const absl::Status status = trace_->AfterStep(step, last, &written);
+  if (!status.ok() && !IsAgreed(status)) return status;
+  if (!status.ok()) display_.Say(absl::StrCat("no trace: ", status.message()));
+  if (written)
+    display_.Say(absl::StrCat("the trace is in ", directory_.trace()));
   return absl::OkStatus();
 }
 
@@ -288,6 +305,7 @@ absl::StatusOr<StepCost> TrainingRun::Cost(const StepReport& report,
                         static_cast<double>(steps),
                     world));
   waited_before_ = waited;
+  ASSIGN_OR_RETURN(cost.stage_shares, FindStageShares(TakeStageTimes(), world));
   cost.checkpoint_seconds = absl::ToDoubleSeconds(saver_->TakeStandstill());
   return cost;
 }

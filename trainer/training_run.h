@@ -18,6 +18,7 @@
 #include "trainer/run_directory.h"
 #include "trainer/run_saver.h"
 #include "trainer/run_start.h"
+#include "trainer/trace_range.h"
 #include "trainer/train_config.pb.h"
 #include "trainer/trainer.h"
 
@@ -48,6 +49,7 @@ class TrainingRun {
   void SayWhatIsTrained();
 
   absl::Status Loop();
+  absl::Status WriteTrace(int64_t step, bool last);
   bool TimeIsOver() const;
   bool SaveTimeIsOver() const;
   bool IsDue(int64_t interval, int64_t step) const;
@@ -79,6 +81,7 @@ class TrainingRun {
   absl::Duration waited_before_;         // TimeWaited at the last logged step
   std::unique_ptr<MetricsLog> metrics_;  // rank 0
   absl::Status metrics_status_;
+  std::optional<TraceRange> trace_;
   double peak_flops_ = 0;  // of all cores in use
 };
 

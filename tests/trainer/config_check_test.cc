@@ -109,7 +109,7 @@ TEST(ValidateConfig, RefusesWhatThisVersionDoesNotDo) {
   const std::pair<std::string, std::string> cases[] = {
       {"run.recompute=BLOCK", "run.recompute is BLOCK, must be NONE in this"},
       {"log.tensorboard=true", "log.tensorboard is true"},
-      {"log.trace_steps=1:2", "log.trace_steps is '1:2', must be empty"},
+      {"log.trace_steps=2:1", "log.trace_steps is '2:1', must be FIRST:LAST"},
       {"log.metrics_port=80", "log.metrics_port is 80"},
   };
   for (const auto& [word, message] : cases) {

@@ -1,0 +1,37 @@
+#ifndef COMM_STAGE_CLOCK_H_
+#define COMM_STAGE_CLOCK_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "comm/activity.h"
+#include "comm/trace.h"
+
+namespace moe {
+
+// Measures how long a thread is in each stage. A stage's time is its own: what
+// it waits for others is counted apart.
+class StageClock {
+ public:
+  StageClock() : since_(ClockNanos()) {}
+
+  // The thread leaves `before` for another position.
+  void Leave(const Position& before);
+  // It has waited for so long, until now.
+  void Wait(const Position& position, const char* operation,
+            absl::string_view group, int64_t nanos);
+  // Sums since the last call; of the stage that it is in, what is over.
+  std::vector<StageTime> Take();
+
+ private:
+  void Add(const char* stage, int64_t nanos);
+
+  std::vector<StageTime> times_;
+  int64_t since_;
+  int64_t waited_ = 0;  // since then
+};
+
+}  // namespace moe
+
+#endif  // COMM_STAGE_CLOCK_H_
