@@ -18,15 +18,6 @@ absl::Status Normalize(LayerContext& context, Tensor& y_TD,
   return absl::OkStatus();
 }
 
-// A copy of the residual stream, which the next sublayer adds to.
-absl::StatusOr<Tensor> Branch(LayerContext& context, const Tensor& x_TD) {
-  ASSIGN_OR_RETURN(
-      Tensor copy_TD,
-      context.saved.Allocate({x_TD.dim(0), x_TD.dim(1)}, DType::kFloat32));
-  Convert(context.kernels, copy_TD, x_TD);
-  return copy_TD;
-}
-
 }  // namespace
 
 absl::StatusOr<Tensor> InComputeDType(LayerContext& context,
@@ -39,17 +30,80 @@ absl::StatusOr<Tensor> InComputeDType(LayerContext& context,
   return copy_TD;
 }
 
-absl::StatusOr<Tensor> Block::Forward(LayerContext& context, BlockSaved& saved,
-                                      Routing& routing, const Tensor& x_TD,
-                                      const LayerWeights& weights,
-                                      const BatchShape& batch) const {
+absl::Status Block::Forward(LayerContext& context, Tensor out_TD,
+                            BlockSaved& saved, Routing& routing,
+                            const Tensor& x_TD, const LayerWeights& weights,
+                            const BatchShape& batch) const {
   ArenaScope scope(context.scratch);
+  RETURN_IF_ERROR(UpToPlan(context, saved, routing, x_TD, weights, batch));
+  routing.num_dropped = routing.expert_ids_TK.size() - saved.plan.num_sent_rows;
+  Convert(context.kernels, out_TD, saved.middle_TD);
+  const Tensor& x_normed_TD = saved.middle_normed_TD;
+  if (recompute_ != Recompute::kExperts) {
+    RETURN_IF_ERROR(ForwardExperts(context, out_TD, saved.plan, saved.experts,
+                                   x_normed_TD, routing, weights));
+  } else {
+    ASSIGN_OR_RETURN(saved.num_chunks,
+                     dispatcher_.NumChunks(saved.plan, max_expert_rows_));
+    RETURN_IF_ERROR(ForEachChunk(
+        context, saved, routing, [&](const DispatchPlan& plan, int64_t) {
+          ExpertsSaved experts;  // made again in backward
+          return ForwardExperts(context, out_TD, plan, experts, x_normed_TD,
+                                routing, weights);
+        }));
+  }
+  Show(context, TensorKind::kLayerOutput, out_TD);
+  return absl::OkStatus();
+}
+
+absl::Status Block::ForwardExperts(LayerContext& context, Tensor out_TD,
+                                   const DispatchPlan& plan,
+                                   ExpertsSaved& saved, const Tensor& x_TD,
+                                   const Routing& routing,
+                                   const LayerWeights& weights) const {
+  ArenaScope scope(context.scratch);
+  StageScope stage("dispatch");
+  RETURN_IF_ERROR(dispatcher_.Dispatch(context, saved.rows_RD, saved.weight_R,
+                                       plan, x_TD, routing.weights_TK));
+  stage.Enter("experts");
+  Tensor expert_out_RD;
+  RETURN_IF_ERROR(ExpertsForward(context, expert_out_RD, saved, weights,
+                                 plan.expert_offsets));
+  stage.Enter("combine");
+  return dispatcher_.Combine(context, out_TD, plan, expert_out_RD);
+}
+
+absl::Status Block::ForEachChunk(
+    LayerContext& context, const BlockSaved& saved, const Routing& routing,
+    absl::FunctionRef<absl::Status(const DispatchPlan&, int64_t chunk)> pass)
+    const {
+  for (int64_t chunk = 0; chunk < saved.num_chunks; ++chunk) {
+    ArenaScope kept(context.saved);
+    ArenaScope scope(context.scratch);
+    if (saved.num_chunks == 1) return pass(saved.plan, chunk);
+    DispatchPlan plan;
+    ASSIGN_OR_RETURN(const Tensor ids_TK,
+                     dispatcher_.ChunkIds(context, routing.dispatched_ids_TK,
+                                          saved.plan, chunk, saved.num_chunks));
+    RETURN_IF_ERROR(dispatcher_.MakePlan(context, plan, ids_TK));
+    RETURN_IF_ERROR(pass(plan, chunk));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Block::UpToPlan(LayerContext& context, BlockSaved& saved,
+                             Routing& routing, const Tensor& x_TD,
+                             const LayerWeights& weights,
+                             const BatchShape& batch) const {
   StageScope stage("attention");
   saved.x_TD = x_TD;
   RETURN_IF_ERROR(Normalize(context, saved.normed_TD, saved.inverse_rms_T, x_TD,
                             weights.input_norm_D, epsilon_));
   Show(context, TensorKind::kAttentionInput, saved.normed_TD);
-  ASSIGN_OR_RETURN(saved.middle_TD, Branch(context, x_TD));
+  ASSIGN_OR_RETURN(
+      saved.middle_TD,
+      context.saved.Allocate({x_TD.dim(0), x_TD.dim(1)}, DType::kFloat32));
+  Convert(context.kernels, saved.middle_TD, x_TD);  // attention adds to it
   RETURN_IF_ERROR(attention_.Forward(context, saved.middle_TD, saved.attention,
                                      saved.normed_TD, weights, batch));
 
@@ -61,22 +115,28 @@ absl::StatusOr<Tensor> Block::Forward(LayerContext& context, BlockSaved& saved,
   RETURN_IF_ERROR(router_.Forward(context, routing, saved.middle_normed_TD,
                                   weights.gate_ED, batch));
   stage.Enter("dispatch");
+  return dispatcher_.MakePlan(context, saved.plan, routing.dispatched_ids_TK);
+}
+
+absl::Status Block::Dispatch(LayerContext& context, BlockSaved& saved,
+                             const Routing& routing) const {
+  const StageScope stage("dispatch");
+  return dispatcher_.Dispatch(context, saved.experts.rows_RD,
+                              saved.experts.weight_R, saved.plan,
+                              saved.middle_normed_TD, routing.weights_TK);
+}
+
+absl::Status Block::ForwardAgain(LayerContext& context, BlockSaved& saved,
+                                 const LayerWeights& weights,
+                                 const BatchShape& batch) const {
+  ArenaScope scope(context.scratch);
+  Routing routing;  // the same once more
   RETURN_IF_ERROR(
-      dispatcher_.MakePlan(context, saved.plan, routing.dispatched_ids_TK));
-  routing.num_dropped = routing.expert_ids_TK.size() - saved.plan.num_sent_rows;
-  RETURN_IF_ERROR(dispatcher_.Dispatch(
-      context, saved.experts.rows_RD, saved.experts.weight_R, saved.plan,
-      saved.middle_normed_TD, routing.weights_TK));
-  stage.Enter("experts");
-  Tensor expert_out_RD;
-  RETURN_IF_ERROR(ExpertsForward(context, expert_out_RD, saved.experts, weights,
-                                 saved.plan.expert_offsets));
-  stage.Enter("combine");
-  ASSIGN_OR_RETURN(Tensor out_TD, Branch(context, saved.middle_TD));
-  RETURN_IF_ERROR(
-      dispatcher_.Combine(context, out_TD, saved.plan, expert_out_RD));
-  Show(context, TensorKind::kLayerOutput, out_TD);
-  return out_TD;
+      UpToPlan(context, saved, routing, saved.x_TD, weights, batch));
+  RETURN_IF_ERROR(Dispatch(context, saved, routing));
+  const StageScope stage("experts");
+  return ExpertsHidden(context, saved.experts, weights,
+                       saved.plan.expert_offsets);
 }
 
 absl::Status Block::BackwardExperts(
@@ -84,28 +144,34 @@ absl::Status Block::BackwardExperts(
     const BlockSaved& saved, const Routing& routing, const Tensor& balance_BE,
     float z_scale, const LayerWeights& weights, const BatchShape& batch) const {
   ArenaScope scope(context.scratch);
-  StageScope stage("combine backward");
   const int64_t T = d_x_TD.dim(0);
   ASSIGN_OR_RETURN(Tensor d_out_TD, InComputeDType(context, d_x_TD));
-  Tensor d_expert_out_RD;
-  RETURN_IF_ERROR(dispatcher_.CombineBackward(context, d_expert_out_RD,
-                                              saved.plan, d_out_TD));
-  stage.Enter("experts backward");
-  Tensor d_rows_RD;
-  Tensor d_weight_R;
-  RETURN_IF_ERROR(ExpertsBackward(context, d_rows_RD, d_weight_R, gradients,
-                                  d_expert_out_RD, saved.experts, weights,
-                                  saved.plan.expert_offsets));
   ASSIGN_OR_RETURN(
       Tensor d_normed_TD,
       context.scratch.Allocate({T, d_x_TD.dim(1)}, DType::kFloat32));
   ASSIGN_OR_RETURN(Tensor d_weights_TK,
                    context.scratch.Allocate({T, routing.weights_TK.dim(1)},
                                             DType::kFloat32));
-  stage.Enter("dispatch backward");
-  RETURN_IF_ERROR(dispatcher_.DispatchBackward(
-      context, d_normed_TD, d_weights_TK, saved.plan, d_rows_RD, d_weight_R));
-  stage.Enter("router backward");
+  if (recompute_ != Recompute::kExperts) {
+    RETURN_IF_ERROR(BackwardThroughExperts(
+        context, d_normed_TD, d_weights_TK, gradients, saved.plan,
+        saved.experts, d_out_TD, weights, /*accumulate=*/false));
+  } else {
+    const auto backward = [&](const DispatchPlan& plan,
+                              int64_t chunk) -> absl::Status {
+      ExpertsSaved experts;
+      RETURN_IF_ERROR(
+          dispatcher_.Dispatch(context, experts.rows_RD, experts.weight_R, plan,
+                               saved.middle_normed_TD, routing.weights_TK));
+      RETURN_IF_ERROR(
+          ExpertsHidden(context, experts, weights, plan.expert_offsets));
+      return BackwardThroughExperts(context, d_normed_TD, d_weights_TK,
+                                    gradients, plan, experts, d_out_TD, weights,
+                                    /*accumulate=*/chunk > 0);
+    };
+    RETURN_IF_ERROR(ForEachChunk(context, saved, routing, backward));
+  }
+  const StageScope stage("router backward");
   RETURN_IF_ERROR(router_.Backward(
       context, d_normed_TD, gradients.gate_ED, d_weights_TK, balance_BE,
       z_scale, saved.middle_normed_TD, routing, weights.gate_ED, batch));
@@ -114,6 +180,27 @@ absl::Status Block::BackwardExperts(
                   d_y_TD, saved.middle_TD, weights.post_attention_norm_D,
                   saved.middle_inverse_rms_T);
   return absl::OkStatus();
+}
+
+absl::Status Block::BackwardThroughExperts(
+    LayerContext& context, Tensor d_x_TD, Tensor d_weights_TK,
+    LayerWeights& gradients, const DispatchPlan& plan,
+    const ExpertsSaved& experts, const Tensor& d_out_TD,
+    const LayerWeights& weights, bool accumulate) const {
+  ArenaScope scope(context.scratch);
+  StageScope stage("combine backward");
+  Tensor d_expert_out_RD;
+  RETURN_IF_ERROR(
+      dispatcher_.CombineBackward(context, d_expert_out_RD, plan, d_out_TD));
+  stage.Enter("experts backward");
+  Tensor d_rows_RD;
+  Tensor d_weight_R;
+  RETURN_IF_ERROR(ExpertsBackward(context, d_rows_RD, d_weight_R, gradients,
+                                  d_expert_out_RD, experts, weights,
+                                  plan.expert_offsets));
+  stage.Enter("dispatch backward");
+  return dispatcher_.DispatchBackward(context, d_x_TD, d_weights_TK, plan,
+                                      d_rows_RD, d_weight_R, accumulate);
 }
 
 absl::Status Block::BackwardAttention(LayerContext& context, Tensor d_x_TD,

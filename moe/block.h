@@ -1,11 +1,13 @@
 #ifndef MOE_BLOCK_H_
 #define MOE_BLOCK_H_
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "moe/attention.h"
 #include "moe/experts.h"
 #include "moe/layer_context.h"
+#include "moe/recompute.h"
 #include "moe/router.h"
 #include "moe/token_dispatcher.h"
 #include "moe/weights.h"
@@ -24,23 +26,32 @@ struct BlockSaved {
   Tensor middle_inverse_rms_T;
   Tensor middle_normed_TD;  // compute
   DispatchPlan plan;
+  int64_t num_chunks = 1;  // the experts' rows come in so many parts
   ExpertsSaved experts;
 };
 
 class Block {
  public:
   Block(const ModelConfig& model, const Attention& attention,
-        const Router& router, const TokenDispatcher& dispatcher)
+        const Router& router, const TokenDispatcher& dispatcher,
+        Recompute recompute, int64_t max_expert_rows)
       : epsilon_(static_cast<float>(model.rms_norm_eps())),
         attention_(attention),
         router_(router),
-        dispatcher_(dispatcher) {}
+        dispatcher_(dispatcher),
+        recompute_(recompute),
+        max_expert_rows_(max_expert_rows) {}
 
-  // The residual stream going out (float32, in context.saved).
-  absl::StatusOr<Tensor> Forward(LayerContext& context, BlockSaved& saved,
-                                 Routing& routing, const Tensor& x_TD,
-                                 const LayerWeights& weights,
-                                 const BatchShape& batch) const;
+  // out (float32): the residual stream going out.
+  absl::Status Forward(LayerContext& context, Tensor out_TD, BlockSaved& saved,
+                       Routing& routing, const Tensor& x_TD,
+                       const LayerWeights& weights,
+                       const BatchShape& batch) const;
+  // With Recompute::kBlock, before the backward: `saved` again, in
+  // context.saved, from saved.x_TD. Collective like Forward.
+  absl::Status ForwardAgain(LayerContext& context, BlockSaved& saved,
+                            const LayerWeights& weights,
+                            const BatchShape& batch) const;
 
   // d_x is the residual stream's gradient, from that of the output to that of
   // the input, in place. The expert part comes first, then attention; each is
@@ -57,10 +68,37 @@ class Block {
                                  const BatchShape& batch) const;
 
  private:
+  // Up to the plan of the dispatch.
+  absl::Status UpToPlan(LayerContext& context, BlockSaved& saved,
+                        Routing& routing, const Tensor& x_TD,
+                        const LayerWeights& weights,
+                        const BatchShape& batch) const;
+  absl::Status Dispatch(LayerContext& context, BlockSaved& saved,
+                        const Routing& routing) const;
+  // Tokens to the experts and back, added to out.
+  absl::Status ForwardExperts(LayerContext& context, Tensor out_TD,
+                              const DispatchPlan& plan, ExpertsSaved& saved,
+                              const Tensor& x_TD, const Routing& routing,
+                              const LayerWeights& weights) const;
+  // Its gradients by x and the routing weights, which `experts` saved.
+  absl::Status BackwardThroughExperts(
+      LayerContext& context, Tensor d_x_TD, Tensor d_weights_TK,
+      LayerWeights& gradients, const DispatchPlan& plan,
+      const ExpertsSaved& experts, const Tensor& d_out_TD,
+      const LayerWeights& weights, bool accumulate) const;
+  // Calls pass(plan) with the plan of one part after another; what is allocated
+  // meanwhile is released after each.
+  absl::Status ForEachChunk(
+      LayerContext& context, const BlockSaved& saved, const Routing& routing,
+      absl::FunctionRef<absl::Status(const DispatchPlan&, int64_t chunk)> pass)
+      const;
+
   float epsilon_;
   const Attention& attention_;
   const Router& router_;
   const TokenDispatcher& dispatcher_;
+  Recompute recompute_;
+  int64_t max_expert_rows_;  // at once, with Recompute::kExperts; 0: any
 };
 
 // x in the compute dtype: itself, or a copy in context.scratch.

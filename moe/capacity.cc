@@ -15,7 +15,7 @@ absl::StatusOr<Tensor> Capacity::Apply(LayerContext& context,
   const int64_t T = expert_ids_TK.dim(0);
   const int64_t K = expert_ids_TK.dim(1);
   ASSIGN_OR_RETURN(Tensor kept_ids_TK,
-                   context.saved.Allocate({T, K}, DType::kInt32));
+                   context.routing_arena().Allocate({T, K}, DType::kInt32));
   ArenaScope scope(context.scratch);
   ASSIGN_OR_RETURN(Tensor expert_ids_SK,
                    tensor_.Gather(context, context.scratch, expert_ids_TK));

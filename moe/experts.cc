@@ -16,23 +16,31 @@ void ShowEach(const LayerContext& context, TensorKind kind, const Tensor& x,
 
 }  // namespace
 
-absl::Status ExpertsForward(LayerContext& context, Tensor& out_RD,
-                            ExpertsSaved& saved, const LayerWeights& weights,
-                            absl::Span<const int64_t> offsets) {
+absl::Status ExpertsHidden(LayerContext& context, ExpertsSaved& saved,
+                           const LayerWeights& weights,
+                           absl::Span<const int64_t> offsets) {
   const int64_t R = saved.rows_RD.dim(0);
-  const int64_t D = saved.rows_RD.dim(1);
   const int64_t F = weights.down_eDF.dim(2);
   const DType dtype = context.compute_dtype;
   ASSIGN_OR_RETURN(saved.gate_up_R2F,
                    context.saved.Allocate({R, 2 * F}, dtype));
   ASSIGN_OR_RETURN(saved.hidden_RF, context.saved.Allocate({R, F}, dtype));
-  ASSIGN_OR_RETURN(out_RD, context.scratch.Allocate({R, D}, dtype));
   GroupedLinearForward(context.kernels, saved.gate_up_R2F, saved.rows_RD,
                        weights.gate_up_eGD, offsets);
   ShowEach(context, TensorKind::kExpertGateUp, saved.gate_up_R2F, offsets);
   SwiGluForward(context.kernels, saved.hidden_RF, saved.gate_up_R2F,
                 saved.weight_R);
   ShowEach(context, TensorKind::kExpertHidden, saved.hidden_RF, offsets);
+  return absl::OkStatus();
+}
+
+absl::Status ExpertsForward(LayerContext& context, Tensor& out_RD,
+                            ExpertsSaved& saved, const LayerWeights& weights,
+                            absl::Span<const int64_t> offsets) {
+  RETURN_IF_ERROR(ExpertsHidden(context, saved, weights, offsets));
+  ASSIGN_OR_RETURN(out_RD, context.scratch.Allocate(
+                               {saved.rows_RD.dim(0), saved.rows_RD.dim(1)},
+                               context.compute_dtype));
   GroupedLinearForward(context.kernels, out_RD, saved.hidden_RF,
                        weights.down_eDF, offsets);
   ShowEach(context, TensorKind::kExpertOutput, out_RD, offsets);

@@ -25,7 +25,13 @@ struct ExpertsSaved {
   Tensor hidden_RF;    // compute
 };
 
-// out (in context.scratch); saved.rows_RD and weight_R are the inputs.
+// gate_up and hidden: the part of the forward that backward needs.
+// saved.rows_RD and weight_R are the inputs.
+absl::Status ExpertsHidden(LayerContext& context, ExpertsSaved& saved,
+                           const LayerWeights& weights,
+                           absl::Span<const int64_t> offsets);
+
+// All of it: out (in context.scratch).
 absl::Status ExpertsForward(LayerContext& context, Tensor& out_RD,
                             ExpertsSaved& saved, const LayerWeights& weights,
                             absl::Span<const int64_t> offsets);

@@ -259,6 +259,18 @@ void OrderArrivals(KernelContext& context, Tensor arrival_of_row_R,
                    Tensor row_of_arrival_R, absl::Span<const int64_t> counts_Pe,
                    int64_t num_local_experts);
 
+// The choices of one part of `num_chunks`, the others being -1. Each
+// destination's rows, `rows_P` of them one destination after another, are cut
+// into parts of equal length but for one row.
+struct ChunkOptions {
+  absl::Span<const int64_t> rows_P;
+  int64_t chunk = 0;
+  int64_t num_chunks = 1;
+};
+void ChoicesOfChunk(KernelContext& context, Tensor chunk_ids_TK,
+                    const Tensor& expert_ids_TK, const Tensor& row_of_choice_TK,
+                    const ChunkOptions& options);
+
 // y[n] = x[index[n]], or 0 where index is -1; any dtype, int32 index.
 void GatherRows(KernelContext& context, Tensor y_ND, const Tensor& x_TD,
                 const Tensor& index_N);

@@ -40,18 +40,25 @@ LanguageModel::LanguageModel(const Options& options,
       table_(table),
       kernels_(kernels),
       rotary_table_(std::move(rotary_table)),
-      context_{kernels_, saved_arena_, scratch_arena_, options.compute_dtype},
+      context_{.kernels = kernels_,
+               .saved = saved_arena_,
+               .scratch = scratch_arena_,
+               .compute_dtype = options.compute_dtype},
+      again_context_(context_),
       tensor_(groups[Axis::kTensor]),
       attention_(MakeAttentionShape(options.model, table.tensor_ranks()),
                  RotaryTableView(options, rotary_table_), tensor_),
       router_(options.model, options.router, tensor_),
       dispatcher_(groups[Axis::kExpert], options.model.num_local_experts()),
-      block_(options.model, attention_, router_, dispatcher_),
+      block_(options.model, attention_, router_, dispatcher_, options.recompute,
+             options.max_expert_rows),
       balancing_(options.model, options.router, groups) {
   const size_t layers = static_cast<size_t>(options.model.num_hidden_layers());
   saved_.resize(layers);
   routings_.resize(layers);
   balance_.resize(layers);
+  if (options.recompute == Recompute::kBlock)
+    context_.routing = &routing_arena_;
 }
 
 absl::Status LanguageModel::Forward(LossTerms* losses, const MicroBatch& batch,
@@ -123,6 +130,11 @@ absl::Status LanguageModel::Backward(const MicroBatch& batch,
     const size_t i = static_cast<size_t>(layer);
     const StageScope stage("block backward", layer);
     context_.layer = layer;
+    ArenaScope again(saved_arena_);
+    if (options_.recompute == Recompute::kBlock) {
+      RETURN_IF_ERROR(block_.ForwardAgain(again_context_, saved_[i],
+                                          weights.layers[i], shape));
+    }
     RETURN_IF_ERROR(block_.BackwardExperts(
         context_, d_x_TD, gradients.layers[i], saved_[i], routings_[i],
         balance_[i], z_scale, weights.layers[i], shape));
@@ -172,6 +184,7 @@ absl::Status LanguageModel::RunBlocks(const Tensor& inputs_S,
                                       const ModelWeights& weights) {
   const StageScope stage("embedding");
   saved_arena_.Release({});
+  routing_arena_.Release({});
   context_.layer = -1;
   ASSIGN_OR_RETURN(Tensor x_TD,
                    saved_arena_.Allocate({inputs_S.size() / tensor_.size(),
@@ -183,12 +196,16 @@ absl::Status LanguageModel::RunBlocks(const Tensor& inputs_S,
   for (size_t layer = 0; layer < saved_.size(); ++layer) {
     const StageScope in_layer("block", static_cast<int>(layer));
     context_.layer = static_cast<int>(layer);
-    absl::StatusOr<Tensor> out_TD =
-        block_.Forward(context_, saved_[layer], routings_[layer], x_TD,
-                       weights.layers[layer], batch);
-    if (!out_TD.ok())
-      return Annotate(out_TD.status(), absl::StrCat("layer ", layer));
-    x_TD = *out_TD;
+    ASSIGN_OR_RETURN(
+        Tensor out_TD,
+        saved_arena_.Allocate({x_TD.dim(0), x_TD.dim(1)}, DType::kFloat32));
+    const Arena::Mark before = saved_arena_.mark();
+    RETURN_IF_ERROR(Annotate(
+        block_.Forward(context_, out_TD, saved_[layer], routings_[layer], x_TD,
+                       weights.layers[layer], batch),
+        absl::StrCat("layer ", layer)));
+    if (options_.recompute == Recompute::kBlock) saved_arena_.Release(before);
+    x_TD = out_TD;
   }
   out_TD_ = x_TD;
   context_.layer = num_layers();

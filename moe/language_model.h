@@ -52,6 +52,9 @@ class LanguageModel {
     RouterConfig router;
     DType compute_dtype = DType::kFloat32;
     int64_t max_length = 0;  // of a sequence
+    Recompute recompute = Recompute::kNone;
+    // With Recompute::kExperts: rows that experts take at once; 0: any number.
+    int64_t max_expert_rows = 0;
   };
   // The groups and kernels outlive the model.
   static absl::StatusOr<std::unique_ptr<LanguageModel>> Create(
@@ -83,8 +86,10 @@ class LanguageModel {
   void SetObserver(TensorObserver* observer) { context_.observer = observer; }
   int num_layers() const { return static_cast<int>(saved_.size()); }
 
-  // Memory of activations and of the calls' scratch.
+  // Memory of activations, of what routers chose if it is kept apart from them
+  // (Recompute::kBlock), and of the calls' scratch.
   const Arena& saved_arena() const { return saved_arena_; }
+  const Arena& routing_arena() const { return routing_arena_; }
   const Arena& scratch_arena() const { return scratch_arena_; }
 
  private:
@@ -105,8 +110,10 @@ class LanguageModel {
   KernelContext& kernels_;
   Buffer rotary_table_;
   Arena saved_arena_;
+  Arena routing_arena_;
   Arena scratch_arena_;
   LayerContext context_;
+  LayerContext again_context_;  // of blocks that are computed again
   TensorParallel tensor_;
   Attention attention_;
   Router router_;

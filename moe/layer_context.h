@@ -15,9 +15,15 @@ struct LayerContext {
   Arena& saved;
   Arena& scratch;
   DType compute_dtype;
+  // Where a router keeps what it chose, if not in `saved`: it must outlive the
+  // rest of a block that is computed again.
+  Arena* routing = nullptr;
+
   // Where a pass is, and who watches it (null: nobody); see TensorObserver.
   TensorObserver* observer = nullptr;
   int layer = -1;
+
+  Arena& routing_arena() const { return routing != nullptr ? *routing : saved; }
 };
 
 inline void Show(const LayerContext& context, TensorKind kind,

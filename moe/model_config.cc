@@ -157,4 +157,26 @@ double ModelFlopsPerToken(const ModelConfig& c, int64_t length) {
                                  c.num_attention_heads() * HeadDim(c) * length);
 }
 
+double RecomputedFlopsPerToken(const ModelConfig& c, int64_t length,
+                               Recompute recompute) {
+  const double D = c.hidden_size();
+  const double A = static_cast<double>(c.num_attention_heads() * HeadDim(c));
+  const double kv = static_cast<double>(c.num_key_value_heads() * HeadDim(c));
+  const double experts =
+      4.0 * c.num_experts_per_tok() * D * c.intermediate_size();
+  const double attention =
+      2.0 * D * (A + 2 * kv) + 2.0 * A * D +  // products
+      2.0 * A * static_cast<double>(length);  // scores, their causal half
+  const double router = 2.0 * D * c.num_local_experts();
+  switch (recompute) {
+    case Recompute::kNone:
+      return 0;
+    case Recompute::kExperts:
+      return c.num_hidden_layers() * experts;
+    case Recompute::kBlock:
+      return c.num_hidden_layers() * (attention + router + experts);
+  }
+  return 0;
+}
+
 }  // namespace moe

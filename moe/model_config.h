@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "moe/kernels.h"
 #include "moe/model_config.pb.h"
+#include "moe/recompute.h"
 
 namespace moe {
 
@@ -45,6 +46,10 @@ ParameterCounts CountParameters(const ModelConfig& config);
 // active parameter (the head counted, the embedding's look-up not) plus 6
 // layers heads head_dim length for causal attention.
 double ModelFlopsPerToken(const ModelConfig& config, int64_t length);
+// Those that backward spends on computing forward again, not counted in the
+// above: what backward does not need (down projections) is left out.
+double RecomputedFlopsPerToken(const ModelConfig& config, int64_t length,
+                               Recompute recompute);
 
 }  // namespace moe
 

@@ -31,9 +31,9 @@ absl::Status Router::Forward(LayerContext& context, Routing& routing,
   const int64_t B = batch.num_sequences;
   const int64_t E = gate_ED.dim(0);
   ASSIGN_OR_RETURN(routing.counts_BE,
-                   context.saved.Allocate({B, E}, DType::kFloat32));
+                   context.routing_arena().Allocate({B, E}, DType::kFloat32));
   ASSIGN_OR_RETURN(routing.probability_sums_BE,
-                   context.saved.Allocate({B, E}, DType::kFloat32));
+                   context.routing_arena().Allocate({B, E}, DType::kFloat32));
   ExpertLoad(context.kernels, routing.counts_BE, routing.probability_sums_BE,
              routing.expert_ids_TK, routing.probabilities_TE, batch.first_token,
              batch.length);
@@ -50,7 +50,7 @@ absl::Status Router::Choose(LayerContext& context, Routing& routing,
   const int64_t E = gate_ED.dim(0);
   const int64_t K = top_k_.num_experts_per_token;
   const DType f32 = DType::kFloat32;
-  Arena& saved = context.saved;
+  Arena& saved = context.routing_arena();
   ASSIGN_OR_RETURN(routing.probabilities_TE, saved.Allocate({T, E}, f32));
   ASSIGN_OR_RETURN(routing.expert_ids_TK,
                    saved.Allocate({T, K}, DType::kInt32));

@@ -129,6 +129,30 @@ absl::Status TokenDispatcher::CheckCounts(const DispatchPlan& plan,
       ")"));
 }
 
+absl::StatusOr<int64_t> TokenDispatcher::NumChunks(const DispatchPlan& plan,
+                                                   int64_t max_rows) const {
+  if (max_rows == 0) return 1;
+  int64_t chunks =
+      std::max<int64_t>(1, (plan.num_received_rows + max_rows - 1) / max_rows);
+  RETURN_IF_ERROR(Annotate(
+      group_.AllReduce(ViewOf(absl::MakeSpan(&chunks, 1)), ReduceOp::kMax),
+      "number of parts of a dispatch"));
+  return chunks;
+}
+
+absl::StatusOr<Tensor> TokenDispatcher::ChunkIds(
+    LayerContext& context, const Tensor& dispatched_ids_TK,
+    const DispatchPlan& plan, int64_t chunk, int64_t num_chunks) const {
+  ASSIGN_OR_RETURN(
+      Tensor ids_TK,
+      context.scratch.Allocate(
+          {dispatched_ids_TK.dim(0), dispatched_ids_TK.dim(1)}, kIndex));
+  ChoicesOfChunk(
+      context.kernels, ids_TK, dispatched_ids_TK, plan.row_of_choice_TK,
+      {.rows_P = plan.send_rows_P, .chunk = chunk, .num_chunks = num_chunks});
+  return ids_TK;
+}
+
 absl::Status TokenDispatcher::Dispatch(LayerContext& context, Tensor& rows_RD,
                                        Tensor& weight_R,
                                        const DispatchPlan& plan,
@@ -176,24 +200,30 @@ absl::Status TokenDispatcher::CombineBackward(LayerContext& context,
   return absl::OkStatus();
 }
 
-absl::Status TokenDispatcher::DispatchBackward(LayerContext& context,
-                                               Tensor d_x_TD,
-                                               Tensor d_weights_TK,
-                                               const DispatchPlan& plan,
-                                               const Tensor& d_rows_RD,
-                                               const Tensor& d_weight_R) const {
+absl::Status TokenDispatcher::DispatchBackward(
+    LayerContext& context, Tensor d_x_TD, Tensor d_weights_TK,
+    const DispatchPlan& plan, const Tensor& d_rows_RD, const Tensor& d_weight_R,
+    bool accumulate) const {
   ArenaScope scope(context.scratch);
   const int64_t num_choices = d_weights_TK.size();
   ASSIGN_OR_RETURN(Tensor sorted_ND, FromExperts(context, plan, d_rows_RD));
   SumRows(context.kernels, d_x_TD, sorted_ND, plan.row_of_choice_TK,
-          /*accumulate=*/false);
+          accumulate);
   const StageScope stage("dispatch weights backward");
   ASSIGN_OR_RETURN(
       Tensor sorted_weight_N1,
       FromExperts(context, plan,
                   d_weight_R.Reshape({plan.num_received_rows, 1})));
-  GatherRows(context.kernels, d_weights_TK.Reshape({num_choices, 1}),
+  Tensor gathered_TK = d_weights_TK;
+  if (accumulate) {
+    ASSIGN_OR_RETURN(
+        gathered_TK,
+        context.scratch.Allocate({d_weights_TK.dim(0), d_weights_TK.dim(1)},
+                                 DType::kFloat32));
+  }
+  GatherRows(context.kernels, gathered_TK.Reshape({num_choices, 1}),
              sorted_weight_N1, plan.row_of_choice_TK.Reshape({num_choices}));
+  if (accumulate) Add(context.kernels, d_weights_TK, gathered_TK);
   return absl::OkStatus();
 }
 

@@ -63,6 +63,17 @@ class TokenDispatcher {
   absl::Status MakePlan(LayerContext& context, DispatchPlan& plan,
                         const Tensor& dispatched_ids_TK) const;
 
+  // In how many parts a dispatch must go so that no rank of the group takes
+  // more than `max_rows` rows at once (0: one). Collective.
+  absl::StatusOr<int64_t> NumChunks(const DispatchPlan& plan,
+                                    int64_t max_rows) const;
+  // The choices of one part, in context.scratch, for a plan of its own: of
+  // those of `plan`, which was made of dispatched_ids.
+  absl::StatusOr<Tensor> ChunkIds(LayerContext& context,
+                                  const Tensor& dispatched_ids_TK,
+                                  const DispatchPlan& plan, int64_t chunk,
+                                  int64_t num_chunks) const;
+
   // rows_RD (in context.saved) = the tokens' rows at their experts; weight_R
   // the routing weight that travels with each.
   absl::Status Dispatch(LayerContext& context, Tensor& rows_RD,
@@ -78,11 +89,12 @@ class TokenDispatcher {
                                const DispatchPlan& plan,
                                const Tensor& d_out_TD) const;
 
-  // d_x (float32) and d_weights, overwritten.
+  // d_x (float32) and d_weights, overwritten or added to.
   absl::Status DispatchBackward(LayerContext& context, Tensor d_x_TD,
                                 Tensor d_weights_TK, const DispatchPlan& plan,
                                 const Tensor& d_rows_RD,
-                                const Tensor& d_weight_R) const;
+                                const Tensor& d_weight_R,
+                                bool accumulate = false) const;
 
  private:
   absl::Status ExchangeCounts(DispatchPlan& plan) const;

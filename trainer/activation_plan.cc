@@ -94,22 +94,29 @@ class Walk {
                shape.length),
         by_probability_(shape.router.drop_policy() ==
                         RouterConfig::PROBABILITY),
-        compute_(shape.compute_dtype) {}
+        compute_(shape.compute_dtype),
+        recompute_(shape.recompute) {}
 
   ActivationBytes Run() {
     saved_.Allocate(T * D, kF32);  // the embedded tokens
     SumOverTensorGroup(S, kF32, /*accumulate=*/false);
-    for (int i = 0; i < layers_; ++i) BlockForward();
+    for (int i = 0; i < layers_; ++i) {
+      saved_.Allocate(T * D, kF32);  // the residual stream going out
+      const ArenaModel::Mark before = saved_.mark();
+      BlockForward();
+      if (recompute_ == Recompute::kBlock) saved_.Release(before);
+    }
     for (int i = 0; i < layers_; ++i) saved_.Allocate(B * E, kF32);  // balance
     Norm();
     saved_.Allocate(T * D, compute_);  // gradient of the final norm's output
     LossHead();
     ScopeModel scope(scratch_);
     scratch_.Allocate(T * D, kF32);  // gradient of the residual stream
-    BackwardExperts();
-    BackwardAttention();
+    BlockBackward();
     EmbeddingBackward();
-    return {.saved = saved_.bytes(), .scratch = scratch_.bytes()};
+    return {.saved = saved_.bytes(),
+            .routing = routing_.bytes(),
+            .scratch = scratch_.bytes()};
   }
 
  private:
@@ -120,19 +127,41 @@ class Walk {
 
   void BlockForward() {
     ScopeModel scope(scratch_);
+    UpToPlan(recompute_ == Recompute::kBlock ? routing_ : saved_);
+    const ArenaModel::Mark before_experts = saved_.mark();
+    ExpertsHidden();
+    scratch_.Allocate(R * D, compute_);  // the experts' outputs
+    {
+      ScopeModel combine(scratch_);
+      FromExperts(D, compute_);
+    }
+    if (recompute_ == Recompute::kExperts) saved_.Release(before_experts);
+  }
+
+  void UpToPlan(ArenaModel& routing) {
     Norm();
     saved_.Allocate(T * D, kF32);  // the residual stream's middle
     Attention();
     Norm();
-    RouterForward();
+    RouterForward(routing);
     MakePlan();
+  }
+
+  void ExpertsHidden() {
     Dispatch();
     saved_.Allocate(R * 2 * F, compute_);
     saved_.Allocate(R * F, compute_);
-    scratch_.Allocate(R * D, compute_);  // the experts' outputs
-    saved_.Allocate(T * D, kF32);        // the residual stream going out
-    ScopeModel combine(scratch_);
-    FromExperts(D, compute_);
+  }
+
+  void BlockBackward() {
+    ScopeModel again(saved_);
+    if (recompute_ == Recompute::kBlock) {
+      ScopeModel scope(scratch_);
+      UpToPlan(saved_);
+      ExpertsHidden();
+    }
+    BackwardExperts();
+    BackwardAttention();
   }
 
   void Attention() {
@@ -156,24 +185,24 @@ class Walk {
     if (accumulate || dtype != kF32) scratch_.Allocate(rows / t * D, kF32);
   }
 
-  void RouterForward() {
-    saved_.Allocate(T * E, kF32);
-    saved_.Allocate(T * K, kIndex);
-    saved_.Allocate(T * K, kF32);
-    saved_.Allocate(T, kF32);
+  void RouterForward(ArenaModel& routing) {
+    routing.Allocate(T * E, kF32);
+    routing.Allocate(T * K, kIndex);
+    routing.Allocate(T * K, kF32);
+    routing.Allocate(T, kF32);
     {
       ScopeModel choose(scratch_);
       scratch_.Allocate(T * E, kF32);
       CopyUnless(kF32, kF32);
     }
-    saved_.Allocate(B * E, kF32);
-    saved_.Allocate(B * E, kF32);
-    Capacity();
+    routing.Allocate(B * E, kF32);
+    routing.Allocate(B * E, kF32);
+    Capacity(routing);
   }
 
-  void Capacity() {
+  void Capacity(ArenaModel& routing) {
     if (!drops_) return;
-    saved_.Allocate(T * K, kIndex);
+    routing.Allocate(T * K, kIndex);
     ScopeModel scope(scratch_);
     Gather(S * K, kIndex);
     if (!by_probability_) return;
@@ -229,7 +258,22 @@ class Walk {
 
   void BackwardExperts() {
     ScopeModel scope(scratch_);
+    ScopeModel again(saved_);
     CopyUnless(kF32, compute_);
+    scratch_.Allocate(T * D, kF32);
+    scratch_.Allocate(T * K, kF32);
+    if (recompute_ == Recompute::kExperts) ExpertsHidden();
+    BackwardThroughExperts();
+    {
+      ScopeModel router(scratch_);
+      scratch_.Allocate(T * E, kF32);
+      CopyUnless(kF32, kF32);
+    }
+    CopyUnless(kF32, compute_);
+  }
+
+  void BackwardThroughExperts() {
+    ScopeModel scope(scratch_);
     scratch_.Allocate(N * D, compute_);
     ToExperts(scratch_, D, compute_);
     scratch_.Allocate(R * D, compute_);
@@ -238,19 +282,9 @@ class Walk {
       ScopeModel experts(scratch_);
       scratch_.Allocate(R * F, compute_);
     }
-    scratch_.Allocate(T * D, kF32);
-    scratch_.Allocate(T * K, kF32);
-    {
-      ScopeModel dispatch(scratch_);
-      FromExperts(D, compute_);
-      FromExperts(1, kF32);
-    }
-    {
-      ScopeModel router(scratch_);
-      scratch_.Allocate(T * E, kF32);
-      CopyUnless(kF32, kF32);
-    }
-    CopyUnless(kF32, compute_);
+    ScopeModel dispatch(scratch_);
+    FromExperts(D, compute_);
+    FromExperts(1, kF32);
   }
 
   void BackwardAttention() {
@@ -279,7 +313,9 @@ class Walk {
   const bool drops_;      // experts take only so many rows of a sequence
   const bool by_probability_;
   const DType compute_;
+  const Recompute recompute_;
   ArenaModel saved_;
+  ArenaModel routing_;
   ArenaModel scratch_;
 };
 

@@ -5,17 +5,19 @@
 
 #include "comm/dtype.h"
 #include "moe/model_config.pb.h"
+#include "moe/recompute.h"
 
 namespace moe {
 
 // The tensors of one rank's forward and backward of one micro-batch, counted
-// without being made: what moe/language_model.cc and below it ask of their two
+// without being made: what moe/language_model.cc and below it ask of their
 // arenas, in the same order. Tests hold it to the arenas' own counts, byte for
 // byte.
 struct ActivationShape {
   ModelConfig model;
   RouterConfig router = {};
   DType compute_dtype = DType::kFloat32;
+  Recompute recompute = Recompute::kNone;
   int64_t sequences = 0;     // B, of the tensor group
   int64_t length = 0;        // L
   int64_t tensor_ranks = 1;  // t
@@ -34,6 +36,7 @@ struct ArenaBytes {
 
 struct ActivationBytes {
   ArenaBytes saved;    // what backward needs
+  ArenaBytes routing;  // what routers chose, where it is kept apart (BLOCK)
   ArenaBytes scratch;  // what lives for one call
 };
 

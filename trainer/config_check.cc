@@ -63,9 +63,14 @@ absl::Status CheckRun(const RunConfig& run) {
         "run.directory is empty, must name the directory to write to");
   }
   RETURN_IF_ERROR(CheckInteger("run.threads", run.threads(), 0, 4096));
-  RETURN_IF_ERROR(
-      OnlyInThisVersion(run.recompute() == RunConfig::NONE, "run.recompute",
-                        RunConfig::Recompute_Name(run.recompute()), "NONE"));
+  RETURN_IF_ERROR(CheckInteger("run.expert_chunk_rows", run.expert_chunk_rows(),
+                               0, kMostSteps));
+  if (run.expert_chunk_rows() > 0 && run.recompute() != RunConfig::EXPERTS) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("run.expert_chunk_rows is ", run.expert_chunk_rows(),
+                     ", which needs run.recompute=EXPERTS; it is ",
+                     RunConfig::Recompute_Name(run.recompute())));
+  }
   if (run.device() == RunConfig::CUDA) {
     return absl::UnimplementedError(
         "run.device is CUDA, which is not in this build; it has CPU");

@@ -36,6 +36,26 @@ int64_t StepsOf(const TrainConfig& config) {
   return (config.schedule().tokens() - 1) / tokens_per_step + 1;
 }
 
+int64_t MaxExpertRows(const TrainConfig& config) {
+  if (config.run().expert_chunk_rows() > 0)
+    return config.run().expert_chunk_rows();
+  return 2 * int64_t{config.batch().micro_size()} *
+         config.batch().sequence_length() *
+         config.model().num_experts_per_tok() / config.parallel().tensor();
+}
+
+Recompute RecomputeOf(const TrainConfig& config) {
+  switch (config.run().recompute()) {
+    case RunConfig::NONE:
+      return Recompute::kNone;
+    case RunConfig::EXPERTS:
+      return Recompute::kExperts;
+    case RunConfig::BLOCK:
+      return Recompute::kBlock;
+  }
+  return Recompute::kNone;  // Protobuf lets no other value in
+}
+
 DType ComputeDType(const TrainConfig& config) {
   return config.run().compute_dtype() == RunConfig::BFLOAT16 ? DType::kBFloat16
                                                              : DType::kFloat32;

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "comm/dtype.h"
+#include "moe/recompute.h"
 #include "trainer/train_config.pb.h"
 
 namespace moe {
@@ -23,6 +24,11 @@ int64_t StepsOf(const TrainConfig& config);
 
 // run.compute_dtype.
 DType ComputeDType(const TrainConfig& config);
+
+// run.recompute.
+Recompute RecomputeOf(const TrainConfig& config);
+// run.expert_chunk_rows, or what it stands for when it is 0.
+int64_t MaxExpertRows(const TrainConfig& config);
 
 // What is allowed and yet perhaps not wanted, one sentence each.
 std::vector<std::string> ConfigWarnings(const TrainConfig& config, int world);

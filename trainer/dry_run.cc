@@ -79,6 +79,12 @@ std::string StepText(const DryRun& run) {
                std::min<int64_t>(batch.micro_size(), run.sequences_per_rank))),
       Line("work a token", FormatDecimal(run.flops_per_token) + "FLOP",
            "forward and backward"),
+      Line("computed again",
+           FormatDecimal(run.recomputed_flops_per_token) + "FLOP",
+           absl::StrFormat(
+               "%.0f %% of that: run.recompute is %s",
+               100 * run.recomputed_flops_per_token / run.flops_per_token,
+               RunConfig::Recompute_Name(run.config.run().recompute()))),
       Line("work a step",
            FormatDecimal(run.flops_per_token *
                          static_cast<double>(run.tokens_per_step)) +
@@ -170,7 +176,9 @@ absl::StatusOr<DryRun> MakeDryRun(const TrainConfig& config, int world) {
       .memory = PlanMemory(resolved, mesh),
       .traffic = PlanTraffic(resolved, mesh, world - 1),
       .flops_per_token =
-          ModelFlopsPerToken(resolved.model(), batch.sequence_length())};
+          ModelFlopsPerToken(resolved.model(), batch.sequence_length()),
+      .recomputed_flops_per_token = RecomputedFlopsPerToken(
+          resolved.model(), batch.sequence_length(), RecomputeOf(resolved))};
 }
 
 std::string DryRunText(const DryRun& run) {

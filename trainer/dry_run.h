@@ -24,6 +24,7 @@ struct DryRun {
   RankMemory memory;           // of the largest rank
   RankTraffic traffic;         // of the last rank, which has the most sequences
   double flops_per_token = 0;  // ModelFlopsPerToken
+  double recomputed_flops_per_token = 0;
 };
 
 // Checks the configuration for `world` ranks first.

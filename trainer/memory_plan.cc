@@ -103,6 +103,7 @@ RankMemory PlanMemory(const TrainConfig& config, const Mesh& mesh) {
   ActivationShape shape{.model = model,
                         .router = config.router(),
                         .compute_dtype = ComputeDType(config),
+                        .recompute = RecomputeOf(config),
                         .sequences = sequences,
                         .length = config.batch().sequence_length(),
                         .tensor_ranks = mesh.tensor(),
@@ -110,7 +111,7 @@ RankMemory PlanMemory(const TrainConfig& config, const Mesh& mesh) {
                         .sent_rows = rows,
                         .received_rows = rows};
   const ActivationBytes even = PlanActivations(shape);
-  memory.activations = even.saved.capacity;
+  memory.activations = even.saved.capacity + even.routing.capacity;
   memory.scratch = even.scratch.capacity;
   // A sum over the tensor group: contributions to this rank's tokens.
   memory.exchange +=

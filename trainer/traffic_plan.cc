@@ -60,6 +60,7 @@ class Walk {
       Attention(T);
       Capacity(T);
       Dispatch(micro);
+      Again(T, micro);
     }
     Balance(micro);
     LossHead(T);
@@ -75,6 +76,23 @@ class Walk {
     SumOverTensorGroup(T * D);           // gradient of x
   }
 
+  // What backward computes again.
+  void Again(int64_t T, int micro) {
+    const Recompute recompute = RecomputeOf(config_);
+    if (recompute == Recompute::kNone) return;
+    if (recompute == Recompute::kBlock) {
+      GatherTensorGroup(T * D, compute_);  // x
+      SumOverTensorGroup(T * D);           // y
+      Capacity(T);
+      ExchangeCounts();
+    }
+    if (recompute == Recompute::kExperts)
+      AllReduce(Axis::kExpert, 1);  // in how many parts: one, at even load
+    const std::vector<int64_t> leaving = Leaving(micro);
+    Exchange(leaving, D, compute_);
+    Exchange(leaving, 1, kF32);
+  }
+
   // Choices, and their probabilities where these decide.
   void Capacity(int64_t T) {
     const int64_t L = config_.batch().sequence_length();
@@ -85,15 +103,25 @@ class Walk {
       GatherTensorGroup(T * K, kF32);
   }
 
-  void Dispatch(int micro) {
+  // How many rows will come.
+  void ExchangeCounts() {
     Exchange(std::vector<int64_t>(static_cast<size_t>(mesh_.expert()),
                                   E / mesh_.expert() + kCountsHeader),
-             1, DType::kInt64);  // how many rows will come
-    std::vector<int64_t> leaving, arriving;
-    for (int other : mesh_.Members(Axis::kExpert, rank_)) {
-      leaving.push_back(Rows(micro, rank_, other));
+             1, DType::kInt64);
+  }
+  std::vector<int64_t> Leaving(int micro) const {
+    std::vector<int64_t> rows;
+    for (int other : mesh_.Members(Axis::kExpert, rank_))
+      rows.push_back(Rows(micro, rank_, other));
+    return rows;
+  }
+
+  void Dispatch(int micro) {
+    ExchangeCounts();
+    const std::vector<int64_t> leaving = Leaving(micro);
+    std::vector<int64_t> arriving;
+    for (int other : mesh_.Members(Axis::kExpert, rank_))
       arriving.push_back(Rows(micro, other, rank_));
-    }
     Exchange(leaving, D, compute_);
     Exchange(leaving, 1, kF32);       // routing weights
     Exchange(arriving, D, compute_);  // results

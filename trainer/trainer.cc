@@ -69,10 +69,13 @@ absl::Status Trainer::Allocate() {
                    ParameterStorage::AllocateGradients(table_));
   weights_ = BindWeights(config_.model(), table_, weight_storage_);
   gradients_ = BindWeights(config_.model(), table_, gradient_storage_);
-  const LanguageModel::Options options{.model = config_.model(),
-                                       .router = config_.router(),
-                                       .compute_dtype = ComputeDType(config_),
-                                       .max_length = length};
+  const LanguageModel::Options options{
+      .model = config_.model(),
+      .router = config_.router(),
+      .compute_dtype = ComputeDType(config_),
+      .max_length = length,
+      .recompute = RecomputeOf(config_),
+      .max_expert_rows = MaxExpertRows(config_)};
   ASSIGN_OR_RETURN(
       model_, LanguageModel::Create(options, table_, env.groups, env.kernels));
   reducer_ = std::make_unique<GradientReducer>(table_, env.groups, shards_,

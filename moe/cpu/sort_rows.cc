@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "moe/cpu/kernel_context.h"
 #include "moe/kernels.h"
@@ -52,6 +53,27 @@ void TokensOfChoices(KernelContext& context, Tensor token_of_row_N,
                 for (int64_t n = begin; n < end; ++n)
                   token_of_row[n] = choice_of_row[n] / K;
               });
+}
+
+void ChoicesOfChunk(KernelContext& /*context*/, Tensor chunk_ids_TK,
+                    const Tensor& expert_ids_TK, const Tensor& row_of_choice_TK,
+                    const ChunkOptions& options) {
+  const int32_t* expert_ids = expert_ids_TK.data<int32_t>();
+  const int32_t* row_of_choice = row_of_choice_TK.data<int32_t>();
+  int32_t* chunk_ids = chunk_ids_TK.data<int32_t>();
+  // Of each row, whether it belongs to the chunk.
+  std::vector<bool> in_chunk;
+  for (int64_t rows : options.rows_P) {
+    const int64_t begin = rows * options.chunk / options.num_chunks;
+    const int64_t end = rows * (options.chunk + 1) / options.num_chunks;
+    for (int64_t row = 0; row < rows; ++row)
+      in_chunk.push_back(begin <= row && row < end);
+  }
+  for (int64_t n = 0; n < expert_ids_TK.size(); ++n) {
+    const int32_t row = row_of_choice[n];
+    const bool is_in = row >= 0 && in_chunk[static_cast<size_t>(row)];
+    chunk_ids[n] = is_in ? expert_ids[n] : -1;
+  }
 }
 
 void OrderArrivals(KernelContext& context, Tensor arrival_of_row_R,

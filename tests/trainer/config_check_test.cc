@@ -107,8 +107,8 @@ TEST(ValidateConfig, RefusesEveryValueOutsideItsRange) {
 
 TEST(ValidateConfig, RefusesWhatThisVersionDoesNotDo) {
   const std::pair<std::string, std::string> cases[] = {
-      {"run.recompute=BLOCK", "run.recompute is BLOCK, must be NONE in this"},
       {"log.tensorboard=true", "log.tensorboard is true"},
+      {"run.expert_chunk_rows=9", "which needs run.recompute=EXPERTS"},
       {"log.trace_steps=2:1", "log.trace_steps is '2:1', must be FIRST:LAST"},
       {"log.metrics_port=80", "log.metrics_port is 80"},
   };

@@ -18,6 +18,7 @@ namespace {
 struct Case {
   RunConfig::ComputeDType dtype;
   int tensor = 1;
+  RunConfig::Recompute recompute = RunConfig::NONE;
 };
 
 // 16 sequences, spread evenly over the ranks and their tokens evenly over the
@@ -31,6 +32,7 @@ TrainConfig EvenConfig(const Case& c) {
   model.set_num_key_value_heads(4);
   config.mutable_router()->set_force_balance(true);
   config.mutable_run()->set_compute_dtype(c.dtype);
+  config.mutable_run()->set_recompute(c.recompute);
   config.mutable_parallel()->set_tensor(c.tensor);
   config.mutable_batch()->set_global_size(16);
   config.mutable_batch()->set_sequence_length(64);
@@ -61,7 +63,8 @@ void ExpectArenasAsPlanned(const TrainConfig& config) {
       PlanMemory(config, *MakeMesh(config, TestRuntime().world()));
   LanguageModel& network = trainer->model();
   EXPECT_EQ(plan.activations,
-            Most(trainer, network.saved_arena().capacity_bytes()));
+            Most(trainer, network.saved_arena().capacity_bytes() +
+                              network.routing_arena().capacity_bytes()));
   EXPECT_EQ(plan.scratch,
             Most(trainer, network.scratch_arena().capacity_bytes()));
 }
@@ -157,6 +160,7 @@ TEST_P(MemoryPlanTest, EveryByteOfASmallArenaIsForeseen) {
         PlanActivations({.model = model,
                          .router = config.router(),
                          .compute_dtype = trainer->table().compute_dtype(),
+                         .recompute = RecomputeOf(config),
                          .sequences = config.batch().micro_size(),
                          .length = kLength,
                          .tensor_ranks = mesh.tensor(),
@@ -168,6 +172,9 @@ TEST_P(MemoryPlanTest, EveryByteOfASmallArenaIsForeseen) {
     EXPECT_EQ(network.scratch_arena().num_growths(), 1);
     EXPECT_EQ(plan.saved.peak,
               Most(trainer, network.saved_arena().peak_bytes()))
+        << tiny.most_scratch;
+    EXPECT_EQ(plan.routing.peak,
+              Most(trainer, network.routing_arena().peak_bytes()))
         << tiny.most_scratch;
     EXPECT_EQ(plan.scratch.peak,
               Most(trainer, network.scratch_arena().peak_bytes()))
@@ -209,19 +216,22 @@ TEST_P(MemoryPlanTest, EveryBufferOfARankIsForeseen) {
 
 constexpr RunConfig::ComputeDType kBFloat16 = RunConfig::BFLOAT16;
 constexpr RunConfig::ComputeDType kFloat32 = RunConfig::FLOAT32;
+constexpr RunConfig::Recompute kExperts = RunConfig::EXPERTS;
+constexpr RunConfig::Recompute kBlock = RunConfig::BLOCK;
 
 std::string CaseName(const ::testing::TestParamInfo<Case>& info) {
   return (info.param.dtype == kFloat32 ? "Float32Tensor" : "BFloat16Tensor") +
-         std::to_string(info.param.tensor);
+         std::to_string(info.param.tensor) +
+         RunConfig::Recompute_Name(info.param.recompute);
 }
 
-INSTANTIATE_TEST_SUITE_P(Layouts, MemoryPlanTest,
-                         ::testing::Values(Case{kFloat32}, Case{kBFloat16},
-                                           Case{kFloat32, 2},
-                                           Case{kBFloat16, 2},
-                                           Case{kFloat32, 4},
-                                           Case{kBFloat16, 4}),
-                         CaseName);
+INSTANTIATE_TEST_SUITE_P(
+    Layouts, MemoryPlanTest,
+    ::testing::Values(Case{kFloat32}, Case{kBFloat16}, Case{kFloat32, 2},
+                      Case{kBFloat16, 2}, Case{kFloat32, 4}, Case{kBFloat16, 4},
+                      Case{kFloat32, 2, kExperts}, Case{kBFloat16, 1, kExperts},
+                      Case{kFloat32, 1, kBlock}, Case{kBFloat16, 2, kBlock}),
+    CaseName);
 
 }  // namespace
 }  // namespace moe

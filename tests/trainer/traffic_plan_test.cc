@@ -24,6 +24,7 @@ struct Case {
   double capacity_factor = 0;  // 2: a capacity that drops no balanced token
   RouterConfig::DropPolicy drop_policy = RouterConfig::PROBABILITY;
   bool documents = false;
+  RunConfig::Recompute recompute = RunConfig::NONE;
 };
 
 class TrafficPlanTest
@@ -48,6 +49,7 @@ class TrafficPlanTest
     config.mutable_router()->set_drop_policy(c.drop_policy);
     config.mutable_data()->set_reset_attention(c.documents);
     config.mutable_run()->set_compute_dtype(dtype);
+    config.mutable_run()->set_recompute(c.recompute);
     config.mutable_batch()->set_sequence_length(12);
     config.mutable_batch()->set_micro_size(c.micro_size);
     config.mutable_parallel()->set_tensor(c.tensor);
@@ -92,6 +94,9 @@ std::string CaseName(
          (c.capacity_factor == 0 ? "" : "Capacity") +
          (c.drop_policy == RouterConfig::POSITION ? "ByPosition" : "") +
          (c.documents ? "Documents" : "") +
+         (c.recompute == RunConfig::NONE
+              ? ""
+              : "Again" + RunConfig::Recompute_Name(c.recompute)) +
          (dtype == RunConfig::BFLOAT16 ? "BFloat16" : "");
 }
 
@@ -108,6 +113,10 @@ INSTANTIATE_TEST_SUITE_P(
                         Case{.tensor = 2, .expert = 4, .micro_size = 1},
                         Case{.tensor = 4}, Case{.tensor = 4, .micro_size = 1},
                         Case{.tensor = 4, .expert = 2, .scope = kMicroBatch},
+                        Case{.recompute = RunConfig::EXPERTS},
+                        Case{.tensor = 2,
+                             .capacity_factor = 2,
+                             .recompute = RunConfig::BLOCK},
                         Case{.documents = true},
                         Case{.tensor = 2, .documents = true},
                         Case{.tensor = 2, .capacity_factor = 2},

@@ -140,6 +140,87 @@ TEST(Trainer, AStopThatOneRankAsksForReachesAll) {
   EXPECT_TRUE(trainer->TrainStep()->stop_requested);
 }
 
+// Every weight after three steps, whatever backward keeps: with tensor groups
+// and micro-batches, dropped tokens and in both types.
+TEST(Trainer, WhatIsComputedAgainIsTheSameBits) {
+  for (const auto dtype : {RunConfig::FLOAT32, RunConfig::BFLOAT16}) {
+    TrainConfig config = SmallConfig();
+    config.mutable_run()->set_compute_dtype(dtype);
+    config.mutable_router()->set_capacity_factor(1.5);
+    config.mutable_batch()->set_sequence_length(12);
+    config.mutable_batch()->set_micro_size(1);
+    if (TestRuntime().world() % 2 == 0)
+      config.mutable_parallel()->set_tensor(2);
+    std::vector<float> kept;
+    int64_t kept_bytes = 0;
+    for (const auto recompute :
+         {RunConfig::NONE, RunConfig::EXPERTS, RunConfig::BLOCK}) {
+      config.mutable_run()->set_recompute(recompute);
+      TestTrainer trainer(config, /*alone=*/false);
+      for (int step = 0; step < 3; ++step)
+        ASSERT_TRUE(trainer->TrainStep().ok());
+      std::vector<float> weights;
+      for (ArenaKind kind : kAllArenaKinds) {
+        std::vector<float> arena(
+            static_cast<size_t>(trainer->table().ArenaSize(kind)));
+        ASSERT_TRUE(
+            trainer->optimizer().Gather(kind, 0, absl::MakeSpan(arena)).ok());
+        weights.insert(weights.end(), arena.begin(), arena.end());
+      }
+      const int64_t bytes = trainer->model().saved_arena().peak_bytes() +
+                            trainer->model().routing_arena().peak_bytes();
+      if (recompute == RunConfig::NONE) {
+        kept = weights;
+      } else {
+        EXPECT_LT(bytes, kept_bytes) << "it keeps less";
+      }
+      kept_bytes = bytes;
+      EXPECT_EQ(weights, kept) << RunConfig::Recompute_Name(recompute);
+    }
+  }
+}
+
+// All tokens go to one rank's experts (equal logits choose the lowest): in
+// parts the rows of each part alone are in memory. With weights that are not
+// all alike the parts change the result by rounding only.
+TEST(Trainer, RowsInPartsTakeTheMemoryOfOnePart) {
+  TrainConfig config = SmallConfig();
+  config.mutable_run()->set_recompute(RunConfig::EXPERTS);
+  config.mutable_batch()->set_sequence_length(12);
+  const auto peak = [&](TestTrainer& trainer) {
+    return trainer->model().saved_arena().peak_bytes() +
+           trainer->model().scratch_arena().peak_bytes();
+  };
+  const auto train = [&](int64_t rows, double range) {
+    config.mutable_run()->set_expert_chunk_rows(rows);
+    config.mutable_model()->set_initializer_range(range);
+    auto trainer = std::make_unique<TestTrainer>(config, /*alone=*/false);
+    EXPECT_TRUE((*trainer)->TrainStep().ok());
+    return trainer;
+  };
+  const auto whole = train(1 << 20, 0);
+  const auto parts = train(16, 0);
+  if (whole->world().rank() == 0) {
+    EXPECT_LT(peak(*parts), peak(*whole));
+  }
+  const auto calm = train(1 << 20, 0.15);
+  const auto calm_parts = train(7, 0.15);
+  for (ArenaKind kind : kAllArenaKinds) {
+    const auto count = static_cast<size_t>((*calm)->table().ArenaSize(kind));
+    const float* a = (*calm)->gradients().arena(kind).data<float>();
+    const float* b = (*calm_parts)->gradients().arena(kind).data<float>();
+    double difference = 0;
+    double norm = 0;
+    for (size_t i = 0; i < count; ++i) {
+      difference += (a[i] - b[i]) * (a[i] - b[i]);
+      norm += a[i] * a[i];
+    }
+    EXPECT_LE(std::sqrt(difference), 1e-6 * std::sqrt(norm))
+        << static_cast<int>(kind);
+    EXPECT_GT(norm, 0);
+  }
+}
+
 // The samples of this epoch end in the middle of a batch, and of a rank's.
 TEST(Trainer, ValidationLossIsTheMeanOverAllTargets) {
   TrainConfig config = SmallConfig();

@@ -1,0 +1,13 @@
+#ifndef MOE_RECOMPUTE_H_
+#define MOE_RECOMPUTE_H_
+
+namespace moe {
+
+// What backward computes again instead of keeping, for memory: nothing; the
+// experts' rows (which are dispatched again) and hidden values; or all of a
+// block but its input and what its router chose. Results are the same bits.
+enum class Recompute { kNone, kExperts, kBlock };
+
+}  // namespace moe
+
+#endif  // MOE_RECOMPUTE_H_
