@@ -48,10 +48,21 @@ interrupts=0
 on_stop() {
   if [[ -z "$job" ]]; then pending=yes; else ask_to_stop {guard_pipe}>&- & fi
 }
+# Ranks that are gone need nothing, and mpirun, which is ending then, crashes if
+# it is told to end.
+end_at_once() {
+  local ranks=''
+  if [[ -n "$alone" && -e "$MOE_READY_FILE" ]]; then
+    read -r ranks <"/proc/$job/task/$job/children"
+    kill -KILL $ranks
+  else
+    kill -TERM "$job"
+  fi
+} 2>/dev/null
 on_interrupt() {
   interrupts=$((interrupts + 1))
   if [[ $interrupts -gt 1 && -n "$job" ]]; then
-    kill -TERM "$job" 2>/dev/null
+    end_at_once
   else
     on_stop
     say "stopping after this step; once more to stop at once"
@@ -166,9 +177,10 @@ leave() {
   local code=$job_code signal='' report='' victim="a rank"
   if [[ $code -gt 128 && $code -le 192 ]]; then
     signal=SIG$(kill -l $((code - 128)))
-  elif [[ $code -ne 1 && $code -ne 255 || $interrupts -gt 1 ]]; then
+  elif [[ $code -ne 1 && $code -ne 255 ]]; then
     exit "$code"
   fi
+  if [[ $interrupts -gt 1 ]]; then exit 1; fi
   if [[ -n "$run" && "$(report_identity "$run")" != "$old_report" ]]; then
     report=$(report_path "$run")
   fi

@@ -81,7 +81,8 @@ wait "$job"
 # --- what a report of the ranks changes -------------------------------------
 # Ranks by the name of moe-train that end as $END says, the lowest having
 # reported $REPORT, if any, before it or, if $END is `orphan`, after mpirun. The
-# report's own exit code is $MEANT.
+# report's own exit code is $MEANT. If $END is `stop`, all but the lowest end as
+# asked, which is deaf.
 mkdir "$work/bin"
 cat >"$work/bin/moe-train" <<'PLAYER'
 #!/usr/bin/env bash
@@ -92,8 +93,16 @@ if [[ "$last" == --print-config ]]; then
 fi
 mpirun=$PPID
 : >"$MOE_READY_FILE"
+echo $$ >>"$STARTED"
+if [[ $END == stop ]]; then
+  if [[ $OMPI_COMM_WORLD_RANK -gt 0 ]]; then
+    trap 'exit 75' USR1
+  else
+    trap '' USR1 TERM
+  fi
+  while :; do sleep 0.1; done
+fi
 if [[ $END == orphan ]]; then
-  echo $$ >>"$STARTED"
   while kill -0 "$mpirun" 2>/dev/null; do sleep 0.1; done
 fi
 if [[ -n "$REPORT" && $OMPI_COMM_WORLD_RANK -eq 0 ]]; then
@@ -112,6 +121,7 @@ export MEANT=71
 
 play() {
   END=$1 REPORT=$2
+  : >"$STARTED"
   "$launch/run.sh" -n 2 "$work/bin/moe-train" >"$work/out" 2>"$work/err" \
     </dev/null &
   job=$!
@@ -143,7 +153,6 @@ have_started() { [[ $(wc -l <"$STARTED") -eq 2 ]]; }
 # killed_mpirun REPORT CODE TEXT
 killed_mpirun() {
   local got
-  : >"$STARTED"
   play orphan "$1"
   await 60 have_started || fail "ranks do not start"
   kill -KILL "$(pgrep -P "$job" -x mpirun)"
@@ -155,6 +164,18 @@ killed_mpirun() {
 killed_mpirun '' 71 "run.sh: SIGKILL ended mpirun"
 killed_mpirun "rank 0: mpirun is gone" 71 "rank 0: mpirun is gone"
 killed_mpirun "rank 0: mpirun is gone" 71 "second line"
+
+# --- a second INT when the ranks are ending already ---------------------------
+one_has_ended() {
+  [[ $(pgrep -cf "^[^ ]*bash $work/bin/moe-train") -lt 2 ]]
+}
+play stop ''
+await 60 have_started || fail "ranks do not start"
+kill -INT "$job"
+await 60 one_has_ended || fail "the first INT ends no rank"
+kill -INT "$job"
+wait "$job"
+[[ $? -eq 75 ]] || fail "INT twice: exit code is not 75, that of the ranks"
 
 # --- wrong calls ------------------------------------------------------------
 "$launch/run.sh" --hostfile "$work/nowhere" -n 2 true \
