@@ -62,6 +62,7 @@ end_at_once() {
 on_interrupt() {
   interrupts=$((interrupts + 1))
   if [[ $interrupts -gt 1 && -n "$job" ]]; then
+    say "ending at once"
     end_at_once
   else
     on_stop
