@@ -17,6 +17,7 @@ packages=(
   libxxhash-dev                                  # digests and keys
   sentencepiece                                  # spm_train; the tests' oracle
   libgtest-dev libgmock-dev                      # tests
+  procps mount                                   # tests: pgrep, small disks
   slurmctld slurmd slurm-client                  # tests under Slurm
   slurm-wlm-basic-plugins
   bible-kjv bible-kjv-text                       # the quick start's corpus
