@@ -85,8 +85,8 @@ TEST(DryRun, TrafficIsWhatTheGroupsExchange) {
       run->parameters.total - 2 * expert_parameters - norms_and_gates;
   EXPECT_EQ(run->traffic[Axis::kData], others / 4 * 3 * 4 * 2);
   EXPECT_EQ(run->traffic[Axis::kTensor], 0);
-  // Losses, norm, flags and what each router did go to each of 3 whole.
-  const int64_t totals = 7 + layers * (8 + 4);
+  // Losses, norm, digest, flags and what each router did go to each of 3 whole.
+  const int64_t totals = 8 + layers * (8 + 4);
   EXPECT_EQ(run->traffic[Axis::kWorld],
             norms_and_gates / 4 * 3 * 4 * 2 + 3 * totals * 8);
 }
