@@ -135,6 +135,7 @@ std::string MpiMessages::PeerName(const Message& message) const {
 }
 
 void MpiMessages::AddMissing(WaitRecord& wait) const {
+  std::vector<bool> is_counted(static_cast<size_t>(channel_->size), false);
   for (size_t i = 0; i < requests_.size(); ++i) {
     const Message& message = messages_[i];
     if (requests_[i] == MPI_REQUEST_NULL || message.peer < 0) continue;
@@ -147,9 +148,13 @@ void MpiMessages::AddMissing(WaitRecord& wait) const {
                      [&](const MissingRank& m) { return m.rank == rank; });
     if (listed != listed_end) {
       listed->num_bytes += message.num_bytes();
-    } else if (wait.num_missing++ < WaitRecord::kMostMissing) {
-      *listed_end = {rank, message.num_bytes()};
+      continue;
     }
+    const auto peer = static_cast<size_t>(message.peer);
+    if (is_counted[peer]) continue;
+    is_counted[peer] = true;
+    if (wait.num_missing++ < WaitRecord::kMostMissing)
+      *listed_end = {rank, message.num_bytes()};
   }
 }
 
