@@ -18,7 +18,7 @@ constexpr uint32_t kMaxMessageBytes = uint32_t{1} << 20;
 // nothing: it is noticed when it has confirmed nothing for this time.
 constexpr int kSilentSeconds = 60;
 
-void NoticeLostHosts(int descriptor) {
+void NoticeLostHosts(int descriptor, WatchConnection::End end) {
   const int on = 1;
   const int idle_seconds = kSilentSeconds / 4;
   const int tries = 3;
@@ -29,16 +29,19 @@ void NoticeLostHosts(int descriptor) {
   setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, &idle_seconds,
              sizeof(idle_seconds));
   setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof(tries));
-  setsockopt(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms,
-             sizeof(limit_ms));
+  // The system also gives up after this time where it may not send because
+  // the other process, stopped perhaps, does not read.
+  if (end == WatchConnection::End::kHub)
+    setsockopt(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms,
+               sizeof(limit_ms));
   setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
 }  // namespace
 
-WatchConnection::WatchConnection(asio::ip::tcp::socket socket)
+WatchConnection::WatchConnection(asio::ip::tcp::socket socket, End end)
     : socket_(std::move(socket)) {
-  NoticeLostHosts(socket_.native_handle());
+  NoticeLostHosts(socket_.native_handle(), end);
 }
 
 void WatchConnection::Start(Handlers handlers) {

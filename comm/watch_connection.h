@@ -23,7 +23,10 @@ class WatchConnection : public std::enable_shared_from_this<WatchConnection> {
     std::function<void()> on_closed;
   };
 
-  explicit WatchConnection(asio::ip::tcp::socket socket);
+  // At a hub's end a host that is lost is noticed after a minute. Not at a
+  // rank's, where news that a slow hub does not read would look the same.
+  enum class End { kHub, kRank };
+  WatchConnection(asio::ip::tcp::socket socket, End end);
 
   // From now on handlers are called, until Close.
   void Start(Handlers handlers);

@@ -54,7 +54,8 @@ void WatchLink::TryHost(size_t index) {
           fail(failed.message());
           return;
         }
-        connection_ = std::make_shared<WatchConnection>(std::move(*socket_));
+        connection_ = std::make_shared<WatchConnection>(
+            std::move(*socket_), WatchConnection::End::kRank);
         socket_ = nullptr;
         connection_->Start(
             {.on_message = [this](const WatchMessage& m) { OnMessage(m); },
