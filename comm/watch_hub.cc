@@ -27,9 +27,11 @@ using Tcp = asio::ip::tcp;
 
 // From the first event to the inquiry: a launcher that is gone shows itself.
 constexpr milliseconds kGathering(100);
+constexpr milliseconds kAcceptAgain(500);
 // How long ranks have to answer. mpirun kills the survivors of a lost rank two
-// seconds after it.
+// seconds after it; else there is time, and the machine may be busy.
 constexpr milliseconds kAnswering(1000);
+constexpr milliseconds kAnsweringWithoutLoss(3000);
 // How long the deputy waits for rank 0's hub.
 constexpr milliseconds kPatience(2500);
 // From being told to leave to leaving: the others' messages are on their way.
@@ -110,11 +112,13 @@ WatchHub::WatchHub(asio::io_context& context, Options options)
       options_(std::move(options)),
       acceptor_(context),
       timer_(context),
-      ranks_(options_.roster.size()) {}
+      accept_timer_(context),
+      peers_(options_.roster.size()),
+      watched_(options_.roster.size()) {}
 
 WatchHub::~WatchHub() {
-  for (const Rank& of : ranks_)
-    if (of.connection != nullptr) of.connection->Close();
+  for (const Peer& peer : peers_)
+    if (peer.connection != nullptr) peer.connection->Close();
 }
 
 absl::Status WatchHub::Open() {
@@ -153,8 +157,17 @@ void WatchHub::Accept() {
       [this](const asio::error_code& error, Tcp::socket socket) {
         // This is gone, or does not accept any more.
         if (error == asio::error::operation_aborted) return;
-        if (!error) Greet(std::make_shared<WatchConnection>(std::move(socket)));
-        Accept();
+        if (!error) {
+          Greet(std::make_shared<WatchConnection>(std::move(socket),
+                                                  WatchConnection::End::kHub));
+          Accept();
+          return;
+        }
+        // No descriptor is left, as a rule: it would fail again at once.
+        accept_timer_.expires_after(kAcceptAgain);
+        accept_timer_.async_wait([this](const asio::error_code& cancelled) {
+          if (!cancelled) Accept();
+        });
       });
 }
 
@@ -166,13 +179,12 @@ void WatchHub::Greet(const ConnectionPtr& connection) {
     if (self == nullptr) return;
     const int rank = message.hello().rank();
     if (message.hello().nonce() != address_.nonce || rank < 0 ||
-        rank >= static_cast<int>(ranks_.size())) {
+        rank >= static_cast<int>(peers_.size())) {
       self->Close();
       return;
     }
-    Rank& of = ranks_[static_cast<size_t>(rank)];
-    of.connection = self;
-    of.watched.link = Link::kOpen;
+    peers_[static_cast<size_t>(rank)].connection = self;
+    watched_[static_cast<size_t>(rank)].link = Link::kOpen;
     self->SetHandlers(
         {.on_message = [this,
                         rank](const WatchMessage& m) { OnMessage(rank, m); },
@@ -183,7 +195,7 @@ void WatchHub::Greet(const ConnectionPtr& connection) {
 
 void WatchHub::OnMessage(int rank, const WatchMessage& message) {
   if (phase_ == Phase::kGone) return;
-  WatchedRank& watched = ranks_[static_cast<size_t>(rank)].watched;
+  WatchedRank& watched = watched_[static_cast<size_t>(rank)];
   switch (message.kind_case()) {
     case WatchMessage::kState:
       // An answer says more.
@@ -201,6 +213,10 @@ void WatchHub::OnMessage(int rank, const WatchMessage& message) {
         watched.alarm = message.alarm();
       Suspect();
       break;
+    case WatchMessage::kLeave:  // it has been told without us
+      phase_ = Phase::kGone;
+      options_.leave(message.leave().exit_code());
+      break;
     case WatchMessage::kGoodbye:
       watched.link = Link::kLeft;
       break;
@@ -210,27 +226,33 @@ void WatchHub::OnMessage(int rank, const WatchMessage& message) {
 }
 
 void WatchHub::OnState(int rank, const RankState& state) {
-  Rank& of = ranks_[static_cast<size_t>(rank)];
-  of.watched.state = state;
-  of.heard_at = absl::Now();
-  if (phase_ != Phase::kWatching || !state.has_wait()) return;
-  std::vector<WatchedRank> watched;
-  watched.reserve(ranks_.size());
-  for (const Rank& other : ranks_) watched.push_back(other.watched);
-  if (NumDifferent(watched, rank) > 0) Suspect();
+  watched_[static_cast<size_t>(rank)].state = state;
+  peers_[static_cast<size_t>(rank)].heard_at = absl::Now();
+  if (phase_ == Phase::kWatching && NumDifferent(watched_, rank) > 0) Suspect();
 }
 
 void WatchHub::OnClosed(int rank) {
-  Rank& of = ranks_[static_cast<size_t>(rank)];
-  if (phase_ == Phase::kGone || of.watched.link == Link::kLeft) return;
-  of.watched.link = Link::kLost;
+  WatchedRank& watched = watched_[static_cast<size_t>(rank)];
+  if (phase_ == Phase::kGone || watched.link == Link::kLeft) return;
+  watched.link = Link::kLost;
   Suspect();
+  if (phase_ == Phase::kInquiring) AwaitAnswers();  // there is less time now
   ConcludeIfAllAnswered();
 }
 
 bool WatchHub::RankZeroIsGone() const {
-  const Link link = ranks_[0].watched.link;
+  const Link link = watched_[0].link;
   return link == Link::kLost || link == Link::kLeft;
+}
+
+// Rank 0 is late, but there: it decides.
+void WatchHub::NoteInquiryOfOther() {
+  if (phase_ == Phase::kInquiring) {
+    phase_ = Phase::kWatching;
+    timer_.cancel();
+    return;
+  }
+  other_inquires_ = true;
 }
 
 // Something is wrong. What else is will be known in a moment.
@@ -254,10 +276,21 @@ void WatchHub::Suspect() {
 
 void WatchHub::Inquire() {
   phase_ = Phase::kInquiring;
+  for (WatchedRank& watched : watched_) watched.answered = false;
   WatchMessage message;
   message.mutable_inquiry();
   Broadcast(message);
-  timer_.expires_after(kAnswering);
+  AwaitAnswers();
+}
+
+void WatchHub::AwaitAnswers() {
+  const bool is_ending = std::any_of(
+      watched_.begin(), watched_.end(), [](const WatchedRank& watched) {
+        return watched.link == Link::kLost ||
+               (watched.alarm.has_value() &&
+                watched.alarm->kind() != WatchAlarm::TIME_LIMIT);
+      });
+  timer_.expires_after(is_ending ? kAnswering : kAnsweringWithoutLoss);
   timer_.async_wait([this](const asio::error_code& error) {
     if (!error) Conclude();
   });
@@ -265,22 +298,19 @@ void WatchHub::Inquire() {
 
 void WatchHub::ConcludeIfAllAnswered() {
   if (phase_ != Phase::kInquiring) return;
-  for (const Rank& of : ranks_)
-    if (of.watched.link == Link::kOpen && !of.watched.answered) return;
+  for (const WatchedRank& watched : watched_)
+    if (watched.link == Link::kOpen && !watched.answered) return;
   Conclude();
 }
 
 void WatchHub::Conclude() {
   if (phase_ != Phase::kInquiring) return;
   phase_ = Phase::kConcluded;
-  std::vector<WatchedRank> watched;
   const absl::Time now = absl::Now();
-  for (Rank& of : ranks_) {
-    of.watched.age = now - of.heard_at;
-    watched.push_back(of.watched);
-  }
-  const LostRankReport report =
-      MakeLostRankReport(options_.roster, watched, options_.collective_timeout);
+  for (size_t rank = 0; rank < peers_.size(); ++rank)
+    watched_[rank].age = now - peers_[rank].heard_at;
+  const LostRankReport report = MakeLostRankReport(options_.roster, watched_,
+                                                   options_.collective_timeout);
   options_.report(report);
   WatchMessage message;
   message.mutable_leave()->set_exit_code(report.exit_code);
@@ -294,12 +324,11 @@ void WatchHub::Conclude() {
 
 void WatchHub::Broadcast(const WatchMessage& message) {
   // This rank last: what it is told to do may end the process.
-  for (const Rank& of : ranks_) {
-    if (of.connection != nullptr &&
-        &of != &ranks_[static_cast<size_t>(options_.rank)])
-      of.connection->Send(message);
+  const Peer& self = peers_[static_cast<size_t>(options_.rank)];
+  for (const Peer& peer : peers_) {
+    if (peer.connection != nullptr && &peer != &self)
+      peer.connection->Send(message);
   }
-  const Rank& self = ranks_[static_cast<size_t>(options_.rank)];
   if (self.connection != nullptr && !message.has_leave())
     self.connection->Send(message);
 }
@@ -311,6 +340,7 @@ void WatchHub::SayGoodbye() {
   Broadcast(message);
   asio::error_code ignored;
   acceptor_.close(ignored);
+  accept_timer_.cancel();
   timer_.cancel();
 }
 

@@ -50,14 +50,13 @@ class WatchHub {
 
   HubAddress address() const { return address_; }
   // Rank 0's hub has begun to inquire: the deputy holds back.
-  void NoteInquiryOfOther() { other_inquires_ = true; }
+  void NoteInquiryOfOther();
   // This rank leaves in good order: so does the hub.
   void SayGoodbye();
 
  private:
   using ConnectionPtr = std::shared_ptr<WatchConnection>;
-  struct Rank {
-    WatchedRank watched;
+  struct Peer {
     ConnectionPtr connection;
     absl::Time heard_at;
   };
@@ -72,6 +71,7 @@ class WatchHub {
 
   void Suspect();
   void Inquire();
+  void AwaitAnswers();
   void ConcludeIfAllAnswered();
   void Conclude();
   void Broadcast(const WatchMessage& message);
@@ -82,7 +82,10 @@ class WatchHub {
   HubAddress address_;
   asio::ip::tcp::acceptor acceptor_;
   asio::steady_timer timer_;
-  std::vector<Rank> ranks_;
+  asio::steady_timer accept_timer_;
+  // By rank.
+  std::vector<Peer> peers_;
+  std::vector<WatchedRank> watched_;
   enum class Phase { kWatching, kSuspecting, kInquiring, kConcluded, kGone };
   Phase phase_ = Phase::kWatching;
   bool other_inquires_ = false;

@@ -68,6 +68,8 @@ class Reporter {
 
   void Blame(int rank, const std::string& what, int exit_code);
   std::string LastHeard(int rank) const;
+  const RankState::Process* FindProcess(int rank) const;
+  bool HasWitness(int rank) const;
   std::string ProcessText(int rank) const;
   int AwaitedBy(int rank) const;
   int FollowWaits(int rank) const;
@@ -90,7 +92,7 @@ void Reporter::Blame(int rank, const std::string& what, int exit_code) {
 // "0.3 s before: step 12, layer 3, dispatch"
 std::string Reporter::LastHeard(int rank) const {
   const WatchedRank& of = Of(rank);
-  if (!of.state.has_position()) return "it had said nothing yet";
+  if (!of.state.has_position()) return "what it did is not known";
   return absl::StrCat(Seconds(of.age), " before it was in ",
                       ToString(of.state, /*brief=*/false));
 }
@@ -165,27 +167,48 @@ bool Reporter::IsMismatch() {
   return true;
 }
 
-// What the ranks of its host have seen of a silent one.
-std::string Reporter::ProcessText(int rank) const {
+// What the ranks of its host have seen of one that does not just run or sleep;
+// null if nothing.
+const RankState::Process* Reporter::FindProcess(int rank) const {
   for (const WatchedRank& other : ranks_) {
-    for (const RankState::Process& process : other.state.process()) {
-      if (process.rank() != rank) continue;
-      if (process.state().empty()) return "its process has ended";
-      if (process.state() == "T" || process.state() == "t")
-        return "its process is stopped (SIGSTOP, or a debugger)";
-      if (process.state() == "D")
-        return "its process is in the kernel's hands (a disk that does not "
-               "answer?)";
-      return absl::StrCat("its process is in state ", process.state());
-    }
+    for (const RankState::Process& process : other.state.process())
+      if (process.rank() == rank) return &process;
   }
-  return "nothing is known of its process or host";
+  return nullptr;
 }
 
+// Whether a rank of the same host has answered, and so has looked.
+bool Reporter::HasWitness(int rank) const {
+  for (int other = 0; other < size(); ++other) {
+    if (other != rank && Of(other).answered &&
+        roster_[static_cast<size_t>(other)].host ==
+            roster_[static_cast<size_t>(rank)].host)
+      return true;
+  }
+  return false;
+}
+
+std::string Reporter::ProcessText(int rank) const {
+  const RankState::Process* process = FindProcess(rank);
+  if (process == nullptr) return "nothing is known of its process or host";
+  if (process->state().empty()) return "its process has ended";
+  if (process->state() == "T" || process->state() == "t")
+    return "its process is stopped (SIGSTOP, or a debugger)";
+  if (process->state() == "D")
+    return "its process is in the kernel's hands (a disk that does not "
+           "answer?)";
+  return absl::StrCat("its process is in state ", process->state());
+}
+
+// A rank of which a rank beside it knows that its process runs is just late.
 bool Reporter::IsSilence() {
-  const int rank = Find([](const WatchedRank& of) {
-    return of.link == Link::kOpen && !of.answered;
-  });
+  int rank = -1;
+  bool is_strange = false;
+  for (int other = 0; other < size() && !is_strange; ++other) {
+    if (Of(other).link != Link::kOpen || Of(other).answered) continue;
+    is_strange = FindProcess(other) != nullptr;
+    if (is_strange || (rank < 0 && !HasWitness(other))) rank = other;
+  }
   if (rank < 0) return false;
   Blame(rank,
         absl::StrCat("does not answer: ", ProcessText(rank), "; ",
@@ -271,7 +294,8 @@ std::string Reporter::RankLines() const {
     if (of.link == Link::kLost) text = "lost";
     if (of.link == Link::kLeft) text = "has left in good order";
     if (of.link == Link::kOpen) {
-      text = ToString(of.state, /*brief=*/false);
+      text = of.state.has_position() ? ToString(of.state, /*brief=*/false)
+                                     : "not known";
       if (!of.answered) absl::StrAppend(&text, "; does not answer");
     }
     const auto [at, added] = places.try_emplace(text, lines.size());
@@ -325,6 +349,22 @@ int NumDifferent(const std::vector<WatchedRank>& ranks, int rank) {
                wait.first_rank() == mine.first_rank() &&
                wait.group() == mine.group();
       }));
+}
+
+LostRankReport MakeReportWithoutHubs(const Roster& roster, int self,
+                                     const RankState& state,
+                                     const std::vector<int>& hubs,
+                                     const std::vector<bool>& lost,
+                                     absl::Duration collective_timeout) {
+  std::vector<WatchedRank> ranks(roster.size());
+  for (size_t i = 0; i < hubs.size(); ++i)
+    ranks[static_cast<size_t>(hubs[i])].link =
+        lost[i] ? Link::kLost : Link::kOpen;
+  WatchedRank& own = ranks[static_cast<size_t>(self)];
+  own.link = Link::kOpen;
+  own.answered = true;
+  own.state = state;
+  return MakeLostRankReport(roster, ranks, collective_timeout);
 }
 
 LostRankReport MakeLostRankReport(const Roster& roster,

@@ -42,6 +42,14 @@ LostRankReport MakeLostRankReport(const Roster& roster,
                                   const std::vector<WatchedRank>& ranks,
                                   absl::Duration collective_timeout);
 
+// What `self` knows where neither of the `hubs` acts, those whose connection is
+// gone being `lost`.
+LostRankReport MakeReportWithoutHubs(const Roster& roster, int self,
+                                     const RankState& state,
+                                     const std::vector<int>& hubs,
+                                     const std::vector<bool>& lost,
+                                     absl::Duration collective_timeout);
+
 // How many ranks wait at the same place of a group's sequence as `rank` but in
 // another collective. If any does, none of them will ever end.
 int NumDifferent(const std::vector<WatchedRank>& ranks, int rank);

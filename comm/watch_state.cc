@@ -50,6 +50,19 @@ RankState ToRankState(const Activity& activity, absl::Duration still) {
   return state;
 }
 
+void AddStrangeProcesses(RankState& state, const Roster& roster, int self) {
+  for (int rank = 0; rank < static_cast<int>(roster.size()); ++rank) {
+    const Member& member = roster[static_cast<size_t>(rank)];
+    if (rank == self || member.host != roster[static_cast<size_t>(self)].host)
+      continue;
+    const char letter = ProcessState(member.pid);
+    if (letter == 'R' || letter == 'S') continue;
+    RankState::Process& process = *state.add_process();
+    process.set_rank(rank);
+    if (letter != '\0') process.set_state(std::string(1, letter));
+  }
+}
+
 std::string ToString(const RankState& state, bool brief) {
   if (!state.has_wait()) return ToString(FromMessage(state.position()));
   const WatchWait& message = state.wait();

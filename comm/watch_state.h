@@ -5,12 +5,16 @@
 
 #include "absl/time/time.h"
 #include "comm/activity.h"
+#include "comm/roster.h"
 #include "comm/watch_message.pb.h"
 
 namespace moe {
 
 // An activity as it travels, and how long it has been what it is.
 RankState ToRankState(const Activity& activity, absl::Duration still);
+
+// Adds, of other ranks of this host, those that do not just run or sleep.
+void AddStrangeProcesses(RankState& state, const Roster& roster, int self);
 
 // "all-to-all-v 812 in group expert (step 12, layer 3, dispatch), ..." or, of a
 // rank that does not wait, "step 12, layer 3, experts". Without bytes and

@@ -47,8 +47,12 @@ constexpr absl::Duration kLongestTick = absl::Seconds(2);
 constexpr absl::Duration kStackPatience = absl::Milliseconds(200);
 // What a crash's alarm may take to be on its way.
 constexpr milliseconds kCrashAlarm(150);
-// Both hubs are lost: nobody is left to report, the launcher will end us.
-constexpr std::chrono::seconds kWithoutHubs(5);
+// From an alarm to going on without the hubs, which have done nothing.
+constexpr std::chrono::seconds kHubsPatience(8);
+// From the loss of both hubs to the same: the second comes with the first.
+constexpr milliseconds kWithoutHubs(100);
+// Without hubs, another rank tells: time for that.
+constexpr std::chrono::seconds kWithoutWord(3);
 // From a failure of this rank to being told to leave.
 constexpr absl::Duration kFailurePatience = absl::Seconds(10);
 // A rank's own limit, should its watchdog fail to end the job.
@@ -61,20 +65,6 @@ int DeputyRank(const Roster& roster) {
   for (size_t rank = 1; rank < roster.size(); ++rank)
     if (roster[rank].host != roster[0].host) return static_cast<int>(rank);
   return 1;
-}
-
-// Of other ranks of this host, those that do not just run or sleep.
-void AddStrangeProcesses(RankState& state, const Roster& roster, int self) {
-  for (int rank = 0; rank < static_cast<int>(roster.size()); ++rank) {
-    const Member& member = roster[static_cast<size_t>(rank)];
-    if (rank == self || member.host != roster[static_cast<size_t>(self)].host)
-      continue;
-    const char letter = ProcessState(member.pid);
-    if (letter == 'R' || letter == 'S') continue;
-    RankState::Process& process = *state.add_process();
-    process.set_rank(rank);
-    if (letter != '\0') process.set_state(std::string(1, letter));
-  }
 }
 
 // Our thread takes no signal that asks the process for something.
@@ -124,6 +114,7 @@ class Watchdog::Rank {
   void OnMessage(int hub, const WatchMessage& message);
   void Answer(int hub);
   void OnHubLost();
+  void GoOnWithoutHubs();
   void AwaitCrash();
   void Alarm(WatchAlarm::Kind kind, const std::string& text, int exit_code,
              const StackTrace& stack = {});
@@ -132,6 +123,7 @@ class Watchdog::Rank {
 
   const int rank_;
   const Roster roster_;
+  const std::vector<int> hub_ranks_;
   const Options options_;
   const pid_t parent_;
   asio::io_context context_;
@@ -154,6 +146,7 @@ class Watchdog::Rank {
 Watchdog::Rank::Rank(const MpiRuntime& runtime, Roster roster, Options options)
     : rank_(runtime.rank()),
       roster_(std::move(roster)),
+      hub_ranks_({0, DeputyRank(roster_)}),
       options_(std::move(options)),
       parent_(getppid()),
       tick_timer_(context_),
@@ -162,7 +155,7 @@ Watchdog::Rank::Rank(const MpiRuntime& runtime, Roster roster, Options options)
       ticked_at_(absl::Now()) {}
 
 absl::StatusOr<std::array<HubAddress, kNumHubs>> Watchdog::Rank::OpenHubs() {
-  const std::array<int, kNumHubs> owners = {0, DeputyRank(roster_)};
+  const std::vector<int>& owners = hub_ranks_;
   absl::Status status;
   if (rank_ == owners[0] || rank_ == owners[1]) {
     absl::StatusOr<std::unique_ptr<WatchHub>> hub = WatchHub::Listen(
@@ -284,6 +277,27 @@ void Watchdog::Rank::OnHubLost() {
   for (const std::unique_ptr<WatchLink>& link : links_)
     if (link->is_open()) return;
   other_timer_.expires_after(kWithoutHubs);
+  other_timer_.async_wait([this](const asio::error_code& error) {
+    if (!error) GoOnWithoutHubs();
+  });
+}
+
+void Watchdog::Rank::GoOnWithoutHubs() {
+  int teller = 0;
+  while (teller == hub_ranks_[0] || teller == hub_ranks_[1]) ++teller;
+  if (rank_ == teller) {
+    RankState state = ToRankState(activity_, still_);
+    AddStrangeProcesses(state, roster_, rank_);
+    const LostRankReport report =
+        MakeReportWithoutHubs(roster_, rank_, state, hub_ranks_,
+                              {!links_[0]->is_open(), !links_[1]->is_open()},
+                              options_.collective_timeout);
+    options_.report(report);
+    WatchMessage message;  // for hubs that are stopped, should they go on
+    message.mutable_leave()->set_exit_code(report.exit_code);
+    SendToHubs(message);
+  }
+  other_timer_.expires_after(rank_ == teller ? milliseconds(50) : kWithoutWord);
   other_timer_.async_wait([](const asio::error_code& error) {
     if (!error) std::_Exit(ExitCode(absl::UnavailableError("")));
   });
@@ -319,6 +333,10 @@ void Watchdog::Rank::Alarm(WatchAlarm::Kind kind, const std::string& text,
   alarm.set_exit_code(exit_code);
   for (const std::string& frame : stack) alarm.add_stack(frame);
   SendToHubs(message);
+  other_timer_.expires_after(kHubsPatience);
+  other_timer_.async_wait([this](const asio::error_code& error) {
+    if (!error) GoOnWithoutHubs();
+  });
 }
 
 void Watchdog::Rank::SendToHubs(const WatchMessage& message) {

@@ -28,8 +28,9 @@ namespace moe {
 //   4. All ranks are told to end with one exit code, and do so at once.
 //
 // Rank 0's hub decides; the other one does so when rank 0 is lost or does not
-// act. Where a time limit is concerned, time counts only while the rank runs:
-// a job that was suspended as a whole goes on.
+// act. Where both are lost or silent, the first rank without a hub tells. Where
+// a time limit is concerned, time counts only while the rank runs: a job that
+// was suspended as a whole goes on.
 class Watchdog {
  public:
   struct Options {

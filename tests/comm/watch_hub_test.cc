@@ -152,7 +152,7 @@ TEST_F(WatchHubTest, SaysGoodbyeItself) {
 }
 
 TEST_F(WatchHubTest, WaitsForAnswersButNotForEver) {
-  Open();
+  Open(/*is_deputy=*/false, {{"a", 1}, {"b", 2}, {"a", 3}});
   silent_ = 1;
   SendAlarm(2, WatchAlarm::TIME_LIMIT);
   RunUntil([&] { return left_.has_value(); });
@@ -201,6 +201,33 @@ TEST_F(WatchHubTest, ADeputyHoldsBackWhenRankZeroActs) {
   hub_->NoteInquiryOfOther();
   Settle(std::chrono::seconds(4));
   EXPECT_EQ(inquiries_, 0);
+  EXPECT_FALSE(report_.has_value());
+}
+
+// There must not be two reports.
+TEST_F(WatchHubTest, ADeputyStepsBackWhenRankZeroIsLateButActs) {
+  Open(/*is_deputy=*/true);
+  silent_ = 0;
+  SendAlarm(2, WatchAlarm::TIME_LIMIT);
+  RunUntil([&] { return inquiries_ > 0; });
+  hub_->NoteInquiryOfOther();
+  Settle(std::chrono::seconds(4));
+  EXPECT_FALSE(report_.has_value());
+  links_[0]->Close();
+  RunUntil([&] { return report_.has_value(); });
+  EXPECT_THAT(report_->cause, StartsWith("rank 0 ")) << "and it still works";
+}
+
+// A hub that was stopped goes on, when another rank has told in its place.
+TEST_F(WatchHubTest, LeavesWithoutAWordWhenAnotherHasTold) {
+  Open();
+  SendAlarm(1, WatchAlarm::TIME_LIMIT);
+  WatchMessage message;
+  message.mutable_leave()->set_exit_code(71);
+  Send(2, message);
+  links_[2]->Close();
+  Settle(std::chrono::seconds(2));
+  EXPECT_EQ(left_, 71);
   EXPECT_FALSE(report_.has_value());
 }
 

@@ -139,6 +139,21 @@ TEST_F(WatchReportTest, SeesNoMismatchInOtherPlacesOrGroups) {
   for (int rank = 0; rank < 4; ++rank) EXPECT_EQ(NumDifferent(ranks_, rank), 0);
 }
 
+TEST_F(WatchReportTest, BlamesNoRankThatIsOnlyLateWithItsAnswer) {
+  SetAlarm(0, WatchAlarm::TIME_LIMIT);
+  Of(1).answered = false;  // rank 0 has looked: it runs
+  EXPECT_THAT(Report().cause, Not(HasSubstr("does not answer")));
+  Of(3).answered = false;
+  RankState::Process& process = *Of(2).state.add_process();
+  process.set_rank(3);
+  process.set_state("T");
+  EXPECT_THAT(Report().cause, StartsWith("rank 3 "));
+  Of(2).state.clear_process();
+  Of(2).answered = false;  // a whole host that does not answer
+  EXPECT_THAT(Report().cause, StartsWith("rank 2 "));
+  EXPECT_THAT(Report().cause, HasSubstr("nothing is known"));
+}
+
 TEST_F(WatchReportTest, SaysWhatTheSystemKnowsOfASilentRank) {
   SetAlarm(0, WatchAlarm::TIME_LIMIT);
   Of(3).answered = false;
