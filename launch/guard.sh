@@ -7,8 +7,8 @@
 # the end of a pipe whose other end they alone hold open. The job's process id
 # comes through it; its end says that the job is over, or that its starter was
 # killed. A job that lives on then, which nobody could stop any more, is asked
-# to end in order (USR1), after MOE_STOP_SECONDS (1800) is ended (TERM), and 30
-# seconds later killed.
+# to end in order (USR1), after MOE_STOP_SECONDS (1800) is ended (TERM), and at
+# most 30 seconds later killed.
 #
 # Then the job's other processes on this machine have 15 seconds to end, those
 # that remain are killed, and MARK and the FOLDERs are removed. A process is the
@@ -21,7 +21,7 @@ mark=$1
 shift
 folders=("$mark" "$@")
 stop_seconds=${MOE_STOP_SECONDS:-1800}
-term_seconds=30
+term_seconds=$((stop_seconds < 30 ? stop_seconds : 30))
 dying_seconds=15
 ready_seconds=60
 locked_seconds=15

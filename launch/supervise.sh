@@ -99,8 +99,8 @@ interrupts=0
 # launch/run.sh holds a signal until the ranks can handle it, and others do not.
 ask_to_stop() {
   local deadline=$((SECONDS + 60))
-  until [[ -n "$holds_signals" || -e "$MOE_READY_FILE" ]] ||
-    ((SECONDS > deadline)) || ! kill -0 "$job" 2>/dev/null; do
+  until [[ -e "$MOE_READY_FILE" ]] || ((SECONDS > deadline)) ||
+    ! kill -0 "$job" 2>/dev/null; do
     sleep 0.1
   done
   kill -USR1 "$job" 2>/dev/null
@@ -140,6 +140,7 @@ run_once() {
   local words
   make_mark || exit 74  # mktemp has said why
   export MOE_READY_FILE=$mark/ready
+  if [[ -n "$holds_signals" ]]; then : >"$MOE_READY_FILE"; fi
   mkfifo "$mark/errors"
   exec {words}< <(pass_on <"$mark/errors")
   start_guard

@@ -167,15 +167,31 @@ PLAYER
 chmod +x "$work/bin/deaf"
 export STARTED=$work/started
 has_started() { [[ -s "$STARTED" ]]; }
-what="run.sh of a deaf program killed"
-MOE_STOP_SECONDS=1 "$launch/run.sh" -n 1 "$work/bin/deaf" >"$work/out" \
-  2>"$work/err" </dev/null &
-job=$!
-await 60 has_started || fail "does not start"
-look "$job"
+# begin_deaf WHAT
+begin_deaf() {
+  what=$1
+  : >"$STARTED"
+  MOE_STOP_SECONDS=1 "$launch/run.sh" -n 1 "$work/bin/deaf" >"$work/out" \
+    2>"$work/err" </dev/null &
+  job=$!
+  await 60 has_started || fail "does not start"
+  look "$job"
+}
+# ends_deaf CODE
+ends_deaf() {
+  ends "$1"
+  if lives "$(cat "$STARTED")"; then
+    fail "it lives on"
+    kill -KILL "$(cat "$STARTED")"
+  fi
+}
+begin_deaf "mpirun of a deaf program killed"
+kill -KILL "$mpirun"
+ends_deaf 71
+begin_deaf "run.sh of a deaf program killed, mpirun stopped"
+kill -STOP "$mpirun"
 kill -KILL "$job"
-ends 137
-if lives "$(cat "$STARTED")"; then fail "it lives on"; fi
+ends_deaf 137
 
 if [[ $failures -gt 0 ]]; then
   echo "$failures failed" >&3
