@@ -21,6 +21,9 @@ namespace {
 constexpr absl::string_view kMpiPrefixes[] = {"OMPI_", "OPAL_", "ORTE_",
                                               "PRTE_", "PMIX_", "PMI_"};
 
+// What setpriv ends with where there is no such program.
+constexpr int kNotFoundBySetpriv = 127;
+
 bool IsOfMpi(absl::string_view variable) {
   for (const absl::string_view prefix : kMpiPrefixes) {
     if (absl::StartsWith(variable, prefix)) return true;
@@ -87,8 +90,12 @@ class SpawnPlan {
 };
 
 absl::StatusOr<pid_t> Start(const ChildProcess& child) {
+  // It ends with us, also where we are killed. setpriv is part of util-linux,
+  // which every Linux has.
+  std::vector<std::string> command = {"setpriv", "--pdeathsig", "KILL"};
+  command.insert(command.end(), child.command.begin(), child.command.end());
   std::vector<char*> arguments;
-  for (const std::string& argument : child.command) {
+  for (const std::string& argument : command) {
     arguments.push_back(const_cast<char*>(argument.c_str()));
   }
   arguments.push_back(nullptr);
@@ -102,7 +109,7 @@ absl::StatusOr<pid_t> Start(const ChildProcess& child) {
   }
   if (error == 0) return id;
   const std::string message =
-      absl::StrCat(child.command[0], " cannot be run: ", strerror(error));
+      absl::StrCat(command[0], " cannot be run: ", strerror(error));
   return error == ENOENT ? absl::NotFoundError(message)
                          : absl::InternalError(message);
 }
@@ -128,6 +135,9 @@ absl::StatusOr<ChildExit> RunChild(const ChildProcess& child) {
   } else {
     exit.code = WEXITSTATUS(state);
   }
+  if (exit.code == kNotFoundBySetpriv)
+    return absl::NotFoundError(
+        absl::StrCat(child.command[0], " cannot be run: ", strerror(ENOENT)));
   return exit;
 }
 

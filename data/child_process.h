@@ -26,7 +26,8 @@ struct ChildExit {
 
 // Runs a program to its end. It gets none of our open files, no signal is
 // blocked in it, and the variables by which MPI knows its processes are not
-// in its environment: it is no rank. NotFound: there is no such program.
+// in its environment: it is no rank. It is killed when the calling thread ends,
+// so when this process is. NotFound: there is no such program.
 // Internal: the system did not start it.
 absl::StatusOr<ChildExit> RunChild(const ChildProcess& child);
 

@@ -1,6 +1,10 @@
 #include "data/tokenizer_trainer.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -9,6 +13,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "comm/roster.h"
 #include "data/sentencepiece_model.h"
 #include "data/tokenizer.h"
 #include "gmock/gmock.h"
@@ -186,6 +192,31 @@ TEST_F(TokenizerTrainerTest, SaysHowTheChildEnded) {
             absl::StatusCode::kDataLoss);
   options_.program = directory_.Path("none");
   EXPECT_EQ(TrainTokenizer(options_).code(), absl::StatusCode::kUnimplemented);
+}
+
+// A process that trains a vocabulary is killed.
+TEST_F(TokenizerTrainerTest, TheChildEndsWithUs) {
+  Input("a.txt", "hello world\n");
+  const std::string path = directory_.Path("child");
+  Program(absl::StrCat("echo $$ > ", path, ".new; mv ", path, ".new ", path,
+                       "; exec sleep 1000"));
+  const pid_t trainer = fork();
+  if (trainer == 0) {
+    TrainTokenizer(options_).IgnoreError();
+    _exit(0);
+  }
+  while (!PosixFileSystem().Exists(path)) absl::SleepFor(absl::Milliseconds(5));
+  const int child = std::stoi(directory_.Read("child"));
+  kill(trainer, SIGKILL);
+  waitpid(trainer, nullptr, 0);
+  const absl::Time end = absl::Now() + absl::Minutes(1);
+  const auto is_there = [&] {  // nobody may have asked how it ended
+    const char state = ProcessState(child);
+    return state != '\0' && state != 'Z';
+  };
+  while (is_there() && absl::Now() < end) absl::SleepFor(absl::Milliseconds(5));
+  EXPECT_FALSE(is_there());
+  if (is_there()) kill(child, SIGKILL);
 }
 
 TEST_F(TokenizerTrainerTest, TheChildIsNoRank) {
