@@ -74,9 +74,10 @@ void StageScope::Enter(const char* stage) {
 }
 
 std::string ToString(const WaitRecord& wait) {
-  std::string text =
-      absl::StrCat(wait.operation, " ", wait.sequence, " in group ", wait.group,
-                   " (", ToString(wait.position), ")");
+  std::string text = wait.operation;
+  if (wait.sequence > 0) absl::StrAppend(&text, " ", wait.sequence);
+  absl::StrAppend(&text, " in group ", wait.group, " (",
+                  ToString(wait.position), ")");
   if (wait.expected_bytes > 0) {
     absl::StrAppend(&text, ", ", wait.arrived_bytes, " of ",
                     wait.expected_bytes, " bytes arrived");

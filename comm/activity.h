@@ -57,7 +57,8 @@ struct WaitRecord {
   std::string group;           // "expert"
   int first_rank = 0;          // of the group, in the world
   // Collectives of the group up to this one, and what it is: the same on all
-  // ranks of the group, or they are in different collectives.
+  // ranks of the group, or they are in different collectives. 0: no collective
+  // of ours.
   int64_t sequence = 0;
   uint32_t signature = 0;
   Position position;

@@ -87,4 +87,16 @@ absl::Status Await(absl::FunctionRef<bool()> is_done,
                    absl::FormatDuration(options.timeout)));
 }
 
+// Without a sequence: none can be taken for another collective.
+BlockingCall::BlockingCall(const char* operation, const std::string& group,
+                           int first_rank)
+    : begin_(absl::Now()) {
+  WaitRecord wait;
+  wait.operation = operation;
+  wait.group = group;
+  wait.first_rank = first_rank;
+  wait.position = CurrentPosition();
+  BeginWait(wait);
+}
+
 }  // namespace moe

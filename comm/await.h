@@ -1,8 +1,11 @@
 #ifndef COMM_AWAIT_H_
 #define COMM_AWAIT_H_
 
+#include <string>
+
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "comm/activity.h"
 
@@ -28,6 +31,20 @@ AwaitOptions GetAwaitOptions();
 // when the wait lasts, and again ten times a second.
 absl::Status Await(absl::FunctionRef<bool()> is_done,
                    absl::FunctionRef<WaitRecord()> describe);
+
+// For its lifetime the process is in a call of MPI that blocks until all ranks
+// of a group come to it: the watchdog takes that for a wait.
+class BlockingCall {
+ public:
+  // `operation` is a literal; `first_rank` of the group, in the world.
+  BlockingCall(const char* operation, const std::string& group, int first_rank);
+  ~BlockingCall() { EndWait(absl::Now() - begin_); }
+  BlockingCall(const BlockingCall&) = delete;
+  BlockingCall& operator=(const BlockingCall&) = delete;
+
+ private:
+  const absl::Time begin_;
+};
 
 }  // namespace moe
 

@@ -24,6 +24,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "comm/await.h"
 #include "comm/check.h"
 #include "comm/mpi_messages.h"
 #include "comm/mpi_status.h"
@@ -55,8 +56,10 @@ class MpiGroup : public ProcessGroup {
     int is_finalized = 0;
     MPI_Finalized(&is_finalized);
     // Late messages to a communicator that is gone crash Open MPI.
-    if (!is_finalized && !shared_.is_broken)
-      MPI_Comm_free(&shared_.channel.comm);
+    if (is_finalized || shared_.is_broken) return;
+    const BlockingCall call("release of the communicator", shared_.name,
+                            shared_.channel.members.front());
+    MPI_Comm_free(&shared_.channel.comm);
   }
 
   int rank() const override { return shared_.channel.rank; }
@@ -335,6 +338,8 @@ absl::StatusOr<std::unique_ptr<ProcessGroup>> MakeMpiGroup(
     const MpiGroupOptions& options) {
   CHECK(options.max_message_elements > 0 &&
         options.max_message_elements <= std::numeric_limits<int>::max());
+  const BlockingCall call("creation of the communicator", name,
+                          members.front());
   absl::StatusOr<MPI_Comm> comm = MakeCommunicator(members, tag);
   RETURN_IF_ERROR(Annotate(comm.status(), absl::StrCat("group ", name)));
   MpiChannel channel;

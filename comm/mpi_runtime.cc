@@ -111,7 +111,9 @@ absl::Status MpiRuntime::Initialize() {
 }
 
 MpiRuntime::~MpiRuntime() {
-  if (initialized_) MPI_Finalize();
+  if (!initialized_) return;
+  const BlockingCall call("end of MPI", "world", /*first_rank=*/0);
+  MPI_Finalize();
 }
 
 void MpiRuntime::Abort(int exit_code) const {

@@ -59,7 +59,10 @@ int Leave(absl::string_view program, const absl::Status& status,
   }
   if (!status.ok() && runtime->rank() == 0)
     Print(stderr, absl::StrCat(program, ": ", status.message(), "\n"));
-  watchdog = nullptr;  // before MPI ends, which all ranks do together
+  // All ranks end MPI together: under the eyes of the watchdog, since one of
+  // them may not come.
+  runtime = nullptr;
+  watchdog = nullptr;
   return code;
 }
 

@@ -1,6 +1,8 @@
 #ifndef TESTS_MPI_TEST_H_
 #define TESTS_MPI_TEST_H_
 
+#include <memory>
+
 #include "comm/mpi_runtime.h"
 
 namespace moe {
@@ -12,6 +14,9 @@ namespace moe {
 // ranks fail if one did. A test must take the same collectives on all ranks
 // whatever it finds: prefer EXPECT to ASSERT between them.
 MpiRuntime& TestRuntime();
+
+// The same, for a test that ends MPI itself: nothing may come after it.
+std::unique_ptr<MpiRuntime> TakeTestRuntime();
 
 }  // namespace moe
 

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <iostream>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "comm/check.h"
@@ -114,6 +115,8 @@ MpiRuntime& TestRuntime() {
   CHECK(Runtime() != nullptr);
   return *Runtime();
 }
+
+std::unique_ptr<MpiRuntime> TakeTestRuntime() { return std::move(Runtime()); }
 
 }  // namespace moe
 

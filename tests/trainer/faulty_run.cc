@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -12,6 +14,7 @@
 #include "comm/activity.h"
 #include "comm/check.h"
 #include "comm/watchdog.h"
+#include "launch/leave.h"
 #include "tests/mpi_test.h"
 #include "tests/trainer/trainer_fixture.h"
 
@@ -161,6 +164,21 @@ TEST(FaultyRun, Spin) {
   if (IsFaulty()) SpinForEver(&end);
   ASSERT_TRUE(trainer.world().Barrier().ok());
   FAIL() << "nobody noticed";
+}
+
+// A rank does not come to what MPI does without our groups.
+TEST(FaultyRun, StopsAtStart) {
+  const std::unique_ptr<Watchdog> watchdog = StartWatchdog();
+  if (IsFaulty()) std::raise(SIGSTOP);
+  const TestTrainer trainer(SmallConfig(), /*alone=*/false);
+  FAIL() << "nobody noticed";
+}
+
+TEST(FaultyRun, StopsAtEnd) {
+  std::unique_ptr<Watchdog> watchdog = StartWatchdog();
+  if (IsFaulty()) std::raise(SIGSTOP);
+  std::_Exit(Leave("faulty_run", absl::OkStatus(), TakeTestRuntime(),
+                   std::move(watchdog)));
 }
 
 TEST(FaultyRun, FailAlone) {

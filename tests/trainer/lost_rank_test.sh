@@ -52,6 +52,10 @@ planted_defects() {
   faulty OtherLayer 'rank 1 of group expert sends row counts of step 10, layer'
   faulty Spin '^rank 1 .* keeps the others waiting' 'layer 4, experts' \
     'collective_timeout_seconds \(5\)' 'SpinForEver'
+  faulty StopsAtStart '^rank 1 .* does not answer: its process is stopped' \
+    'creation of the communicator in group'
+  faulty StopsAtEnd '^rank 1 .* does not answer: its process is stopped' \
+    'end of MPI in group world'
   faulty FailAlone '^rank 1 .* cannot go on: memory for a buffer'
   if [[ -z "$sanitized" ]]; then  # which takes crashes for itself
     faulty Check '^rank 1 .* crashed: SIGABRT' 'FaultyRun_Check_Test'
@@ -138,6 +142,17 @@ real_runs() {
       start 4 parallel.collective_timeout_seconds=3 && lose "$signal" "$rank"
     done
   done
+  # Those that would tell are lost, or stopped, together.
+  what="KILL of ranks 0 and 1 of 4"
+  start 4
+  kill -KILL "${pids[0]}" "${pids[1]}"
+  ends 71 10 'moe-train: rank 0 .* was lost: .*; so were ranks 1'
+  what="STOP of ranks 0 and 1 of 4"
+  start 4 parallel.collective_timeout_seconds=3
+  kill -STOP "${pids[0]}" "${pids[1]}"
+  ends 71 16 'moe-train: rank 0 .* does not answer: .* stopped'
+  kill -KILL "${pids[0]}" "${pids[1]}" 2>/dev/null
+
   what="KILL of rank 11 of 16"
   start 16 && lose KILL 11
 
