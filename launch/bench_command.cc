@@ -102,7 +102,7 @@ absl::Status RunBenchCommand(const BenchCommand& command,
       ResolveConfig(command.config, runtime.world(), runtime.cores_per_rank()));
   options.seconds = command.seconds;
   const int threads = options.config.run().threads();
-  const double core_peak = PeakFlopsPerCore();
+  const double core_peak = PeakFlopsPerCore(ComputeDType(options.config));
   options.peak_flops = core_peak * std::min(threads, runtime.node_cores());
   options.report = [&](const BenchResult& result) {
     std::printf(

@@ -10,6 +10,7 @@
 #include "comm/status_macros.h"
 #include "moe/model_config.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/config_resolve.h"
 #include "trainer/failure_report.h"
 #include "trainer/machine.h"
 #include "trainer/memory_check.h"
@@ -149,7 +150,8 @@ absl::Status TrainingRun::BuildTrainer(const RunStart& start) {
 // One rank measures one core while the others wait; ranks that share cores
 // cannot use more than there are.
 absl::Status TrainingRun::MeasurePeak() {
-  double peak = runtime_.rank() == 0 ? PeakFlopsPerCore() : 0;
+  double peak =
+      runtime_.rank() == 0 ? PeakFlopsPerCore(ComputeDType(config_)) : 0;
   double cores = std::min<double>(
       config_.run().threads(), static_cast<double>(runtime_.node_cores()) /
                                    static_cast<double>(runtime_.local_size()));
