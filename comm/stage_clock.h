@@ -25,7 +25,7 @@ class StageClock {
   std::vector<StageTime> Take();
 
  private:
-  void Add(const char* stage, int64_t nanos);
+  StageTime& TimeOf(const char* stage);
 
   std::vector<StageTime> times_;
   int64_t since_;

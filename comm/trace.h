@@ -54,6 +54,8 @@ std::vector<TraceEvent> TakeTrace(int64_t* dropped);
 struct StageTime {
   const char* stage = "";  // a literal; several may have the same text
   int64_t nanos = 0;
+  // Of "waiting", the part that was waited in this stage.
+  int64_t waited_nanos = 0;
 };
 // Since the last call, or the start of the process.
 std::vector<StageTime> TakeStageTimes();

@@ -29,6 +29,14 @@ StageShares SumStageTimes(absl::Span<const StageTime> times) {
   return seconds;
 }
 
+StageShares SumStageWaits(absl::Span<const StageTime> times) {
+  StageShares seconds = {};
+  for (const StageTime& time : times)
+    seconds[IndexOf(time.stage)] +=
+        static_cast<double>(time.waited_nanos) * 1e-9;
+  return seconds;
+}
+
 absl::StatusOr<StageShares> FindStageShares(absl::Span<const StageTime> times,
                                             ProcessGroup& world) {
   StageShares shares = SumStageTimes(times);

@@ -29,6 +29,9 @@ using StageShares = std::array<double, kNumShares>;
 // "dispatch weights" and "row counts" are dispatch.
 StageShares SumStageTimes(absl::Span<const StageTime> times);
 
+// The parts of "waiting" that were waited in each of the others.
+StageShares SumStageWaits(absl::Span<const StageTime> times);
+
 // Of all ranks together. Collective; the same on all ranks.
 absl::StatusOr<StageShares> FindStageShares(absl::Span<const StageTime> times,
                                             ProcessGroup& world);

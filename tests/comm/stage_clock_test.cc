@@ -33,10 +33,19 @@ TEST(StageClock, CountsWaitingApartFromTheStageItIsIn) {
   clock.Take();
   clock.Wait({.stage = "dispatch"}, "all-to-all-v", "expert", 1'000'000'000);
   clock.Leave({.stage = "dispatch"});
-  const auto nanos = ByName(clock.Take());
+  clock.Leave({.stage = "experts"});
+  const std::vector<StageTime> times = clock.Take();
+  const auto nanos = ByName(times);
   EXPECT_EQ(nanos.at("waiting"), 1'000'000'000);
+  for (const StageTime& time : times) {
+    const bool here = time.stage == std::string("dispatch");
+    EXPECT_EQ(time.waited_nanos, here ? 1'000'000'000 : 0) << time.stage;
+  }
   EXPECT_LT(nanos.at("dispatch"), 0) << "this wait was not real";
-  EXPECT_EQ(ByName(clock.Take()).at("waiting"), 0) << "it was taken";
+  for (const StageTime& time : clock.Take()) {
+    EXPECT_EQ(time.nanos, 0) << time.stage << " was taken";
+    EXPECT_EQ(time.waited_nanos, 0) << time.stage << " was taken";
+  }
 }
 
 // The events of stages touch each other; a wait lies within one.

@@ -34,6 +34,17 @@ TEST(StageShares, AddForwardAndBackward) {
   EXPECT_DOUBLE_EQ(ShareOf(seconds, "other"), 1);
 }
 
+TEST(StageShares, TellInWhichStageRanksWaited) {
+  const StageShares seconds =
+      SumStageWaits({{"row counts", 1, 250'000'000},
+                     {"dispatch weights backward", 1, 250'000'000},
+                     {"combine", 1, 125'000'000},
+                     {"waiting", 625'000'000}});
+  EXPECT_DOUBLE_EQ(ShareOf(seconds, "dispatch"), 0.5);
+  EXPECT_DOUBLE_EQ(ShareOf(seconds, "combine"), 0.125);
+  EXPECT_EQ(ShareOf(seconds, "waiting"), 0);
+}
+
 TEST(StageShares, SumToOne) {
   const std::unique_ptr<ProcessGroup> alone = MakeSingleGroup("world");
   const auto shares =
