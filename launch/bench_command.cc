@@ -19,20 +19,24 @@
 namespace moe {
 namespace {
 
+// Kernels are measured on rank 0 alone, steps on all ranks.
 struct Part {
   const char* name;
-  absl::Status (*run)(KernelContext& kernels, const BenchOptions& options);
+  absl::Status (*kernels)(KernelContext& kernels, const BenchOptions& options);
+  absl::Status (*steps)(const MpiRuntime& runtime, const BenchOptions& options);
 };
-constexpr Part kKernelParts[] = {{"matmul", BenchMatMul},
-                                 {"experts", BenchExperts},
-                                 {"attention", BenchAttention},
-                                 {"optimizer", BenchOptimizer}};
-constexpr char kStep[] = "step";
+// The last one takes the most memory, and is refused where that is not there.
+constexpr Part kParts[] = {{"matmul", BenchMatMul, nullptr},
+                           {"experts", BenchExperts, nullptr},
+                           {"attention", BenchAttention, nullptr},
+                           {"optimizer", BenchOptimizer, nullptr},
+                           {"step", nullptr, BenchStep},
+                           {"skew", nullptr, BenchSkew},
+                           {"memory", BenchMemory, nullptr}};
 
 std::vector<std::string> AllParts() {
   std::vector<std::string> parts;
-  for (const Part& part : kKernelParts) parts.push_back(part.name);
-  parts.push_back(kStep);
+  for (const Part& part : kParts) parts.push_back(part.name);
   return parts;
 }
 
@@ -59,6 +63,7 @@ absl::StatusOr<BenchCommand> ParseBenchCommand(int argc,
   BenchCommand command;
   std::string preset_name = "e8";
   std::vector<std::string> overrides;
+  int64_t array_mib = 0;
   CommandLine line({
       .name = "moe-bench",
       .purpose = "measures the parts of a training step, and the whole.",
@@ -76,6 +81,9 @@ absl::StatusOr<BenchCommand> ParseBenchCommand(int argc,
            &command.parts);
   line.Add("seconds", "S", "for each measurement (default: 0.5)",
            &command.seconds);
+  line.Add("array-mib", "N",
+           "of part memory's arrays (default: four times the last cache)",
+           &array_mib);
   line.Add("json", "", "one JSON object a line", &command.json);
   ASSIGN_OR_RETURN(command.text, line.Parse(argc, argv));
   if (!command.text.empty()) return command;
@@ -87,6 +95,13 @@ absl::StatusOr<BenchCommand> ParseBenchCommand(int argc,
         absl::StrCat("--seconds is ", command.seconds,
                      ", must be greater than 0 and at most 3600"));
   }
+  constexpr int64_t kMostMib = int64_t{1} << 20;
+  if (array_mib < 0 || array_mib > kMostMib) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--array-mib is ", array_mib, ", must be from 1 to ",
+                     kMostMib, ", or 0 for four times the last cache"));
+  }
+  command.array_bytes = array_mib > 0 ? array_mib << 20 : 4 * LastCacheBytes();
   ASSIGN_OR_RETURN(const Preset preset, FindPreset(preset_name));
   ASSIGN_OR_RETURN(command.config, ParseConfig(preset.text, preset.name));
   RETURN_IF_ERROR(ApplyOverrides(command.config, overrides));
@@ -101,28 +116,31 @@ absl::Status RunBenchCommand(const BenchCommand& command,
       options.config,
       ResolveConfig(command.config, runtime.world(), runtime.cores_per_rank()));
   options.seconds = command.seconds;
-  const int threads = options.config.run().threads();
-  const double core_peak = PeakFlopsPerCore(ComputeDType(options.config));
-  options.peak_flops = core_peak * std::min(threads, runtime.node_cores());
-  options.report = [&](const BenchResult& result) {
+  options.array_bytes = command.array_bytes;
+  options.report = [&](BenchResult result) {
+    result.compute_dtype =
+        RunConfig::ComputeDType_Name(options.config.run().compute_dtype());
     std::printf(
         "%s\n",
-        (command.json ? ResultJson(result) : ResultLine(result)).c_str());
+        (command.json ? ResultJson(result) : ResultLines(result)).c_str());
     std::fflush(stdout);
   };
-  if (runtime.rank() == 0) {
-    const KernelContextPtr kernels = MakeKernelContext(threads);
-    for (const Part& part : kKernelParts) {
-      if (Wants(command, part.name))
-        RETURN_IF_ERROR(part.run(*kernels, options));
+  const int threads = options.config.run().threads();
+  const double core_peak = PeakFlopsPerCore(ComputeDType(options.config));
+  const int cores = runtime.node_cores();
+  const double nodes =
+      static_cast<double>(runtime.world()) / runtime.local_size();
+  for (const Part& part : kParts) {
+    if (!Wants(command, part.name)) continue;
+    if (part.steps != nullptr) {
+      options.peak_flops =
+          core_peak * nodes * std::min(threads * runtime.local_size(), cores);
+      RETURN_IF_ERROR(part.steps(runtime, options));
+    } else if (runtime.rank() == 0) {
+      options.peak_flops = core_peak * std::min(threads, cores);
+      const KernelContextPtr kernels = MakeKernelContext(threads);
+      RETURN_IF_ERROR(part.kernels(*kernels, options));
     }
-  }
-  if (Wants(command, kStep)) {
-    options.peak_flops =
-        core_peak *
-        std::min(threads * runtime.local_size(), runtime.node_cores()) *
-        runtime.world() / runtime.local_size();
-    RETURN_IF_ERROR(BenchStep(runtime, options));
   }
   if (std::ferror(stdout) == 0) return absl::OkStatus();
   return absl::AbortedError("standard output: not all results were written");

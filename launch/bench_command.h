@@ -1,6 +1,7 @@
 #ifndef LAUNCH_BENCH_COMMAND_H_
 #define LAUNCH_BENCH_COMMAND_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ struct BenchCommand {
   TrainConfig config;
   std::vector<std::string> parts;  // in the order in which they run
   double seconds = 0.5;            // for each measurement
+  int64_t array_bytes = 0;         // of the smallest array of part "memory"
   bool json = false;
 };
 
@@ -26,8 +28,8 @@ absl::StatusOr<BenchCommand> ParseBenchCommand(int argc,
                                                const char* const* argv,
                                                int world);
 
-// Measures and prints a line a result on standard output. Parts other than
-// "step" run on rank 0 alone. Collective.
+// Measures and prints results as they come on standard output. Parts other than
+// "step" and "skew" run on rank 0 alone. Collective.
 absl::Status RunBenchCommand(const BenchCommand& command,
                              const MpiRuntime& runtime);
 

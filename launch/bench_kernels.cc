@@ -1,54 +1,15 @@
 #include "launch/bench_kernels.h"
 
 #include <algorithm>
-#include <initializer_list>
-#include <vector>
+#include <string>
 
-#include "comm/philox.h"
 #include "comm/status_macros.h"
-#include "moe/arena.h"
+#include "launch/bench_tensors.h"
 #include "moe/model_config.h"
+#include "trainer/config_resolve.h"
 
 namespace moe {
 namespace {
-
-// Makes tensors of small normal numbers, so that no product meets denormals.
-class TensorMaker {
- public:
-  TensorMaker(KernelContext& kernels, DType dtype)
-      : kernels_(kernels), dtype_(dtype) {}
-
-  absl::StatusOr<Tensor> Make(std::initializer_list<int64_t> shape,
-                              DType dtype) {
-    ASSIGN_OR_RETURN(Tensor values, arena_.Allocate(shape, DType::kFloat32));
-    Philox(/*key=*/1).FillNormal(
-        0, 0.1f,
-        absl::MakeSpan(values.data<float>(),
-                       static_cast<size_t>(values.size())));
-    if (dtype == DType::kFloat32) return values;
-    ASSIGN_OR_RETURN(Tensor rounded, arena_.Allocate(shape, dtype));
-    Convert(kernels_, rounded, values);
-    return rounded;
-  }
-  absl::StatusOr<Tensor> Make(std::initializer_list<int64_t> shape) {
-    return Make(shape, dtype_);
-  }
-
- private:
-  KernelContext& kernels_;
-  DType dtype_;
-  Arena arena_;
-};
-
-DType ComputeDType(const TrainConfig& config) {
-  return config.run().compute_dtype() == RunConfig::BFLOAT16 ? DType::kBFloat16
-                                                             : DType::kFloat32;
-}
-
-int64_t Tokens(const TrainConfig& config) {
-  return int64_t{config.batch().micro_size()} *
-         config.batch().sequence_length();
-}
 
 void Report(const BenchOptions& options, BenchResult result,
             const std::function<void()>& work) {
@@ -60,13 +21,13 @@ void Report(const BenchOptions& options, BenchResult result,
 absl::Status BenchLinear(KernelContext& kernels, const BenchOptions& options,
                          const std::string& name, int64_t inputs,
                          int64_t outputs) {
-  const int64_t rows = Tokens(options.config);
-  TensorMaker maker(kernels, ComputeDType(options.config));
-  ASSIGN_OR_RETURN(const Tensor x, maker.Make({rows, inputs}));
-  ASSIGN_OR_RETURN(const Tensor y, maker.Make({rows, outputs}));
-  ASSIGN_OR_RETURN(const Tensor w, maker.Make({outputs, inputs}));
+  const int64_t rows = MicroBatchTokens(options.config);
+  BenchTensors tensors(kernels, ComputeDType(options.config));
+  ASSIGN_OR_RETURN(const Tensor x, tensors.Make({rows, inputs}));
+  ASSIGN_OR_RETURN(const Tensor y, tensors.Make({rows, outputs}));
+  ASSIGN_OR_RETURN(const Tensor w, tensors.Make({outputs, inputs}));
   ASSIGN_OR_RETURN(const Tensor d_w,
-                   maker.Make({outputs, inputs}, DType::kFloat32));
+                   tensors.Make({outputs, inputs}, DType::kFloat32));
   BenchResult result{
       .part = "matmul",
       .name = "",
@@ -82,41 +43,12 @@ absl::Status BenchLinear(KernelContext& kernels, const BenchOptions& options,
   return KernelStatus(kernels);
 }
 
-absl::Status BenchGrouped(KernelContext& kernels, const BenchOptions& options,
-                          const std::string& name, int64_t inputs,
-                          int64_t outputs) {
-  const ModelConfig& model = options.config.model();
-  const int64_t experts = model.num_local_experts();
-  const int64_t rows = Tokens(options.config) * model.num_experts_per_tok();
-  std::vector<int64_t> offsets;
-  for (int64_t e = 0; e <= experts; ++e) offsets.push_back(e * rows / experts);
-  TensorMaker maker(kernels, ComputeDType(options.config));
-  ASSIGN_OR_RETURN(const Tensor x, maker.Make({rows, inputs}));
-  ASSIGN_OR_RETURN(const Tensor y, maker.Make({rows, outputs}));
-  ASSIGN_OR_RETURN(const Tensor w, maker.Make({experts, outputs, inputs}));
-  ASSIGN_OR_RETURN(const Tensor d_w,
-                   maker.Make({experts, outputs, inputs}, DType::kFloat32));
-  BenchResult result{
-      .part = "experts",
-      .name = "",
-      .shape = {{"experts", experts},
-                {"rows", rows},
-                {"inputs", inputs},
-                {"outputs", outputs}},
-      .flops = 2.0 * static_cast<double>(rows * inputs * outputs)};
-  auto report = [&](const char* direction, const std::function<void()>& work) {
-    result.name = name + direction;
-    Report(options, result, work);
-  };
-  report(" forward", [&] { GroupedLinearForward(kernels, y, x, w, offsets); });
-  report(" input gradient",
-         [&] { GroupedLinearInputGradient(kernels, x, y, w, offsets); });
-  report(" weight gradient",
-         [&] { GroupedLinearWeightGradient(kernels, d_w, y, x, offsets); });
-  return KernelStatus(kernels);
-}
-
 }  // namespace
+
+int64_t MicroBatchTokens(const TrainConfig& config) {
+  return int64_t{config.batch().micro_size()} *
+         config.batch().sequence_length();
+}
 
 absl::Status BenchMatMul(KernelContext& kernels, const BenchOptions& options) {
   const ModelConfig& model = options.config.model();
@@ -129,31 +61,22 @@ absl::Status BenchMatMul(KernelContext& kernels, const BenchOptions& options) {
   return BenchLinear(kernels, options, "head", width, model.vocab_size());
 }
 
-absl::Status BenchExperts(KernelContext& kernels, const BenchOptions& options) {
-  const ModelConfig& model = options.config.model();
-  const int64_t width = model.hidden_size();
-  const int64_t hidden = model.intermediate_size();
-  RETURN_IF_ERROR(
-      BenchGrouped(kernels, options, "gate and up", width, 2 * hidden));
-  return BenchGrouped(kernels, options, "down", hidden, width);
-}
-
 absl::Status BenchAttention(KernelContext& kernels,
                             const BenchOptions& options) {
   const TrainConfig& config = options.config;
-  const int64_t tokens = Tokens(config);
+  const int64_t tokens = MicroBatchTokens(config);
   AttentionShape shape =
       MakeAttentionShape(config.model(), config.parallel().tensor());
   shape.length = config.batch().sequence_length();
   const int64_t width = shape.heads * shape.head_dim;
   const int64_t qkv_width = width + 2 * shape.kv_heads * shape.head_dim;
-  TensorMaker maker(kernels, ComputeDType(config));
-  ASSIGN_OR_RETURN(const Tensor qkv, maker.Make({tokens, qkv_width}));
-  ASSIGN_OR_RETURN(const Tensor d_qkv, maker.Make({tokens, qkv_width}));
-  ASSIGN_OR_RETURN(const Tensor y, maker.Make({tokens, width}));
-  ASSIGN_OR_RETURN(const Tensor d_y, maker.Make({tokens, width}));
+  BenchTensors tensors(kernels, ComputeDType(config));
+  ASSIGN_OR_RETURN(const Tensor qkv, tensors.Make({tokens, qkv_width}));
+  ASSIGN_OR_RETURN(const Tensor d_qkv, tensors.Make({tokens, qkv_width}));
+  ASSIGN_OR_RETURN(const Tensor y, tensors.Make({tokens, width}));
+  ASSIGN_OR_RETURN(const Tensor d_y, tensors.Make({tokens, width}));
   ASSIGN_OR_RETURN(const Tensor log_sum_exp,
-                   maker.Make({shape.heads, tokens}, DType::kFloat32));
+                   tensors.Make({shape.heads, tokens}, DType::kFloat32));
   // The causal half of q k^T and of p v.
   BenchResult result{
       .part = "attention",
@@ -182,11 +105,11 @@ absl::Status BenchOptimizer(KernelContext& kernels,
   const int64_t elements =
       std::min(CountParameters(options.config.model()).total, kMostElements);
   const DType f32 = DType::kFloat32;
-  TensorMaker maker(kernels, f32);
-  ASSIGN_OR_RETURN(const Tensor w, maker.Make({elements}));
-  ASSIGN_OR_RETURN(const Tensor m, maker.Make({elements}));
-  ASSIGN_OR_RETURN(const Tensor v, maker.Make({elements}));
-  ASSIGN_OR_RETURN(const Tensor g, maker.Make({elements}));
+  BenchTensors tensors(kernels, f32);
+  ASSIGN_OR_RETURN(const Tensor w, tensors.Make({elements}));
+  ASSIGN_OR_RETURN(const Tensor m, tensors.Make({elements}));
+  ASSIGN_OR_RETURN(const Tensor v, tensors.Make({elements}));
+  ASSIGN_OR_RETURN(const Tensor g, tensors.Make({elements}));
   SetZero(kernels, v);
   Report(options,
          {.part = "optimizer",

@@ -1,11 +1,10 @@
 #ifndef LAUNCH_BENCH_KERNELS_H_
 #define LAUNCH_BENCH_KERNELS_H_
 
+#include <cstdint>
 #include <functional>
-#include <string>
 
 #include "absl/status/status.h"
-#include "absl/strings/string_view.h"
 #include "launch/bench_result.h"
 #include "moe/kernels.h"
 #include "trainer/train_config.pb.h"
@@ -14,18 +13,24 @@ namespace moe {
 
 // What is measured, and where results go as they come.
 struct BenchOptions {
-  TrainConfig config;     // resolved; its shapes are those of one rank alone
-  double seconds = 0.5;   // for each measurement
-  double peak_flops = 0;  // of the cores in use
-  std::function<void(const BenchResult&)> report;
+  TrainConfig config;       // resolved; its shapes are those of one rank alone
+  double seconds = 0.5;     // for each measurement
+  double peak_flops = 0;    // of the cores in use
+  int64_t array_bytes = 0;  // of the smallest array of part "memory"
+  std::function<void(BenchResult)> report;
 };
+
+// Tokens of a micro-batch.
+int64_t MicroBatchTokens(const TrainConfig& config);
 
 // Part "matmul": every linear map of the model outside the experts, forward
 // and both gradients, over the tokens of a micro-batch.
 absl::Status BenchMatMul(KernelContext& kernels, const BenchOptions& options);
 
-// Part "experts": the grouped products of one layer, rows spread evenly over
-// all experts.
+// Part "experts": the grouped products of one layer, forward and both
+// gradients, in turns with one dense product of all rows, inputs and outputs.
+// Rows are spread over the experts evenly; like i^-1.2 for the i-th; half of
+// them to one and the rest evenly; and all to one.
 absl::Status BenchExperts(KernelContext& kernels, const BenchOptions& options);
 
 // Part "attention": causal attention of a micro-batch.
@@ -36,6 +41,12 @@ absl::Status BenchAttention(KernelContext& kernels,
 // element; it is memory that bounds it.
 absl::Status BenchOptimizer(KernelContext& kernels,
                             const BenchOptions& options);
+
+// Part "memory": kernels that memory bounds, in turns with a plain copy, on
+// arrays that no cache holds. Bytes are those that have to be read and written;
+// what a store reads first is not counted. ResourceExhausted: so much memory is
+// not available.
+absl::Status BenchMemory(KernelContext& kernels, const BenchOptions& options);
 
 }  // namespace moe
 

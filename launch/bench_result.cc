@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 
@@ -11,62 +12,125 @@ namespace moe {
 namespace {
 
 constexpr size_t kLeastRuns = 5;
+// A stage below this share of a step is not shown to people.
+constexpr double kSmallShare = 0.0005;
 
 double ShareOfPeak(const BenchResult& result) {
   return result.flops / result.seconds / result.peak_flops;
 }
 
-double GigaFlops(const BenchResult& result) {
-  return result.flops / result.seconds / 1e9;
+double Giga(double amount, const BenchResult& result) {
+  return amount / result.seconds / 1e9;
+}
+
+double SecondsOf(const std::function<void()>& work) {
+  const absl::Time begin = absl::Now();
+  work();
+  return absl::ToDoubleSeconds(absl::Now() - begin);
+}
+
+std::string SharesLine(const BenchResult& result) {
+  std::vector<std::string> shares;
+  for (const auto& [stage, share] : result.stage_shares) {
+    if (share >= kSmallShare)
+      shares.push_back(absl::StrFormat("%s %.1f %%", stage, 100 * share));
+  }
+  return absl::StrJoin(shares, ", ");
 }
 
 }  // namespace
 
-std::string ResultLine(const BenchResult& result) {
+std::string ResultLines(const BenchResult& result) {
   std::string shape;
   for (const auto& [name, value] : result.shape)
     absl::StrAppend(&shape, shape.empty() ? "" : " ", name, " ", value);
-  std::string line =
-      absl::StrFormat("%-10s %-28s %-40s %9.3f ms %8.1f GFLOP/s %5.1f %%",
-                      result.part, result.name, shape, 1e3 * result.seconds,
-                      GigaFlops(result), 100 * ShareOfPeak(result));
+  std::string lines = absl::StrFormat("%-10s %-40s %-46s %9.3f ms", result.part,
+                                      result.name, shape, 1e3 * result.seconds);
+  if (result.flops > 0) {
+    absl::StrAppendFormat(&lines, " %8.1f GFLOP/s %5.1f %%",
+                          Giga(result.flops, result),
+                          100 * ShareOfPeak(result));
+  }
+  if (result.bytes > 0)
+    absl::StrAppendFormat(&lines, " %8.1f GB/s", Giga(result.bytes, result));
   if (result.tokens_per_second > 0)
-    absl::StrAppendFormat(&line, " %9.1f tokens/s", result.tokens_per_second);
-  return line;
+    absl::StrAppendFormat(&lines, " %9.1f tokens/s", result.tokens_per_second);
+  std::vector<std::string> texts;
+  for (const BenchFigure& figure : result.figures)
+    if (!figure.text.empty()) texts.push_back(figure.text);
+  // One short remark stands behind the numbers, more of them below.
+  const bool is_short = texts.size() == 1 && result.stage_shares.empty();
+  const std::string below = absl::StrCat("\n", std::string(11, ' '));
+  if (!texts.empty())
+    absl::StrAppend(&lines, is_short ? "  " : below,
+                    absl::StrJoin(texts, ", "));
+  if (!result.stage_shares.empty())
+    absl::StrAppend(&lines, below, SharesLine(result));
+  return lines;
 }
 
 std::string ResultJson(const BenchResult& result) {
-  std::string json = absl::StrFormat("{\"part\":\"%s\",\"name\":\"%s\"",
-                                     result.part, result.name);
+  std::string json = absl::StrFormat(
+      "{\"part\":\"%s\",\"name\":\"%s\",\"compute_dtype\":\"%s\"", result.part,
+      result.name, result.compute_dtype);
   for (const auto& [name, value] : result.shape)
     absl::StrAppendFormat(&json, ",\"%s\":%d", name, value);
-  absl::StrAppendFormat(
-      &json,
-      ",\"seconds\":%.9g,\"runs\":%d,\"gflops\":%.9g,\"share_of_peak\":%.9g",
-      result.seconds, result.runs, GigaFlops(result), ShareOfPeak(result));
-  if (result.tokens_per_second > 0) {
-    absl::StrAppendFormat(&json, ",\"tokens_per_second\":%.9g",
-                          result.tokens_per_second);
+  const auto append = [&json](const std::string& name, double value) {
+    absl::StrAppendFormat(&json, ",\"%s\":%.9g", name, value);
+  };
+  append("seconds", result.seconds);
+  absl::StrAppendFormat(&json, ",\"runs\":%d", result.runs);
+  if (result.flops > 0) {
+    append("gflops", Giga(result.flops, result));
+    append("share_of_peak", ShareOfPeak(result));
+  }
+  if (result.bytes > 0) append("gbytes_per_second", Giga(result.bytes, result));
+  if (result.tokens_per_second > 0)
+    append("tokens_per_second", result.tokens_per_second);
+  for (const BenchFigure& figure : result.figures)
+    append(figure.name, figure.value);
+  if (!result.stage_shares.empty()) {
+    const auto pair = [](std::string* out,
+                         const std::pair<std::string, double>& share) {
+      absl::StrAppendFormat(out, "\"%s\":%.9g", share.first, share.second);
+    };
+    absl::StrAppend(&json, ",\"stage_share\":{",
+                    absl::StrJoin(result.stage_shares, ",", pair), "}");
   }
   return absl::StrCat(json, "}");
 }
 
+double Median(std::vector<double> values) {
+  const auto middle =
+      values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
 void Measure(BenchResult& result, double seconds,
              const std::function<void()>& work) {
+  MeasureInTurns(result, seconds, work, [] {});
+}
+
+double MeasureInTurns(BenchResult& result, double seconds,
+                      const std::function<void()>& work,
+                      const std::function<void()>& peer,
+                      const std::function<void()>& prepare) {
+  prepare();
   work();
+  peer();
   std::vector<double> times;
-  const absl::Time end = absl::Now() + absl::Seconds(seconds);
-  while (times.size() < kLeastRuns || absl::Now() < end) {
-    const absl::Time begin = absl::Now();
-    work();
-    times.push_back(absl::ToDoubleSeconds(absl::Now() - begin));
+  std::vector<double> peer_times;
+  double measured = 0;
+  while (times.size() < kLeastRuns || measured < seconds) {
+    prepare();
+    times.push_back(SecondsOf(work));
+    peer_times.push_back(SecondsOf(peer));
+    measured += times.back();
   }
-  std::nth_element(
-      times.begin(),
-      times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2),
-      times.end());
-  result.seconds = times[times.size() / 2];
+  result.seconds = Median(times);
   result.runs = static_cast<int64_t>(times.size());
+  return Median(peer_times);
 }
 
 }  // namespace moe

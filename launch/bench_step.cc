@@ -1,97 +1,163 @@
 #include "launch/bench_step.h"
 
 #include <algorithm>
-#include <memory>
+#include <array>
 #include <numeric>
 #include <vector>
 
-#include "absl/time/clock.h"
-#include "comm/mesh.h"
-#include "comm/philox.h"
-#include "comm/process_groups.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
 #include "comm/status_macros.h"
-#include "moe/model_config.h"
-#include "trainer/layout.h"
-#include "trainer/trainer.h"
+#include "comm/trace.h"
+#include "launch/bench_trainer.h"
+#include "trainer/batch_plan.h"
+#include "trainer/machine.h"
+#include "trainer/stage_shares.h"
+#include "trainer/units.h"
 
 namespace moe {
 namespace {
 
-constexpr size_t kWarmUpSteps = 2;
-constexpr size_t kLeastSteps = 6;
-
-// Uniformly random tokens: the router spreads them evenly, as a trained one
-// is made to.
-class RandomTokens : public SampleSequence {
- public:
-  explicit RandomTokens(int vocab_size) : vocab_size_(vocab_size) {}
-  int64_t samples_per_epoch() const override { return int64_t{1} << 40; }
-  int64_t SampleAt(int64_t position) const override { return position; }
-  absl::Status Read(int64_t position, absl::Span<int32_t> inputs,
-                    absl::Span<int32_t> targets,
-                    absl::Span<int32_t> positions) const override {
-    const Philox philox(static_cast<uint64_t>(position));
-    std::iota(positions.begin(), positions.end(), 0);
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      inputs[i] = Token(philox, i);
-      targets[i] = Token(philox, i + 1);
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  int32_t Token(const Philox& philox, size_t i) const {
-    return static_cast<int32_t>(philox.Uniform(i) * vocab_size_);
-  }
-  int vocab_size_;
+// What one rank did in the steps that count.
+struct StepRecord {
+  std::vector<double> times;          // seconds
+  std::vector<StageTime> stages;      // of all steps
+  std::array<int64_t, 2> dispatched;  // bytes sent; rows that had to be
 };
+
+// Rows of the last micro-batch that had to leave this rank: of choices that
+// were not dropped, those of experts that live elsewhere.
+int64_t RowsToOthers(const ParameterTable& table,
+                     absl::Span<const Routing> routings) {
+  const int first = table.first_expert();
+  const int end = first + table.local_experts();
+  int64_t rows = 0;
+  for (const Routing& routing : routings) {
+    const Tensor& ids_TK = routing.dispatched_ids_TK;
+    const int32_t* ids = ids_TK.data<int32_t>();
+    rows += std::count_if(ids, ids + ids_TK.size(), [&](int32_t id) {
+      return id >= 0 && (id < first || id >= end);
+    });
+  }
+  return rows;
+}
+
+absl::StatusOr<StepRecord> RunSteps(BenchTrainer& bench, double seconds) {
+  for (int i = 0; i < BenchTrainer::kWarmUpSteps; ++i)
+    RETURN_IF_ERROR(bench.TimeStep().status());
+  const ProcessGroup& experts = bench.groups()[Axis::kExpert];
+  Trainer& trainer = bench.trainer();
+  StepRecord record = {};
+  for (bool enough = false; !enough;) {
+    TakeStageTimes();
+    const int64_t sent_before = experts.traffic().sent_bytes;
+    ASSIGN_OR_RETURN(const double step_seconds, bench.TimeStep());
+    record.times.push_back(step_seconds);
+    const std::vector<StageTime> stages = TakeStageTimes();
+    record.stages.insert(record.stages.end(), stages.begin(), stages.end());
+    record.dispatched[0] += experts.traffic().sent_bytes - sent_before;
+    record.dispatched[1] +=
+        RowsToOthers(trainer.table(), trainer.model().routings());
+    ASSIGN_OR_RETURN(enough, bench.AreEnough(record.times, seconds));
+  }
+  return record;
+}
+
+bool IsRouting(absl::string_view stage) {
+  return stage == "router" || stage == "dispatch" || stage == "combine";
+}
+
+double RoutingSum(const StageShares& shares) {
+  double sum = 0;
+  for (size_t i = 0; i < shares.size(); ++i)
+    if (IsRouting(StageShareName(i))) sum += shares[i];
+  return sum;
+}
+
+// Shares of the stages, and what all of routing takes, without and with the
+// waiting in it. Collective.
+absl::Status AddShares(BenchResult& result, const StepRecord& record,
+                       ProcessGroup& world) {
+  ASSIGN_OR_RETURN(const StageShares shares,
+                   FindStageShares(record.stages, world));
+  for (size_t i = 0; i < shares.size(); ++i)
+    result.stage_shares.push_back({StageShareName(i), shares[i]});
+  const StageShares seconds = SumStageTimes(record.stages);
+  std::array<double, 2> waited = {
+      RoutingSum(SumStageWaits(record.stages)),
+      std::accumulate(seconds.begin(), seconds.end(), 0.0)};
+  RETURN_IF_ERROR(
+      world.AllReduce(ViewOf(absl::MakeSpan(waited)), ReduceOp::kSum));
+  const double share = RoutingSum(shares);
+  const double with_waiting = share + waited[0] / waited[1];
+  result.figures.push_back(
+      {"routing_share", share,
+       absl::StrFormat("router, dispatch and combine %.1f %%", 100 * share)});
+  result.figures.push_back(
+      {"routing_share_with_waiting", with_waiting,
+       world.size() == 1 ? ""
+                         : absl::StrFormat("%.1f %% with the waiting in them",
+                                           100 * with_waiting)});
+  return absl::OkStatus();
+}
+
+// Bytes a step that all ranks together send in their expert groups, over those
+// of the rows alone, each sent once each way in forward and backward. The rows
+// are known where a step has one micro-batch. Collective.
+absl::Status AddDispatch(BenchResult& result, const StepRecord& record,
+                         const TrainConfig& config, BenchTrainer& bench) {
+  std::array<int64_t, 2> sums = record.dispatched;
+  RETURN_IF_ERROR(bench.groups().world().AllReduce(ViewOf(absl::MakeSpan(sums)),
+                                                   ReduceOp::kSum));
+  if (sums[0] == 0) return absl::OkStatus();
+  const double bytes = static_cast<double>(sums[0]);
+  const double a_step = bytes / static_cast<double>(record.times.size());
+  result.figures.push_back(
+      {"dispatch_bytes", a_step,
+       absl::StrCat("dispatch sends ",
+                    FormatBytes(static_cast<int64_t>(a_step)))});
+  const BatchPlan plan(config.batch().global_size(),
+                       config.batch().micro_size(), bench.mesh().data());
+  if (plan.num_micro_steps() > 1 || sums[1] == 0) return absl::OkStatus();
+  constexpr int64_t kWays = 4;
+  const int64_t row_bytes = config.model().hidden_size() *
+                            SizeOf(bench.trainer().table().compute_dtype());
+  const double over_least =
+      bytes / static_cast<double>(sums[1] * kWays * row_bytes);
+  result.figures.push_back(
+      {"dispatch_bytes_over_least", over_least,
+       absl::StrFormat("%.4f of the least possible", over_least)});
+  return absl::OkStatus();
+}
+
+// Of the largest rank. Collective.
+absl::Status AddMemory(BenchResult& result, ProcessGroup& world) {
+  int64_t peak = PeakResidentBytes();
+  RETURN_IF_ERROR(
+      world.AllReduce(ViewOf(absl::MakeSpan(&peak, 1)), ReduceOp::kMax));
+  result.figures.push_back({"peak_memory_bytes", static_cast<double>(peak),
+                            absl::StrCat("peak memory ", FormatBytes(peak))});
+  return absl::OkStatus();
+}
 
 }  // namespace
 
 absl::Status BenchStep(const MpiRuntime& runtime, const BenchOptions& options) {
+  ForgetPeakResidentBytes();
   const TrainConfig& config = options.config;
-  ASSIGN_OR_RETURN(const Mesh mesh, MakeMesh(config, runtime.world()));
-  ASSIGN_OR_RETURN(const ProcessGroups groups,
-                   ProcessGroups::Create(runtime, mesh));
   const KernelContextPtr kernels = MakeKernelContext(config.run().threads());
-  const RandomTokens tokens(config.model().vocab_size());
-  ASSIGN_OR_RETURN(std::unique_ptr<Trainer> trainer,
-                   Trainer::Create(config, {.mesh = mesh,
-                                            .groups = groups,
-                                            .kernels = *kernels,
-                                            .train = tokens}));
-  std::vector<double> times;
-  double measured = 0;
-  for (size_t step = 0;; ++step) {
-    const absl::Time begin = absl::Now();
-    RETURN_IF_ERROR(trainer->TrainStep().status());
-    const double seconds = absl::ToDoubleSeconds(absl::Now() - begin);
-    if (step < kWarmUpSteps) continue;
-    times.push_back(seconds);
-    measured += seconds;
-    // Rank 0's clock decides for all.
-    int32_t enough = times.size() >= kLeastSteps && measured > options.seconds;
-    RETURN_IF_ERROR(groups.world().Broadcast(ViewOf(absl::MakeSpan(&enough, 1)),
-                                             /*root=*/0));
-    if (enough != 0) break;
-  }
-  if (runtime.rank() != 0) return absl::OkStatus();
-  std::sort(times.begin(), times.end());
-  const int64_t global_size = config.batch().global_size();
-  const int64_t length = config.batch().sequence_length();
-  const double step_tokens = static_cast<double>(global_size * length);
-  BenchResult result{
-      .part = "step",
-      .name = "training step",
-      .shape = {{"ranks", runtime.world()},
-                {"sequences", global_size},
-                {"length", length}},
-      .seconds = times[times.size() / 2],
-      .runs = static_cast<int64_t>(times.size()),
-      .flops = step_tokens * ModelFlopsPerToken(config.model(), length),
-      .peak_flops = options.peak_flops};
-  result.tokens_per_second = step_tokens / result.seconds;
-  options.report(result);
+  ASSIGN_OR_RETURN(const std::unique_ptr<BenchTrainer> bench,
+                   BenchTrainer::Create(config, runtime, *kernels));
+  ASSIGN_OR_RETURN(const StepRecord record, RunSteps(*bench, options.seconds));
+  BenchResult result = bench->Result(record.times, options.peak_flops);
+  result.part = "step";
+  result.name = "training step";
+  ProcessGroup& world = bench->groups().world();
+  RETURN_IF_ERROR(AddMemory(result, world));
+  RETURN_IF_ERROR(AddShares(result, record, world));
+  RETURN_IF_ERROR(AddDispatch(result, record, config, *bench));
+  if (runtime.rank() == 0) options.report(result);
   return absl::OkStatus();
 }
 

@@ -7,10 +7,16 @@
 
 namespace moe {
 
-// Part "step": whole training steps of the configuration on random tokens, on
-// all ranks of the runtime: forward, backward, reduction, clipping, AdamW.
-// FLOPs are ModelFlopsPerToken's. Collective; rank 0 reports.
+// Whole training steps of the configuration, see BenchTrainer: forward,
+// backward, reduction, clipping, AdamW. Collective; rank 0 reports.
+
+// Part "step": how fast, what the time goes into, how much memory the largest
+// rank takes, how many bytes the token dispatcher sends.
 absl::Status BenchStep(const MpiRuntime& runtime, const BenchOptions& options);
+
+// Part "skew": steps of a router that sends half of all rows to one expert (all
+// tokens, where each goes to more than two), in turns with balanced ones.
+absl::Status BenchSkew(const MpiRuntime& runtime, const BenchOptions& options);
 
 }  // namespace moe
 
