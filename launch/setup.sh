@@ -21,7 +21,7 @@ packages=(
   slurmctld slurmd slurm-client                  # tests under Slurm
   slurm-wlm-basic-plugins
   bible-kjv bible-kjv-text                       # the quick start's corpus
-  python3-venv                                   # tests against transformers
+  python3-venv python3-dev                       # comparisons with transformers
   python3-matplotlib                             # plots of metrics.jsonl
 )
 

@@ -39,15 +39,8 @@ build() {
 }
 
 if [[ -n "$peers" ]]; then
-  python=.venv/bin/python
-  if ! cmp -s tests/peers/requirements.txt .venv/requirements.txt; then
-    echo "test.sh: making .venv with torch and transformers" >&2
-    rm -rf .venv
-    python3 -m venv .venv
-    "$python" -m pip install -q -r tests/peers/requirements.txt
-    cp tests/peers/requirements.txt .venv/requirements.txt
-  fi
-  export MOE_PEERS_PYTHON=$PWD/$python
+  MOE_PEERS_PYTHON=$(./launch/venv.sh)
+  export MOE_PEERS_PYTHON
 fi
 
 build release

@@ -1,0 +1,125 @@
+"""What is measured in turns: moe-bench, and Hugging Face transformers."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PEER = ROOT / "tests" / "peers" / "mixtral_speed.py"
+
+COMPUTE_DTYPES = {"f32": "FLOAT32", "bf16": "BFLOAT16"}
+TORCH_DTYPES = {"f32": "float32", "bf16": "bfloat16"}
+SEQUENCES = 4  # a rank, or a thread of transformers
+
+# What --tiny makes of every model.
+TINY = dict(
+    hidden_size=64, intermediate_size=64, num_hidden_layers=2,
+    num_attention_heads=4, num_key_value_heads=2, vocab_size=512)
+TINY_LENGTH = 64
+
+
+class Failure(Exception):
+  """A program that was started did not do its part."""
+
+
+class Ours:
+  """moe-bench, started anew for each measurement, a thread a rank."""
+
+  def __init__(self, build, seconds, tiny):
+    self.programs = build / "bin"
+    self.seconds = seconds
+    self.tiny = tiny
+
+  def start(self, part, preset, dtype, ranks=1, overrides=()):
+    # Parts of many short measurements take less time for each.
+    seconds = self.seconds / (1 if part in ["step", "skew"] else 8)
+    command = [
+        self.programs / "moe-bench", f"--preset={preset}", f"--part={part}",
+        f"--seconds={seconds:g}", "--json", "run.threads=1",
+        f"run.compute_dtype={COMPUTE_DTYPES[dtype]}",
+        f"batch.micro_size={SEQUENCES}",
+        f"batch.global_size={SEQUENCES * ranks}", *overrides]
+    if self.tiny:
+      command += [f"model.{key}={value}" for key, value in TINY.items()]
+      command += [f"batch.sequence_length={TINY_LENGTH}", "--array-mib=1"]
+    if ranks > 1:
+      command = [ROOT / "launch" / "run.sh", "-n", str(ranks)] + command
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+
+  def finish(self, process):
+    """All results that it prints."""
+    output, _ = process.communicate()
+    if process.returncode != 0:
+      raise Failure(f"moe-bench ended with code {process.returncode}")
+    return [json.loads(line) for line in output.splitlines()]
+
+  def part(self, part, preset, dtype):
+    return self.finish(self.start(part, preset, dtype))
+
+  def step(self, preset, dtype, ranks=1, overrides=()):
+    """The result of a training step."""
+    return self.finish(self.start("step", preset, dtype, ranks, overrides))[0]
+
+  def two_jobs(self, preset, dtype, overrides=()):
+    """Two jobs of one rank at once, as if they were one."""
+    jobs = [self.start("step", preset, dtype, 1, overrides) for _ in range(2)]
+    results = [self.finish(job)[0] for job in jobs]
+    return dict(
+        tokens_per_second=sum(r["tokens_per_second"] for r in results))
+
+  def model(self, preset):
+    """The preset's model as keys of MixtralConfig, and a sequence's length."""
+    run = subprocess.run(
+        [self.programs / "moe-train", f"--preset={preset}", "--print-config"],
+        stdout=subprocess.PIPE, text=True, check=False)
+    if run.returncode != 0:
+      raise Failure(f"moe-train ended with code {run.returncode}")
+    return parse_model(run.stdout, self.tiny)
+
+
+def parse_model(config, tiny):
+  """Of the text of a configuration; see Ours.model."""
+  section = re.search(r"^model \{\n(.*?)^\}", config, re.S | re.M).group(1)
+  model = {}
+  for key, text in re.findall(r"^  (\w+): (\S+)$", section, re.M):
+    value = json.loads(text)
+    if value is False or value != 0:  # 0 leaves it to the program
+      model[key] = value
+  length = int(re.search(r"^  sequence_length: (\d+)$", config, re.M).group(1))
+  return ({**model, **TINY}, TINY_LENGTH) if tiny else (model, length)
+
+
+class Peer:
+  """mixtral_speed.py, which waits while others are measured."""
+
+  def __init__(self, ours, preset, dtype, threads, form):
+    model, length = ours.model(preset)
+    self.process = subprocess.Popen(
+        [sys.executable, PEER, f"--model={json.dumps(model)}",
+         f"--dtype={TORCH_DTYPES[dtype]}", f"--threads={threads}",
+         f"--sequences={SEQUENCES * threads}", f"--length={length}",
+         f"--seconds={ours.seconds:g}", *form],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+      self.parameters = self._read()["parameters"]
+    except BaseException:
+      self.close()
+      raise
+
+  def _read(self):
+    line = self.process.stdout.readline()
+    if not line:
+      raise Failure(f"{PEER.name} ended with code {self.process.wait()}")
+    return json.loads(line)
+
+  def measure(self):
+    self.process.stdin.write("\n")
+    self.process.stdin.flush()
+    return self._read()
+
+  def close(self):
+    self.process.stdin.close()
+    self.process.wait()
