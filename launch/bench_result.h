@@ -51,9 +51,10 @@ double Median(std::vector<double> values);
 void Measure(BenchResult& result, double seconds,
              const std::function<void()>& work);
 
-// The same in turns with `peer`, each of them as often and for about as long,
-// so that whatever else the machine does meets both. `prepare` goes before each
-// run of `work` and does not count. Returns the peer's median seconds.
+// The same in turns with `peer`, a run of each, so that whatever else the
+// machine does meets both. `prepare` goes before each run of `work`, and like
+// the peer's runs counts neither to its times nor to `seconds`. Returns the
+// peer's median seconds.
 double MeasureInTurns(
     BenchResult& result, double seconds, const std::function<void()>& work,
     const std::function<void()>& peer,

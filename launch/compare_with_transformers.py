@@ -123,7 +123,7 @@ class Comparison:
     return ours, measured
 
   def peer_lines(self, row, what, ours, peers, limit):
-    """Over the strongest form, then, for no limit, over all others."""
+    """Over the strongest form, and for no limit over what is beside them."""
     beside = {name: peers[name] for name in peers if name == BFLOAT16_WEIGHTS}
     peers = {name: peers[name] for name in peers if name not in beside}
     best = speed_table.strongest(peers)
@@ -141,8 +141,8 @@ class Comparison:
     lines = self.peer_lines(
         row, "1 thread", ours, peers, OVER_STRONGEST[preset, dtype])
     for name in FORMS:
-      if name != lines[0].peer:
-        limit = OVER_EAGER.get((preset, dtype)) if name == "eager" else None
+      limit = OVER_EAGER.get((preset, dtype)) if name == "eager" else None
+      if name != lines[0].peer or limit is not None:
         lines.append(speed_table.speed_line(
             row, "1 thread", name, ours, peers[name], limit))
     peers.pop(BFLOAT16_WEIGHTS, None)

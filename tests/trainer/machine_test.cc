@@ -1,9 +1,9 @@
 #include "trainer/machine.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <cstring>
-#include <memory>
 
 namespace moe {
 namespace {
@@ -14,11 +14,12 @@ TEST(Machine, RemembersTheMostThatWasResident) {
   ForgetPeakResidentBytes();
   const int64_t before = PeakResidentBytes();
   ASSERT_GT(before, 0);
-  {
-    const auto memory = std::make_unique<char[]>(64 * kMiB);
-    std::memset(memory.get(), 1, 64 * kMiB);
-    EXPECT_GE(ResidentBytes(), 64 * kMiB) << memory[kMiB];
-  }
+  void* const memory = mmap(nullptr, 64 * kMiB, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  std::memset(memory, 1, 64 * kMiB);
+  EXPECT_GE(ResidentBytes(), 64 * kMiB);
+  ASSERT_EQ(munmap(memory, 64 * kMiB), 0);
   EXPECT_GE(PeakResidentBytes(), before + 60 * kMiB) << "it is free by now";
   ForgetPeakResidentBytes();
   EXPECT_LT(PeakResidentBytes(), before + 60 * kMiB) << "it was forgotten";
