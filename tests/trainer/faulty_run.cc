@@ -103,7 +103,7 @@ bool IsFaulty() { return TestRuntime().rank() == kFaultyRank; }
 
 std::unique_ptr<Watchdog> StartWatchdog() {
   absl::StatusOr<std::unique_ptr<Watchdog>> watchdog = Watchdog::Start(
-      TestRuntime(), {.collective_timeout = absl::Seconds(5),
+      TestRuntime(), {.collective_timeout = absl::Seconds(15),
                       .report = [](const LostRankReport& report) {
                         std::fputs(report.text.c_str(), stderr);
                         std::fflush(stderr);

@@ -51,7 +51,7 @@ planted_defects() {
   faulty WrongSums 'rank 1 of group expert sends row counts' 'must .* sum to'
   faulty OtherLayer 'rank 1 of group expert sends row counts of step 10, layer'
   faulty Spin '^rank 1 .* keeps the others waiting' 'layer 4, experts' \
-    'collective_timeout_seconds \(5\)' 'SpinForEver'
+    'collective_timeout_seconds \(15\)' 'SpinForEver'
   faulty StopsAtStart '^rank 1 .* does not answer: its process is stopped' \
     'creation of the communicator in group'
   faulty StopsAtEnd '^rank 1 .* does not answer: its process is stopped' \
@@ -126,7 +126,7 @@ lose() {
   case $signal in
     KILL) ends 71 10 "moe-train: rank $rank .* was lost" ;;
     STOP)
-      ends 71 8 "moe-train: rank $rank .* does not answer: .* stopped"
+      ends 71 15 "moe-train: rank $rank .* does not answer: .* stopped"
       kill -KILL "${pids[rank]}" 2>/dev/null
       ;;
     SEGV) ends 70 10 "moe-train: rank $rank .* crashed: SIGSEGV" ;;
@@ -139,7 +139,7 @@ real_runs() {
   for signal in "${signals[@]}"; do
     for rank in 0 1 3; do
       what="$signal of rank $rank of 4"
-      start 4 parallel.collective_timeout_seconds=3 && lose "$signal" "$rank"
+      start 4 parallel.collective_timeout_seconds=10 && lose "$signal" "$rank"
     done
   done
   # Those that would tell are lost, or stopped, together.
@@ -148,7 +148,7 @@ real_runs() {
   kill -KILL "${pids[0]}" "${pids[1]}"
   ends 71 10 'moe-train: rank 0 .* was lost: .*; so were ranks 1'
   what="STOP of ranks 0 and 1 of 4"
-  start 4 parallel.collective_timeout_seconds=3
+  start 4 parallel.collective_timeout_seconds=10
   kill -STOP "${pids[0]}" "${pids[1]}"
   ends 71 16 'moe-train: rank 0 .* does not answer: .* stopped'
   kill -KILL "${pids[0]}" "${pids[1]}" 2>/dev/null
@@ -196,10 +196,11 @@ random_trials() {
     local size=${sizes[RANDOM % 3]} signal=${signals[RANDOM % 3]}
     local rank=$((RANDOM % size))
     what="trial $i: $signal of rank $rank of $size"
-    start "$size" parallel.collective_timeout_seconds=3 \
+    start "$size" parallel.collective_timeout_seconds=10 \
       checkpoint.interval_steps=7 || return
     sleep "0.$((RANDOM % 10))$((RANDOM % 10))"
     lose "$signal" "$rank"
+    if ((i % 20 == 0)); then echo "$i trials"; fi
   done
   echo "$number trials, $failures failed"
 }
