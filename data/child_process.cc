@@ -73,8 +73,12 @@ class SpawnPlan {
                                              child.directory.c_str()),
         posix_spawnattr_setsigmask(&attributes_, &none),
         posix_spawnattr_setsigdefault(&attributes_, &all),
-        posix_spawnattr_setflags(
-            &attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF)};
+        // A group of its own: mpirun passes signals on to a rank's whole group,
+        // and what asks the rank to stop would kill its child.
+        posix_spawnattr_setpgroup(&attributes_, 0),
+        posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK |
+                                                   POSIX_SPAWN_SETSIGDEF |
+                                                   POSIX_SPAWN_SETPGROUP)};
     for (const int error : errors) {
       if (error != 0) return error;
     }

@@ -28,6 +28,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::UnorderedElementsAre;
 
 class TokenizerTrainerTest : public ::testing::Test {
@@ -217,6 +218,15 @@ TEST_F(TokenizerTrainerTest, TheChildEndsWithUs) {
   while (is_there() && absl::Now() < end) absl::SleepFor(absl::Milliseconds(5));
   EXPECT_FALSE(is_there());
   if (is_there()) kill(child, SIGKILL);
+}
+
+// A signal to our process group, as mpirun sends them, is not for the child.
+TEST_F(TokenizerTrainerTest, TheChildIsOfAnotherProcessGroup) {
+  Input("a.txt", "hello world\n");
+  Program("cut -d ' ' -f 5 /proc/$$/stat; exit 1");
+  const std::string said(TrainTokenizer(options_).message());
+  EXPECT_THAT(said, HasSubstr("spm_train ended with exit code 1: "));
+  EXPECT_THAT(said, Not(HasSubstr(absl::StrCat(": ", getpgrp(), "\n"))));
 }
 
 TEST_F(TokenizerTrainerTest, TheChildIsNoRank) {
