@@ -28,7 +28,7 @@ compare() {
 has() {
   python3 -c 'import json, sys
 lines = [json.loads(line) for line in open(sys.argv[1])]
-sys.exit(0 if eval(sys.argv[2]) else 1)' "$work/out" "$1" ||
+sys.exit(0 if eval(f"({sys.argv[2]})") else 1)' "$work/out" "$1" ||
     fail "not so: $1: $(cat "$work/out")"
 }
 
