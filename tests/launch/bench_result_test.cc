@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -91,7 +92,7 @@ TEST(MeasureInTurns, RunsBothEquallyOftenAndPreparesEachTime) {
 // The time of one is not counted to the other.
 TEST(MeasureInTurns, KeepsTheTimesApart) {
   const auto spin = [](int n) {
-    volatile int sum = 0;
+    volatile int64_t sum = 0;
     for (int i = 0; i < n; ++i) sum = sum + i;
   };
   BenchResult result;
