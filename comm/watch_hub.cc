@@ -257,9 +257,12 @@ void WatchHub::NoteInquiryOfOther() {
 
 // Something is wrong. What else is will be known in a moment.
 void WatchHub::Suspect() {
-  if (phase_ != Phase::kWatching) return;
-  phase_ = Phase::kSuspecting;
   const bool waits = options_.is_deputy && !RankZeroIsGone();
+  // A deputy that gives rank 0 its time does so no longer once that is lost.
+  const bool hurries = phase_ == Phase::kSuspecting && is_patient_ && !waits;
+  if (phase_ != Phase::kWatching && !hurries) return;
+  phase_ = Phase::kSuspecting;
+  is_patient_ = waits;
   timer_.expires_after(waits ? kPatience : kGathering);
   timer_.async_wait([this](const asio::error_code& error) {
     if (error || phase_ != Phase::kSuspecting) return;

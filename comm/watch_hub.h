@@ -88,6 +88,7 @@ class WatchHub {
   std::vector<WatchedRank> watched_;
   enum class Phase { kWatching, kSuspecting, kInquiring, kConcluded, kGone };
   Phase phase_ = Phase::kWatching;
+  bool is_patient_ = false;  // while it suspects: gives rank 0 its time
   bool other_inquires_ = false;
 };
 

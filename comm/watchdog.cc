@@ -313,6 +313,8 @@ void Watchdog::Rank::AwaitCrash() {
             crash.stack.empty() ? "" : absl::StrCat(" in ", crash.stack[0]);
         Alarm(WatchAlarm::CRASHED,
               absl::StrCat(SignalName(crash.signal), where), 0, crash.stack);
+        // Who decides stays until it has, or the two seconds are over.
+        if (rank_ == 0) return;
         other_timer_.expires_after(kCrashAlarm);
         other_timer_.async_wait(
             [](const asio::error_code&) { CrashWasTold(); });

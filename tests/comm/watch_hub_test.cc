@@ -64,10 +64,6 @@ class WatchHubTest : public testing::Test {
     WatchMessage answer;
     *answer.mutable_answer() = State(rank, "answering");
     Send(rank, answer);
-    // Old news that overtakes nothing.
-    WatchMessage state;
-    *state.mutable_state() = State(rank, "old");
-    Send(rank, state);
   }
   static RankState State(int rank, const std::string& stage) {
     RankState state;
@@ -123,11 +119,23 @@ TEST_F(WatchHubTest, ReportsARankWhoseConnectionCloses) {
   RunUntil([&] { return left_.has_value(); });
   ASSERT_TRUE(report_.has_value());
   EXPECT_THAT(report_->cause, StartsWith("rank 2 (pid 3 on host a) was lost"));
-  EXPECT_THAT(report_->text, HasSubstr("rank 0: step 1, answering"))
-      << "an answer is not replaced by older news";
+  EXPECT_THAT(report_->text, HasSubstr("rank 0: step 1, answering"));
   EXPECT_EQ(left_, 71);
   EXPECT_EQ(leaves_, std::vector<int>{71})
       << "rank 0, the hub's, leaves itself";
+}
+
+TEST_F(WatchHubTest, DoesNotReplaceAnAnswerByOlderNews) {
+  Open(/*is_deputy=*/false, {{"a", 1}, {"b", 2}, {"a", 3}});
+  silent_ = 1;
+  SendAlarm(2, WatchAlarm::TIME_LIMIT);
+  RunUntil([&] { return inquiries_ == 3; });
+  Settle();
+  WatchMessage state;
+  *state.mutable_state() = State(2, "old");
+  Send(2, state);
+  RunUntil([&] { return left_.has_value(); });
+  EXPECT_THAT(report_->text, HasSubstr("rank 2: step 3, answering"));
 }
 
 TEST_F(WatchHubTest, LetsARankLeaveInGoodOrder) {
@@ -193,6 +201,19 @@ TEST_F(WatchHubTest, ADeputyActsAtOnceWhenRankZeroIsLost) {
   links_[0]->Close();
   RunUntil([&] { return report_.has_value(); });
   EXPECT_THAT(report_->cause, StartsWith("rank 0 "));
+}
+
+// A rank is lost and then rank 0, or rank 0 in its inquiry: mpirun leaves two
+// seconds.
+TEST_F(WatchHubTest, ADeputyWaitsNoLongerWhenRankZeroIsLostToo) {
+  Open(/*is_deputy=*/true);
+  SendAlarm(0, WatchAlarm::CRASHED);
+  Settle();
+  hub_->NoteInquiryOfOther();
+  links_[0]->Close();
+  Settle(std::chrono::milliseconds(1500));
+  ASSERT_TRUE(report_.has_value()) << "less than the patience for rank 0";
+  EXPECT_THAT(report_->cause, HasSubstr("crashed"));
 }
 
 TEST_F(WatchHubTest, ADeputyHoldsBackWhenRankZeroActs) {
