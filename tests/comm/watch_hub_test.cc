@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "comm/watch_link.h"
 
 namespace moe {
@@ -136,6 +137,28 @@ TEST_F(WatchHubTest, DoesNotReplaceAnAnswerByOlderNews) {
   Send(2, state);
   RunUntil([&] { return left_.has_value(); });
   EXPECT_THAT(report_->text, HasSubstr("rank 2: step 3, answering"));
+}
+
+TEST_F(WatchHubTest, TakesACrashForTheCauseOfAFailure) {
+  Open();
+  SendAlarm(2, WatchAlarm::FAILED);
+  SendAlarm(2, WatchAlarm::CRASHED);
+  RunUntil([&] { return report_.has_value(); });
+  EXPECT_THAT(report_->cause, HasSubstr("crashed"));
+}
+
+// They would pile up where nobody reads them.
+TEST_F(WatchHubTest, SendsNoNewsBehindNewsThatHasNotLeft) {
+  Open(/*is_deputy=*/false, {{"a", 1}, {"a", 2}, {"b", 3}});
+  silent_ = 2;
+  for (int i = 0; i < 100; ++i) {
+    WatchMessage message;
+    *message.mutable_state() = State(2, absl::StrCat("news ", i));
+    Send(2, message);
+  }
+  SendAlarm(0, WatchAlarm::TIME_LIMIT);
+  RunUntil([&] { return report_.has_value(); });
+  EXPECT_THAT(report_->text, HasSubstr("rank 2: step 3, news 0;"));
 }
 
 TEST_F(WatchHubTest, LetsARankLeaveInGoodOrder) {
@@ -267,6 +290,11 @@ TEST_F(WatchHubTest, HeedsNoStranger) {
   const std::array<unsigned char, 8> garbage = {0xff, 0xff, 0xff, 0xff, 1};
   asio::write(socket, asio::buffer(garbage));
   Settle();
+  char byte = 0;
+  asio::error_code error;
+  socket.non_blocking(true);
+  socket.read_some(asio::buffer(&byte, 1), error);
+  EXPECT_NE(error, asio::error::would_block) << "nobody waits for 4 GiB";
   EXPECT_EQ(inquiries_, 0);
   links_[2]->Close();
   RunUntil([&] { return report_.has_value(); });
