@@ -35,6 +35,7 @@ struct Layout {
   int expert;
   int micro_size = 3;
   RunConfig::ComputeDType dtype = RunConfig::FLOAT32;
+  RunConfig::Recompute recompute = RunConfig::NONE;
 };
 
 class NonFiniteTest : public testing::TestWithParam<Layout> {
@@ -50,6 +51,7 @@ class NonFiniteTest : public testing::TestWithParam<Layout> {
     config.mutable_batch()->set_sequence_length(12);
     config.mutable_batch()->set_micro_size(GetParam().micro_size);
     config.mutable_run()->set_compute_dtype(GetParam().dtype);
+    config.mutable_run()->set_recompute(GetParam().recompute);
     config.mutable_parallel()->set_tensor(GetParam().tensor);
     config.mutable_parallel()->set_expert(GetParam().expert);
     return config;
@@ -318,10 +320,12 @@ TEST_P(NonFiniteTest, ASumOverRanksThatOverflowsIsNamedByWhoKeepsIt) {
 constexpr Layout kLayouts[] = {
     {"Alone", 1, 1, 1},
     {"AloneBFloat16", 1, 1, 1, 0, RunConfig::BFLOAT16},
+    {"AloneExpertsAgain", 1, 1, 1, 3, RunConfig::FLOAT32, RunConfig::EXPERTS},
     {"Data2", 2, 1, 1, 2},
     {"Tensor2Expert2", 2, 2, 2},
     {"Tensor2Expert2BFloat16", 2, 2, 2, 2, RunConfig::BFLOAT16},
     {"Expert2", 2, 1, 2, 0},
+    {"Expert2BlocksAgain", 2, 1, 2, 2, RunConfig::FLOAT32, RunConfig::BLOCK},
     {"Tensor2Expert4", 4, 2, 4},
     {"Tensor2Expert2", 4, 2, 2, 2},
     {"Expert4", 4, 1, 4, 2}};
