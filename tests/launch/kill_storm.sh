@@ -33,8 +33,8 @@ set -u
 build=$(cd "$1" && pwd)
 kills=$2
 seed=$3
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$(mktemp -d)
+source "$(dirname "${BASH_SOURCE[0]}")/small_run.sh"
 RANDOM=$seed
 
 ranks=4
@@ -44,7 +44,6 @@ files_in_save=16
 # While there are kills, more than they can use up. How long the run is changes
 # none of its numbers: the rate is constant.
 steps=$((kills * 40 + 60))
-run=$work/run
 job='' mpirun=''
 pids=() old_pids=()
 
@@ -65,27 +64,13 @@ die() {
 
 # train DIRECTORY: becomes the run.
 train() {
-  exec "$here/../../launch/run.sh" -n $ranks \
+  exec "$launch/run.sh" -n $ranks \
     --mca btl_vader_backing_directory "$work/launcher" \
-    --mca orte_tmpdir_base "$work/launcher" "$build/bin/moe-train" \
-    --preset=quickstart model.vocab_size=300 model.hidden_size=32 \
-    model.intermediate_size=32 model.num_hidden_layers=2 \
-    model.num_attention_heads=4 model.num_key_value_heads=2 \
-    model.num_local_experts=4 model.initializer_range=0.02 \
-    batch.global_size=8 batch.sequence_length=32 run.threads=1 \
+    --mca orte_tmpdir_base "$work/launcher" "$program" "${small_model[@]}" \
     schedule.steps=$steps schedule.warmup_steps=1 schedule.decay=CONSTANT \
-    eval.interval_steps=0 \
-    log.interval_steps=1 checkpoint.interval_steps=3 checkpoint.keep=$keep \
-    run.directory="$1" data.train="$work/text.txt" \
+    checkpoint.interval_steps=3 checkpoint.keep=$keep run.directory="$1" \
     >"$work/out" 2>"$work/err" </dev/null
 }
-
-# A process that is no ancestor's zombie.
-lives() {
-  local stat
-  read -r stat <"/proc/$1/stat" || return 1
-  [[ "${stat##*) }" != Z* ]]
-} 2>/dev/null
 
 # Sets $newest (step_N that stands in full), $standing (how many), $saving
 # (step_N.tmp that is newer) and $dying (one that is older); '' if none.
@@ -202,11 +187,6 @@ strike() {
     mpirun) kill -9 "$mpirun" ;;
   esac
 }
-
-awk 'BEGIN {
-  for (i = 0; i < 3000; ++i)
-    print "the " i * 7919 % 1000 " cats and " i * 31 % 100 " dogs run"
-}' >"$work/text.txt"
 
 # What Open MPI leaves behind of jobs that were killed.
 mkdir "$work/launcher"

@@ -5,12 +5,10 @@
 #
 #     moved_run_test.sh BUILD_DIRECTORY [SEED]
 set -u
-# Open MPI unloads plugins whose leaks no list can name.
-export ASAN_OPTIONS=detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}
 build=$(cd "$1" && pwd)
 RANDOM=${2-1}
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$(mktemp -d)
+source "$(dirname "${BASH_SOURCE[0]}")/small_run.sh"
 run=$work/moved
 # While it is killed, more than it can use up; the rate is constant, so that how
 # long the run is changes none of its numbers.
@@ -36,18 +34,13 @@ die() {
 # train DIRECTORY RANKS TENSOR: becomes the run. 16 ranks have fewer sequences
 # than ranks, and the passes over the data end within a batch.
 train() {
-  exec "$here/../../launch/run.sh" -n "$2" \
+  exec "$launch/run.sh" -n "$2" \
     --mca btl_vader_backing_directory "$work/launcher" \
-    --mca orte_tmpdir_base "$work/launcher" "$build/bin/moe-train" \
-    --preset=quickstart model.vocab_size=300 model.hidden_size=32 \
-    model.intermediate_size=32 model.num_hidden_layers=2 \
-    model.num_attention_heads=4 model.num_key_value_heads=2 \
-    model.num_local_experts=4 model.initializer_range=0.02 \
-    batch.global_size=10 batch.micro_size=2 batch.sequence_length=32 \
-    run.threads=1 schedule.steps=$steps schedule.warmup_steps=1 \
-    schedule.decay=CONSTANT eval.interval_steps=0 log.interval_steps=1 \
+    --mca orte_tmpdir_base "$work/launcher" "$program" "${small_model[@]}" \
+    batch.global_size=10 batch.micro_size=2 schedule.steps=$steps \
+    schedule.warmup_steps=1 schedule.decay=CONSTANT \
     checkpoint.interval_steps=3 checkpoint.keep=2 parallel.tensor="$3" \
-    run.directory="$1" data.train="$work/text.txt" \
+    run.directory="$1" \
     >"$work/out" 2>"$work/err" </dev/null
 }
 
@@ -80,10 +73,6 @@ digests() {
     "$1/metrics.jsonl"
 }
 
-awk 'BEGIN {
-  for (i = 0; i < 3000; ++i)
-    print "the " i * 7919 % 1000 " cats and " i * 31 % 100 " dogs run"
-}' >"$work/text.txt"
 mkdir "$work/launcher"  # what Open MPI leaves behind of jobs that were killed
 
 # Ranks and tensor, one leg each; the last is not killed.
