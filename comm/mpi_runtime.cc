@@ -90,6 +90,7 @@ absl::StatusOr<std::unique_ptr<MpiRuntime>> MpiRuntime::Start(
 }
 
 absl::Status MpiRuntime::Initialize() {
+  const BlockingCall call("start of MPI", "world", /*first_rank=*/0);
   int provided = MPI_THREAD_SINGLE;
   RETURN_IF_ERROR(MpiStatus(
       MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided),

@@ -190,14 +190,8 @@ bool Reporter::HasWitness(int rank) const {
 
 std::string Reporter::ProcessText(int rank) const {
   const RankState::Process* process = FindProcess(rank);
-  if (process == nullptr) return "nothing is known of its process or host";
-  if (process->state().empty()) return "its process has ended";
-  if (process->state() == "T" || process->state() == "t")
-    return "its process is stopped (SIGSTOP, or a debugger)";
-  if (process->state() == "D")
-    return "its process is in the kernel's hands (a disk that does not "
-           "answer?)";
-  return absl::StrCat("its process is in state ", process->state());
+  return process == nullptr ? "nothing is known of its process or host"
+                            : DescribeProcess(process->state());
 }
 
 // A rank of which a rank beside it knows that its process runs is just late.
@@ -205,14 +199,18 @@ bool Reporter::IsSilence() {
   int rank = -1;
   bool is_strange = false;
   for (int other = 0; other < size() && !is_strange; ++other) {
-    if (Of(other).link != Link::kOpen || Of(other).answered) continue;
+    const bool is_awaited =
+        Of(other).link == Link::kOpen || Of(other).link == Link::kNone;
+    if (!is_awaited || Of(other).answered) continue;
     is_strange = FindProcess(other) != nullptr;
     if (is_strange || (rank < 0 && !HasWitness(other))) rank = other;
   }
   if (rank < 0) return false;
   Blame(rank,
-        absl::StrCat("does not answer: ", ProcessText(rank), "; ",
-                     LastHeard(rank)),
+        absl::StrCat(Of(rank).link == Link::kNone
+                         ? "does not come to the start of the job: "
+                         : "does not answer: ",
+                     ProcessText(rank), "; ", LastHeard(rank)),
         kLost);
   return true;
 }
@@ -257,6 +255,11 @@ void Reporter::ExplainDelay() {
       "; rank ", waiting,
       " has waited longer than parallel.collective_timeout_seconds (",
       absl::ToInt64Seconds(timeout_), ")");
+  if (Of(rank).link == Link::kNone) {
+    Blame(rank, absl::StrCat("does not come to the start of the job", limit),
+          kLost);
+    return;
+  }
   if (state.has_wait()) {
     Blame(rank,
           absl::StrCat("waits in ", ToString(state, /*brief=*/false),
@@ -284,10 +287,8 @@ std::string Ranges(const std::vector<int>& ranks) {
   return absl::StrJoin(parts, ",");
 }
 
-// Ranks that do the same share a line.
 std::string Reporter::RankLines() const {
-  std::vector<std::pair<std::string, std::vector<int>>> lines;
-  std::map<std::string, size_t> places;
+  std::vector<std::string> texts;
   for (int rank = 0; rank < size(); ++rank) {
     const WatchedRank& of = Of(rank);
     std::string text = "no word from it";
@@ -298,18 +299,9 @@ std::string Reporter::RankLines() const {
                                      : "not known";
       if (!of.answered) absl::StrAppend(&text, "; does not answer");
     }
-    const auto [at, added] = places.try_emplace(text, lines.size());
-    if (added) lines.emplace_back(text, std::vector<int>());
-    lines[at->second].second.push_back(rank);
+    texts.push_back(std::move(text));
   }
-  std::string all;
-  for (size_t i = 0; i < std::min(lines.size(), kMaxLines); ++i) {
-    absl::StrAppend(&all, "  rank ", Ranges(lines[i].second), ": ",
-                    lines[i].first, "\n");
-  }
-  if (lines.size() > kMaxLines)
-    absl::StrAppend(&all, "  and ", lines.size() - kMaxLines, " lines more\n");
-  return all;
+  return LinesByRank(texts);
 }
 
 std::string Reporter::StackText() const {
@@ -335,6 +327,24 @@ LostRankReport Reporter::Make() {
 }
 
 }  // namespace
+
+std::string LinesByRank(const std::vector<std::string>& texts) {
+  std::vector<std::pair<std::string, std::vector<int>>> lines;
+  std::map<std::string, size_t> places;
+  for (size_t rank = 0; rank < texts.size(); ++rank) {
+    const auto [at, added] = places.try_emplace(texts[rank], lines.size());
+    if (added) lines.emplace_back(texts[rank], std::vector<int>());
+    lines[at->second].second.push_back(static_cast<int>(rank));
+  }
+  std::string all;
+  for (size_t i = 0; i < std::min(lines.size(), kMaxLines); ++i) {
+    absl::StrAppend(&all, "  rank ", Ranges(lines[i].second), ": ",
+                    lines[i].first, "\n");
+  }
+  if (lines.size() > kMaxLines)
+    absl::StrAppend(&all, "  and ", lines.size() - kMaxLines, " lines more\n");
+  return all;
+}
 
 int NumDifferent(const std::vector<WatchedRank>& ranks, int rank) {
   const RankState& state = ranks[static_cast<size_t>(rank)].state;

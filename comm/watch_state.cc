@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
+
 namespace moe {
 namespace {
 
@@ -61,6 +63,16 @@ void AddStrangeProcesses(RankState& state, const Roster& roster, int self) {
     process.set_rank(rank);
     if (letter != '\0') process.set_state(std::string(1, letter));
   }
+}
+
+std::string DescribeProcess(const std::string& state) {
+  if (state.empty()) return "its process has ended";
+  if (state == "T" || state == "t")
+    return "its process is stopped (SIGSTOP, or a debugger)";
+  if (state == "D")
+    return "its process is in the kernel's hands (a disk that does not "
+           "answer?)";
+  return absl::StrCat("its process is in state ", state);
 }
 
 std::string ToString(const RankState& state, bool brief) {

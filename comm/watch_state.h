@@ -16,6 +16,9 @@ RankState ToRankState(const Activity& activity, absl::Duration still);
 // Adds, of other ranks of this host, those that do not just run or sleep.
 void AddStrangeProcesses(RankState& state, const Roster& roster, int self);
 
+// "its process is stopped ..." of a letter as in RankState::Process.
+std::string DescribeProcess(const std::string& state);
+
 // "all-to-all-v 812 in group expert (step 12, layer 3, dispatch), ..." or, of a
 // rank that does not wait, "step 12, layer 3, experts". Without bytes and
 // missing ranks where `brief`.

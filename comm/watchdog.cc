@@ -1,7 +1,6 @@
 #include "comm/watchdog.h"
 
 #include <mpi.h>
-#include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -12,7 +11,6 @@
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 #include <chrono>
-#include <csignal>
 #include <cstdlib>
 #include <future>
 #include <optional>
@@ -27,6 +25,7 @@
 #include "comm/exit_code.h"
 #include "comm/mpi_status.h"
 #include "comm/process_groups.h"
+#include "comm/quiet_thread.h"
 #include "comm/roster.h"
 #include "comm/stack_trace.h"
 #include "comm/status_macros.h"
@@ -67,15 +66,6 @@ int DeputyRank(const Roster& roster) {
   return 1;
 }
 
-// Our thread takes no signal that asks the process for something.
-void BlockSignals() {
-  sigset_t set;
-  sigfillset(&set);
-  for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT})
-    sigdelset(&set, signal);
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-}
-
 // `status` of the lowest rank that has an error. Collective, by plain MPI:
 // there are no groups yet.
 absl::Status AgreeByMpi(const absl::Status& status, const Roster& roster,
@@ -103,12 +93,11 @@ class Watchdog::Rank {
   ~Rank();
 
   // Collective.
-  absl::Status Connect();
+  absl::Status Connect(std::unique_ptr<StartWatch> start_watch);
   [[noreturn]] void Fail(const absl::Status& status);
 
  private:
   absl::StatusOr<std::array<HubAddress, kNumHubs>> OpenHubs();
-  void Run();
   void Tick();
   void NoteActivity();
   void OnMessage(int hub, const WatchMessage& message);
@@ -188,7 +177,7 @@ absl::StatusOr<std::array<HubAddress, kNumHubs>> Watchdog::Rank::OpenHubs() {
   return addresses;
 }
 
-absl::Status Watchdog::Rank::Connect() {
+absl::Status Watchdog::Rank::Connect(std::unique_ptr<StartWatch> start_watch) {
   using Addresses = std::array<HubAddress, kNumHubs>;
   ASSIGN_OR_RETURN(const Addresses addresses, OpenHubs());
   for (int i = 0; i < kNumHubs; ++i) {
@@ -214,14 +203,16 @@ absl::Status Watchdog::Rank::Connect() {
   AwaitCrash();
   InstallCrashHandlers(crash_event_.native_handle());
   Tick();
-  thread_ = std::thread([this] { Run(); });
-  return AgreeByMpi(connected_.get_future().get(), roster_, rank_);
-}
-
-void Watchdog::Rank::Run() {
-  BlockSignals();
-  pthread_setname_np(pthread_self(), "watchdog");
-  context_.run();
+  absl::StatusOr<std::thread> thread =
+      StartQuietThread("watchdog", [this] { context_.run(); });
+  absl::Status status = thread.status();
+  if (thread.ok()) {
+    thread_ = *std::move(thread);
+    status = connected_.get_future().get();
+  }
+  // From here on this watchdog sees who does not come.
+  if (status.ok()) start_watch = nullptr;
+  return AgreeByMpi(status, roster_, rank_);
 }
 
 void Watchdog::Rank::Tick() {
@@ -374,12 +365,14 @@ Watchdog::Rank::~Rank() {
 }
 
 absl::StatusOr<std::unique_ptr<Watchdog>> Watchdog::Start(
-    const MpiRuntime& runtime, Options options) {
+    const MpiRuntime& runtime, Options options,
+    std::unique_ptr<StartWatch> start_watch) {
+  const BlockingCall call("start of the watchdog", "world", /*first_rank=*/0);
   ASSIGN_OR_RETURN(Roster roster, GatherRoster());
   const absl::Duration timeout = options.collective_timeout;
   auto rank =
       std::make_unique<Rank>(runtime, std::move(roster), std::move(options));
-  RETURN_IF_ERROR(rank->Connect());
+  RETURN_IF_ERROR(rank->Connect(std::move(start_watch)));
   AwaitOptions await_options = GetAwaitOptions();
   await_options.timeout = timeout + kAwaitMargin;
   SetAwaitOptions(await_options);

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "comm/mpi_runtime.h"
+#include "comm/start_watch.h"
 #include "comm/watch_report.h"
 
 namespace moe {
@@ -39,10 +40,12 @@ class Watchdog {
     // Called in one process, on the watchdog's thread.
     std::function<void(const LostRankReport&)> report;
   };
-  // Collective over all ranks; call it on the thread that trains. Unavailable,
-  // on all ranks: a rank cannot reach a hub.
+  // Collective over all ranks; call it on the thread that trains. `start_watch`
+  // watches until this does; null: nothing does. Unavailable, on all ranks: a
+  // rank cannot reach a hub.
   static absl::StatusOr<std::unique_ptr<Watchdog>> Start(
-      const MpiRuntime& runtime, Options options);
+      const MpiRuntime& runtime, Options options,
+      std::unique_ptr<StartWatch> start_watch);
   // Leaves in good order; the other ranks do not mind.
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;

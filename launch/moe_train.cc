@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -7,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "comm/mpi_runtime.h"
+#include "comm/start_watch.h"
 #include "comm/status_macros.h"
 #include "comm/watchdog.h"
 #include "data/file_system.h"
@@ -23,20 +25,38 @@ namespace {
 
 constexpr char kProgram[] = "moe-train";
 
-absl::StatusOr<std::unique_ptr<Watchdog>> StartWatchdog(
-    const TrainConfig& config, const MpiRuntime& runtime) {
-  if (runtime.world() == 1 || !config.parallel().watchdog()) return nullptr;
+absl::Duration CollectiveTimeout(const TrainConfig& config) {
+  return absl::Seconds(config.parallel().collective_timeout_seconds());
+}
+
+// How this job says which of its ranks was lost.
+std::function<void(const LostRankReport&)> Reporter(const TrainConfig& config) {
   const std::string directory =
       RunDirectory(config.run().directory()).failure();
-  return Watchdog::Start(
-      runtime,
-      {.collective_timeout =
-           absl::Seconds(config.parallel().collective_timeout_seconds()),
-       .report = [directory](const LostRankReport& report) {
-         SayLostRank(kProgram, report);
-         // The report was said: it is no longer needed on the disk.
-         SaveLostRankReport(PosixFileSystem(), directory, report).IgnoreError();
-       }});
+  return [directory](const LostRankReport& report) {
+    SayLostRank(kProgram, report);
+    // The report was said: it is no longer needed on the disk.
+    SaveLostRankReport(PosixFileSystem(), directory, report).IgnoreError();
+  };
+}
+
+absl::StatusOr<std::unique_ptr<StartWatch>> WatchStart(
+    const TrainConfig& config, const LauncherEnvironment& launcher) {
+  if (launcher.world == 1) return nullptr;
+  return StartWatch::Start({.rank = launcher.rank,
+                            .world = launcher.world,
+                            .limit = CollectiveTimeout(config),
+                            .report = Reporter(config)});
+}
+
+absl::StatusOr<std::unique_ptr<Watchdog>> StartWatchdog(
+    const TrainConfig& config, const MpiRuntime& runtime,
+    std::unique_ptr<StartWatch> start_watch) {
+  if (runtime.world() == 1 || !config.parallel().watchdog()) return nullptr;
+  return Watchdog::Start(runtime,
+                         {.collective_timeout = CollectiveTimeout(config),
+                          .report = Reporter(config)},
+                         std::move(start_watch));
 }
 
 absl::Status Train(const TrainCommand& command, const MpiRuntime& runtime) {
@@ -57,11 +77,14 @@ int Main(int argc, char** argv) {
   }
   if (!command->text.empty()) return LeaveWithoutMpi(kProgram, command->text);
 
-  absl::StatusOr<std::unique_ptr<MpiRuntime>> runtime = MpiRuntime::Start(
-      absl::Seconds(command->config.parallel().collective_timeout_seconds()));
+  absl::StatusOr<std::unique_ptr<StartWatch>> start_watch =
+      WatchStart(command->config, launcher);
+  if (!start_watch.ok()) LeaveAfterFailedStart(kProgram, start_watch.status());
+  absl::StatusOr<std::unique_ptr<MpiRuntime>> runtime =
+      MpiRuntime::Start(CollectiveTimeout(command->config));
   if (!runtime.ok()) LeaveAfterFailedStart(kProgram, runtime.status());
   absl::StatusOr<std::unique_ptr<Watchdog>> watchdog =
-      StartWatchdog(command->config, **runtime);
+      StartWatchdog(command->config, **runtime, *std::move(start_watch));
   if (!watchdog.ok())
     return Leave(kProgram, watchdog.status(), *std::move(runtime));
   const absl::Status status = Train(*command, **runtime);

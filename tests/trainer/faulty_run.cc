@@ -102,12 +102,15 @@ class FaultyGroup : public ProcessGroup {
 bool IsFaulty() { return TestRuntime().rank() == kFaultyRank; }
 
 std::unique_ptr<Watchdog> StartWatchdog() {
-  absl::StatusOr<std::unique_ptr<Watchdog>> watchdog = Watchdog::Start(
-      TestRuntime(), {.collective_timeout = absl::Seconds(15),
-                      .report = [](const LostRankReport& report) {
-                        std::fputs(report.text.c_str(), stderr);
-                        std::fflush(stderr);
-                      }});
+  absl::StatusOr<std::unique_ptr<Watchdog>> watchdog =
+      Watchdog::Start(TestRuntime(),
+                      {.collective_timeout = absl::Seconds(15),
+                       .report =
+                           [](const LostRankReport& report) {
+                             std::fputs(report.text.c_str(), stderr);
+                             std::fflush(stderr);
+                           }},
+                      /*start_watch=*/nullptr);
   CHECK(watchdog.ok());
   return *std::move(watchdog);
 }

@@ -3,21 +3,22 @@
 # in time, with one report that names the rank and the cause, and the exit code
 # of commands and README.
 #
-#     lost_rank_test.sh BUILD_DIRECTORY [trials NUMBER SEED | calm SECONDS]
+#     lost_rank_test.sh BUILD_DIRECTORY
+#         [starts | trials NUMBER SEED | calm SECONDS]
 #
+# With starts, instead: a rank that stops at any call of MPI in a job's start.
 # With trials, instead: that many runs of 4, 8 or 16 ranks in which a rank that
 # the seed draws is killed or stopped at a random moment; each must be named.
 # With calm, instead: a run of 16 ranks of that length beside two busy loops a
 # core, in which ranks stand still for 30 s now and then: no false alarm.
 set -u
-# Open MPI unloads plugins whose leaks no list can name.
-export ASAN_OPTIONS=detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}
 build=$(cd "$1" && pwd)
 form=${2-short}
 number=${3-0}
 seed=${4-1}
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+tests=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=$(mktemp -d)
+source "$tests/launch/small_run.sh"
 trap 'rm -rf "$work"' EXIT
 failures=0
 sanitized=
@@ -34,7 +35,7 @@ fail() {
 faulty() {
   local name=$1 text
   shift
-  "$here/../mpirun.sh" 4 "$build/tests/faulty_run" \
+  "$tests/mpirun.sh" 4 "$build/tests/faulty_run" \
     --gtest_filter="FaultyRun.$name" >"$work/out" 2>"$work/err" </dev/null &&
     fail "$name: it ended well"
   for text in "$@"; do
@@ -62,33 +63,35 @@ planted_defects() {
   if [[ -z "$sanitized" ]]; then  # which takes crashes for itself
     faulty Check '^rank 1 .* crashed: SIGABRT' 'FaultyRun_Check_Test'
   fi
-  "$here/../mpirun.sh" 4 "$build/tests/faulty_run" \
+  "$tests/mpirun.sh" 4 "$build/tests/faulty_run" \
     --gtest_filter=FaultyRun.None >"$work/out" 2>"$work/err" </dev/null ||
     fail "None: exit code $?"
 }
 
 # --- real runs ----------------------------------------------------------------
-awk 'BEGIN {
-  for (i = 0; i < 3000; ++i)
-    print "the " i * 7919 % 1000 " cats and " i * 31 % 100 " dogs run"
-}' >"$work/text.txt"
+
+# launch_run OPTIONS OF RUN.SH... -- ARGUMENTS...: an endless run. Sets $job.
+launch_run() {
+  local options=()
+  while [[ $1 != -- ]]; do
+    options+=("$1")
+    shift
+  done
+  shift
+  rm -rf "$run"
+  "$launch/run.sh" "${options[@]}" "$program" "${small_model[@]}" \
+    batch.global_size=16 schedule.steps=1000000 run.directory="$run" "$@" \
+    >"$work/out" 2>"$work/err" </dev/null &
+  job=$!
+}
 
 # start RANKS ARGUMENTS...: an endless run in its second step or later when this
 # returns. Sets $job and $pids, by rank.
 start() {
   local ranks=$1 pid
   shift
-  rm -rf "$work/run"
-  "$here/../../launch/run.sh" -n "$ranks" "$build/bin/moe-train" \
-    --preset=quickstart model.vocab_size=300 model.hidden_size=32 \
-    model.intermediate_size=32 model.num_hidden_layers=2 \
-    model.num_attention_heads=4 model.num_key_value_heads=2 \
-    model.num_local_experts=4 batch.global_size=16 batch.sequence_length=32 \
-    schedule.steps=1000000 eval.interval_steps=0 log.interval_steps=1 \
-    run.threads=1 run.directory="$work/run" data.train="$work/text.txt" "$@" \
-    >"$work/out" 2>"$work/err" </dev/null &
-  job=$!
-  until [[ -s "$work/run/metrics.jsonl" ]]; do
+  launch_run -n "$ranks" -- "$@"
+  until [[ -s "$run/metrics.jsonl" ]]; do
     if ! kill -0 "$job" 2>/dev/null; then
       fail "the run did not start"
       return 1
@@ -96,7 +99,7 @@ start() {
     sleep 0.05
   done
   pids=()
-  for pid in $(pgrep -f "^$build/bin/moe-train.*$work/run"); do
+  for pid in $(pgrep -f "^$program.*$run"); do
     pids[$(tr '\0' '\n' <"/proc/$pid/environ" |
       sed -n 's/^OMPI_COMM_WORLD_RANK=//p')]=$pid
   done
@@ -115,9 +118,9 @@ ends() {
   grep -qE -- "$text" "$work/err" || fail "$what: no word of '$text'"
   [[ $(grep -c '^what each rank was doing:' "$work/err") -eq 1 ]] ||
     fail "$what: not one report"
-  grep -qE -- "${text#moe-train: }" "$work/run/failure/lost_rank.txt" ||
+  grep -qE -- "${text#moe-train: }" "$run/failure/lost_rank.txt" ||
     fail "$what: the report is not in the run directory"
-  pgrep -f "^$build/bin/moe-train.*$work/run" >/dev/null &&
+  pgrep -f "^$program.*$run" >/dev/null &&
     fail "$what: ranks stay"
 }
 
@@ -165,7 +168,7 @@ real_runs() {
   kill -KILL "$(pgrep -P "$job" -x mpirun)"
   wait "$job"
   local tries=0
-  while pgrep -f "^$build/bin/moe-train.*$work/run" >/dev/null; do
+  while pgrep -f "^$program.*$run" >/dev/null; do
     if ((++tries > 500)); then
       fail "$what: ranks stay"
       kill -KILL "${pids[@]}"
@@ -178,10 +181,10 @@ real_runs() {
   start 4 parallel.collective_timeout_seconds=30
   kill -STOP "${pids[2]}"
   local lines
-  lines=$(wc -l <"$work/run/metrics.jsonl")
+  lines=$(wc -l <"$run/metrics.jsonl")
   sleep 3
   kill -CONT "${pids[2]}"
-  until [[ $(wc -l <"$work/run/metrics.jsonl") -gt $((lines + 5)) ]]; do
+  until [[ $(wc -l <"$run/metrics.jsonl") -gt $((lines + 5)) ]]; do
     kill -0 "$job" 2>/dev/null || break
     sleep 0.1
   done
@@ -189,6 +192,37 @@ real_runs() {
   wait "$job"
   local code=$?
   [[ $code -eq 75 ]] || fail "$what: exit code $code, must be 75"
+}
+
+# stop_at CALL COUNT RANK: a start in which that rank stops there.
+stop_at() {
+  local library=$build/tests/libmoe_stop_at_call.so
+  what="STOP of rank $3 of 4 at call $2 of $1"
+  launch_run -n 4 -x LD_PRELOAD="$library" -x MOE_STOP_CALL="$1" \
+    -x MOE_STOP_COUNT="$2" -x MOE_STOP_RANK="$3" -- \
+    parallel.collective_timeout_seconds=5
+  ends 71 13 "moe-train: rank $3 .* does not (answer|come to the start of the job): .* stopped"
+}
+
+# The calls of MPI until the watchdog of each rank stands: the runtime's, then
+# the watchdog's.
+all_starts() {
+  local rank i
+  for rank in 0 1 3; do
+    stop_at MPI_Init_thread 1 "$rank"
+    stop_at MPI_Comm_split_type 1 "$rank"
+    for i in 1 2 3; do stop_at MPI_Allreduce "$i" "$rank"; done
+    stop_at MPI_Allgather 1 "$rank"
+    for i in 1 2 3 4; do stop_at MPI_Bcast "$i" "$rank"; done
+  done
+}
+
+some_starts() {
+  stop_at MPI_Init_thread 1 0
+  stop_at MPI_Init_thread 1 3
+  stop_at MPI_Allgather 1 1
+  stop_at MPI_Bcast 1 0
+  stop_at MPI_Bcast 3 3
 }
 
 random_trials() {
@@ -227,15 +261,17 @@ calm() {
   i=$?
   kill "${busy[@]}"
   [[ $i -eq 75 ]] || fail "$what: exit code $i, must be 75"
-  [[ ! -e "$work/run/failure" ]] || fail "$what: a report"
-  echo "$number s, $(wc -l <"$work/run/metrics.jsonl") steps"
+  [[ ! -e "$run/failure" ]] || fail "$what: a report"
+  echo "$number s, $(wc -l <"$run/metrics.jsonl") steps"
 }
 
 case $form in
+  starts) all_starts ;;
   trials) random_trials ;;
   calm) calm ;;
   *)
     planted_defects
+    some_starts
     real_runs
     ;;
 esac

@@ -1,11 +1,10 @@
 #include "trainer/checkpoint/background_job.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <utility>
 
+#include "absl/status/statusor.h"
 #include "comm/check.h"
+#include "comm/quiet_thread.h"
 
 namespace moe {
 
@@ -13,16 +12,17 @@ void BackgroundJob::Start(std::function<absl::Status()> job) {
   CHECK(!thread_.joinable());
   status_ = absl::OkStatus();
   running_ = true;
-  // A new thread has its maker's mask.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this, job = std::move(job)] {
-    status_ = job();
+  absl::StatusOr<std::thread> thread =
+      StartQuietThread("writer", [this, job = std::move(job)] {
+        status_ = job();
+        running_ = false;
+      });
+  if (thread.ok()) {
+    thread_ = *std::move(thread);
+  } else {
+    status_ = thread.status();
     running_ = false;
-  });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
 }
 
 absl::Status BackgroundJob::Wait() {

@@ -18,7 +18,8 @@ class BackgroundJob {
   BackgroundJob(const BackgroundJob&) = delete;
   BackgroundJob& operator=(const BackgroundJob&) = delete;
 
-  // The last one must have been waited for.
+  // The last one must have been waited for. If there is no thread to be had,
+  // Wait says so.
   void Start(std::function<absl::Status()> job);
   // True until the job has returned.
   bool running() const { return running_; }

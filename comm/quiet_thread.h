@@ -1,0 +1,19 @@
+#ifndef COMM_QUIET_THREAD_H_
+#define COMM_QUIET_THREAD_H_
+
+#include <functional>
+#include <thread>
+
+#include "absl/status/statusor.h"
+
+namespace moe {
+
+// A thread that takes none of the signals that ask the process for something:
+// those are the main thread's. `name`: a literal, at most 15 characters, for
+// debuggers. ResourceExhausted, with the limit: the system allows no more.
+absl::StatusOr<std::thread> StartQuietThread(const char* name,
+                                             std::function<void()> run);
+
+}  // namespace moe
+
+#endif  // COMM_QUIET_THREAD_H_

@@ -1,0 +1,168 @@
+#include "comm/start_watch.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <system_error>
+#include <tuple>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "comm/activity.h"
+#include "comm/exit_code.h"
+#include "comm/quiet_thread.h"
+#include "comm/roster.h"
+#include "comm/status_macros.h"
+#include "comm/watch_state.h"
+
+namespace moe {
+namespace {
+
+constexpr absl::Duration kTick = absl::Milliseconds(500);
+// Time that passed between two ticks counts up to this much: more has passed
+// while the process was suspended, or the machine's clock was set.
+constexpr absl::Duration kLongestTick = absl::Seconds(2);
+// Rank 0 speaks this long after the limit, so that a watchdog that stands
+// already is first, and each further rank so much later than the one before.
+constexpr absl::Duration kFirstWord = absl::Seconds(1);
+constexpr absl::Duration kBetweenRanks = absl::Seconds(3);
+
+// A process's variable of the environment that it was started with; empty if it
+// has none, is gone or not ours to read.
+std::string VariableOf(const std::string& environment, absl::string_view name) {
+  for (absl::string_view entry : absl::StrSplit(environment, '\0')) {
+    if (absl::ConsumePrefix(&entry, name) && absl::ConsumePrefix(&entry, "="))
+      return std::string(entry);
+  }
+  return "";
+}
+
+std::string ReadEnvironment(int pid) {
+  std::ifstream file(absl::StrCat("/proc/", pid, "/environ"));
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+bool Runs(const SeenProcess& process) {
+  return process.state == 'R' || process.state == 'S';
+}
+
+bool IsStopped(const SeenProcess& process) {
+  return process.state == 'T' || process.state == 't';
+}
+
+}  // namespace
+
+std::vector<SeenProcess> FindProcessesOfJob() {
+  std::vector<SeenProcess> seen;
+  // PMIx gives these to what mpirun and srun start alike.
+  const char* job = std::getenv("PMIX_NAMESPACE");
+  if (job == nullptr) return seen;
+  std::error_code error;
+  for (const auto& entry :
+       std::filesystem::directory_iterator("/proc", error)) {
+    SeenProcess process;
+    if (!absl::SimpleAtoi(entry.path().filename().string(), &process.pid))
+      continue;
+    const std::string environment = ReadEnvironment(process.pid);
+    if (VariableOf(environment, "PMIX_NAMESPACE") != job ||
+        !absl::SimpleAtoi(VariableOf(environment, "PMIX_RANK"), &process.rank))
+      continue;
+    process.state = ProcessState(process.pid);
+    if (process.state != '\0') seen.push_back(process);
+  }
+  std::sort(seen.begin(), seen.end(),
+            [](const SeenProcess& a, const SeenProcess& b) {
+              return std::tie(a.rank, a.pid) < std::tie(b.rank, b.pid);
+            });
+  return seen;
+}
+
+LostRankReport MakeStartReport(int self, int world, const std::string& host,
+                               const std::string& operation,
+                               const std::vector<SeenProcess>& seen,
+                               absl::Duration limit) {
+  std::vector<std::string> lines(
+      static_cast<size_t>(world),
+      absl::StrCat("its process was not found on host ", host));
+  const SeenProcess* strange = nullptr;
+  for (const SeenProcess& process : seen) {
+    if (process.rank < 0 || process.rank >= world) continue;
+    // A rank may have several: a script around it, and itself.
+    std::string& line = lines[static_cast<size_t>(process.rank)];
+    if (process.rank == self) {
+      line = operation;
+    } else if (!Runs(process)) {
+      line = DescribeProcess(std::string(1, process.state));
+      // The disk of others may just be slow.
+      if (strange == nullptr || (IsStopped(process) && !IsStopped(*strange)))
+        strange = &process;
+    } else if (strange == nullptr || strange->rank != process.rank) {
+      line = absl::StrCat("its process runs on host ", host);
+    }
+  }
+  const std::string waited =
+      absl::StrCat("rank ", self, " has waited in ", operation,
+                   " longer than parallel.collective_timeout_seconds (",
+                   absl::ToInt64Seconds(limit), ")");
+  LostRankReport report;
+  if (strange != nullptr) {
+    report.cause = absl::StrCat(
+        "rank ", strange->rank, " (",
+        ToString(Member{.host = host, .pid = strange->pid}),
+        ") does not come to the start of the job: ",
+        DescribeProcess(std::string(1, strange->state)), "; ", waited);
+  } else {
+    report.cause = absl::StrCat("the job does not start: ", waited,
+                                "; the reason is not seen on host ", host);
+  }
+  report.text = absl::StrCat(report.cause, "\nwhat each rank was doing:\n",
+                             LinesByRank(lines));
+  report.exit_code = ExitCode(absl::UnavailableError(""));
+  return report;
+}
+
+StartWatch::StartWatch(Options options) : options_(std::move(options)) {}
+
+absl::StatusOr<std::unique_ptr<StartWatch>> StartWatch::Start(Options options) {
+  std::unique_ptr<StartWatch> watch(new StartWatch(std::move(options)));
+  ASSIGN_OR_RETURN(
+      watch->thread_,
+      StartQuietThread("start_watch", [raw = watch.get()] { raw->Run(); }));
+  return watch;
+}
+
+StartWatch::~StartWatch() {
+  if (!thread_.joinable()) return;
+  over_.Notify();
+  thread_.join();
+}
+
+void StartWatch::Run() {
+  const absl::Duration patience =
+      options_.limit + kFirstWord + options_.rank * kBetweenRanks;
+  absl::Duration counted;
+  absl::Time ticked_at = absl::Now();
+  while (!over_.WaitForNotificationWithTimeout(kTick)) {
+    const absl::Time now = absl::Now();
+    counted += std::clamp(now - ticked_at, absl::ZeroDuration(), kLongestTick);
+    ticked_at = now;
+    if (counted <= patience) continue;
+    const Activity activity = CurrentActivity();
+    const LostRankReport report = MakeStartReport(
+        options_.rank, options_.world, ThisMember().host,
+        activity.waits ? activity.wait.operation : ToString(activity.position),
+        FindProcessesOfJob(), options_.limit);
+    options_.report(report);
+    std::_Exit(report.exit_code);
+  }
+}
+
+}  // namespace moe

@@ -1,0 +1,69 @@
+#ifndef COMM_START_WATCH_H_
+#define COMM_START_WATCH_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
+#include "comm/watch_report.h"
+
+namespace moe {
+
+// A process of this job on this host, as the system shows it.
+struct SeenProcess {
+  int rank = -1;
+  int pid = 0;
+  char state = '\0';  // see ProcessState
+};
+
+// All of them, this process included, by rank and pid. The launcher tells each
+// process its job and rank in the environment.
+std::vector<SeenProcess> FindProcessesOfJob();
+
+// What `self` of `world` ranks, which has waited for `limit` in the start of
+// the job, can say of the reason. Pure.
+LostRankReport MakeStartReport(int self, int world, const std::string& host,
+                               const std::string& operation,
+                               const std::vector<SeenProcess>& seen,
+                               absl::Duration limit);
+
+// Ends a job whose ranks do not come together. Until the watchdog (watchdog.h)
+// stands they meet in calls of MPI, which wait for ever for a rank that does
+// not come, and no rank knows more of the others than the system of its host
+// shows. A thread, which never calls MPI, counts how long the start takes while
+// the process runs; after `limit` and then some, so that rank 0 speaks first,
+// it tells what it sees and ends the process with the report's exit code, and
+// with it the job: launchers end the other ranks.
+class StartWatch {
+ public:
+  struct Options {
+    int rank = 0;   // as the launcher numbers them
+    int world = 1;  // ranks
+    absl::Duration limit;
+    // Called on the thread of the watch.
+    std::function<void(const LostRankReport&)> report;
+  };
+  // ResourceExhausted: no thread can be had.
+  static absl::StatusOr<std::unique_ptr<StartWatch>> Start(Options options);
+  // The start is over, or somebody else watches from here on.
+  ~StartWatch();
+  StartWatch(const StartWatch&) = delete;
+  StartWatch& operator=(const StartWatch&) = delete;
+
+ private:
+  explicit StartWatch(Options options);
+  void Run();
+
+  const Options options_;
+  absl::Notification over_;
+  std::thread thread_;
+};
+
+}  // namespace moe
+
+#endif  // COMM_START_WATCH_H_
