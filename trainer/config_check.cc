@@ -130,6 +130,11 @@ absl::Status CheckSchedule(const TrainConfig& config) {
   const ScheduleConfig& schedule = config.schedule();
   RETURN_IF_ERROR(CheckLength(schedule));
   const int64_t steps = StepsOf(config);
+  if (steps > kMostSteps) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("schedule.tokens is ", schedule.tokens(), ", which takes ",
+                     steps, " steps, must take at most ", kMostSteps));
+  }
   RETURN_IF_ERROR(
       CheckInteger("schedule.warmup_steps", schedule.warmup_steps(), 0, steps));
   const bool wsd = schedule.decay() == ScheduleConfig::WSD;

@@ -58,6 +58,8 @@ TEST(ValidateConfig, RefusesEveryValueOutsideItsRange) {
        "model.max_position_embeddings (128)"},
       {{"schedule.steps=0"}, "must be one of them and the other 0"},
       {{"schedule.tokens=5"}, "schedule.steps is 10 and schedule.tokens is 5"},
+      {{"schedule.steps=0", "schedule.tokens=4000000000000000000"},
+       "schedule.tokens is 4000000000000000000, which takes "},
       {{"schedule.steps=-1"}, "schedule.steps is -1, must be from 0"},
       {{"schedule.warmup_steps=11"},
        "schedule.warmup_steps is 11, must be from 0 to 10"},
