@@ -1,5 +1,7 @@
 #include "moe/block.h"
 
+#include <utility>
+
 #include "comm/activity.h"
 #include "comm/status_macros.h"
 
@@ -195,12 +197,23 @@ absl::Status Block::BackwardThroughExperts(
   stage.Enter("experts backward");
   Tensor d_rows_RD;
   Tensor d_weight_R;
-  RETURN_IF_ERROR(ExpertsBackward(context, d_rows_RD, d_weight_R, gradients,
-                                  d_expert_out_RD, experts, weights,
-                                  plan.expert_offsets));
+  RETURN_IF_ERROR(ExpertsInputGradients(context, d_rows_RD, d_weight_R,
+                                        d_expert_out_RD, experts, weights,
+                                        plan.expert_offsets));
   stage.Enter("dispatch backward");
-  return dispatcher_.DispatchBackward(context, d_x_TD, d_weights_TK, plan,
-                                      d_rows_RD, d_weight_R, accumulate);
+  ASSIGN_OR_RETURN(
+      ReturningGradients returning,
+      dispatcher_.StartDispatchBackward(context, plan, d_rows_RD, d_weight_R));
+  stage.Enter("experts backward");
+  {
+    const ProgressScope progress(context.kernels,
+                                 [&returning] { returning.Progress(); });
+    ExpertsWeightGradients(context, gradients, d_expert_out_RD, experts,
+                           plan.expert_offsets);
+  }
+  stage.Enter("dispatch backward");
+  return dispatcher_.FinishDispatchBackward(context, d_x_TD, d_weights_TK, plan,
+                                            std::move(returning), accumulate);
 }
 
 absl::Status Block::BackwardAttention(LayerContext& context, Tensor d_x_TD,

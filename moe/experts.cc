@@ -47,11 +47,11 @@ absl::Status ExpertsForward(LayerContext& context, Tensor& out_RD,
   return absl::OkStatus();
 }
 
-absl::Status ExpertsBackward(LayerContext& context, Tensor& d_rows_RD,
-                             Tensor& d_weight_R, LayerWeights& gradients,
-                             const Tensor& d_out_RD, const ExpertsSaved& saved,
-                             const LayerWeights& weights,
-                             absl::Span<const int64_t> offsets) {
+absl::Status ExpertsInputGradients(LayerContext& context, Tensor& d_rows_RD,
+                                   Tensor& d_weight_R, const Tensor& d_out_RD,
+                                   const ExpertsSaved& saved,
+                                   const LayerWeights& weights,
+                                   absl::Span<const int64_t> offsets) {
   const int64_t R = saved.rows_RD.dim(0);
   const int64_t D = saved.rows_RD.dim(1);
   const int64_t F = weights.down_eDF.dim(2);
@@ -61,18 +61,24 @@ absl::Status ExpertsBackward(LayerContext& context, Tensor& d_rows_RD,
   ArenaScope scope(context.scratch);
   ASSIGN_OR_RETURN(Tensor d_hidden_RF, context.scratch.Allocate({R, F}, dtype));
 
-  GroupedLinearWeightGradient(context.kernels, gradients.down_eDF, d_out_RD,
-                              saved.hidden_RF, offsets);
   GroupedLinearInputGradient(context.kernels, d_hidden_RF, d_out_RD,
                              weights.down_eDF, offsets);
   const Tensor& d_gate_up_R2F = saved.gate_up_R2F;  // in its place
   SwiGluBackward(context.kernels, d_gate_up_R2F, d_weight_R, d_hidden_RF,
                  saved.gate_up_R2F, saved.weight_R);
-  GroupedLinearWeightGradient(context.kernels, gradients.gate_up_eGD,
-                              d_gate_up_R2F, saved.rows_RD, offsets);
   GroupedLinearInputGradient(context.kernels, d_rows_RD, d_gate_up_R2F,
                              weights.gate_up_eGD, offsets);
   return absl::OkStatus();
+}
+
+void ExpertsWeightGradients(LayerContext& context, LayerWeights& gradients,
+                            const Tensor& d_out_RD, const ExpertsSaved& saved,
+                            absl::Span<const int64_t> offsets) {
+  GroupedLinearWeightGradient(context.kernels, gradients.down_eDF, d_out_RD,
+                              saved.hidden_RF, offsets);
+  const Tensor& d_gate_up_R2F = saved.gate_up_R2F;
+  GroupedLinearWeightGradient(context.kernels, gradients.gate_up_eGD,
+                              d_gate_up_R2F, saved.rows_RD, offsets);
 }
 
 }  // namespace moe

@@ -36,12 +36,18 @@ absl::Status ExpertsForward(LayerContext& context, Tensor& out_RD,
                             ExpertsSaved& saved, const LayerWeights& weights,
                             absl::Span<const int64_t> offsets);
 
-// d_rows and d_weight (in context.scratch); adds to the experts' gradients.
-absl::Status ExpertsBackward(LayerContext& context, Tensor& d_rows_RD,
-                             Tensor& d_weight_R, LayerWeights& gradients,
-                             const Tensor& d_out_RD, const ExpertsSaved& saved,
-                             const LayerWeights& weights,
-                             absl::Span<const int64_t> offsets);
+// Backward, in two parts so that d_rows can be on their way while the second
+// one computes. d_rows and d_weight, in context.scratch; saved.gate_up becomes
+// its gradient.
+absl::Status ExpertsInputGradients(LayerContext& context, Tensor& d_rows_RD,
+                                   Tensor& d_weight_R, const Tensor& d_out_RD,
+                                   const ExpertsSaved& saved,
+                                   const LayerWeights& weights,
+                                   absl::Span<const int64_t> offsets);
+// After the first: adds to the experts' gradients.
+void ExpertsWeightGradients(LayerContext& context, LayerWeights& gradients,
+                            const Tensor& d_out_RD, const ExpertsSaved& saved,
+                            absl::Span<const int64_t> offsets);
 
 }  // namespace moe
 

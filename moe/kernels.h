@@ -46,9 +46,19 @@ KernelContextPtr MakeKernelContext(int threads);
 // The first error of a library since the context was made.
 absl::Status KernelStatus(const KernelContext& context);
 
-// `progress` is called between the tiles of long products, on the calling
-// thread, so that messages move while the processor computes. Empty: none.
-void SetProgress(KernelContext& context, std::function<void()> progress);
+// For its lifetime `progress` is called between the tiles of long products, on
+// the calling thread, so that messages move while the processor computes. Where
+// several live, all are called; the last one made ends first.
+class ProgressScope {
+ public:
+  ProgressScope(KernelContext& context, std::function<void()> progress);
+  ~ProgressScope();
+  ProgressScope(const ProgressScope&) = delete;
+  ProgressScope& operator=(const ProgressScope&) = delete;
+
+ private:
+  KernelContext& context_;
+};
 
 // Names of the implementations behind all matrix products made so far
 // ("brg:avx512_core", "gemm:jit", ...); a test refuses "ref".

@@ -15,10 +15,25 @@ namespace moe {
 namespace {
 
 constexpr DType kIndex = DType::kInt32;
+constexpr char kExchange[] = "exchange of token rows";
 // A row's counts fit the stack for groups up to this size.
 using CountsP = absl::InlinedVector<int64_t, 64>;
 
 }  // namespace
+
+void ReturningRows::Progress() const {
+  if (work != nullptr) work->Test();
+}
+
+absl::Status ReturningRows::Wait() const {
+  if (work == nullptr) return absl::OkStatus();
+  return Annotate(work->Wait(), kExchange);
+}
+
+void ReturningGradients::Progress() const {
+  rows.Progress();
+  weights.Progress();
+}
 
 TokenDispatcher::TokenDispatcher(ProcessGroup& expert_group,
                                  int64_t num_experts)
@@ -181,8 +196,10 @@ absl::Status TokenDispatcher::Combine(LayerContext& context, Tensor out_TD,
                                       const DispatchPlan& plan,
                                       const Tensor& rows_RD) const {
   ArenaScope scope(context.scratch);
-  ASSIGN_OR_RETURN(Tensor sorted_ND, FromExperts(context, plan, rows_RD));
-  SumRows(context.kernels, out_TD, sorted_ND, plan.row_of_choice_TK,
+  ASSIGN_OR_RETURN(const ReturningRows returning,
+                   FromExperts(context, plan, rows_RD));
+  RETURN_IF_ERROR(returning.Wait());
+  SumRows(context.kernels, out_TD, returning.sorted_ND, plan.row_of_choice_TK,
           /*accumulate=*/true);
   return absl::OkStatus();
 }
@@ -200,20 +217,29 @@ absl::Status TokenDispatcher::CombineBackward(LayerContext& context,
   return absl::OkStatus();
 }
 
-absl::Status TokenDispatcher::DispatchBackward(
-    LayerContext& context, Tensor d_x_TD, Tensor d_weights_TK,
-    const DispatchPlan& plan, const Tensor& d_rows_RD, const Tensor& d_weight_R,
-    bool accumulate) const {
-  ArenaScope scope(context.scratch);
-  const int64_t num_choices = d_weights_TK.size();
-  ASSIGN_OR_RETURN(Tensor sorted_ND, FromExperts(context, plan, d_rows_RD));
-  SumRows(context.kernels, d_x_TD, sorted_ND, plan.row_of_choice_TK,
-          accumulate);
+absl::StatusOr<ReturningGradients> TokenDispatcher::StartDispatchBackward(
+    LayerContext& context, const DispatchPlan& plan, const Tensor& d_rows_RD,
+    const Tensor& d_weight_R) const {
+  ReturningGradients returning;
+  ASSIGN_OR_RETURN(returning.rows, FromExperts(context, plan, d_rows_RD));
   const StageScope stage("dispatch weights backward");
   ASSIGN_OR_RETURN(
-      Tensor sorted_weight_N1,
+      returning.weights,
       FromExperts(context, plan,
                   d_weight_R.Reshape({plan.num_received_rows, 1})));
+  return returning;
+}
+
+absl::Status TokenDispatcher::FinishDispatchBackward(
+    LayerContext& context, Tensor d_x_TD, Tensor d_weights_TK,
+    const DispatchPlan& plan, ReturningGradients returning,
+    bool accumulate) const {
+  ArenaScope scope(context.scratch);
+  RETURN_IF_ERROR(returning.rows.Wait());
+  SumRows(context.kernels, d_x_TD, returning.rows.sorted_ND,
+          plan.row_of_choice_TK, accumulate);
+  RETURN_IF_ERROR(returning.weights.Wait());
+  const int64_t num_choices = d_weights_TK.size();
   Tensor gathered_TK = d_weights_TK;
   if (accumulate) {
     ASSIGN_OR_RETURN(
@@ -222,7 +248,8 @@ absl::Status TokenDispatcher::DispatchBackward(
                                  DType::kFloat32));
   }
   GatherRows(context.kernels, gathered_TK.Reshape({num_choices, 1}),
-             sorted_weight_N1, plan.row_of_choice_TK.Reshape({num_choices}));
+             returning.weights.sorted_ND,
+             plan.row_of_choice_TK.Reshape({num_choices}));
   if (accumulate) Add(context.kernels, d_weights_TK, gathered_TK);
   return absl::OkStatus();
 }
@@ -241,22 +268,25 @@ absl::StatusOr<Tensor> TokenDispatcher::ToExperts(
     ASSIGN_OR_RETURN(arrivals_RD,
                      context.scratch.Allocate({R, D}, sorted_ND.dtype()));
   }
-  RETURN_IF_ERROR(
-      Exchange(arrivals_RD, sorted_ND, plan.receive_rows_P, plan.send_rows_P));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Work> work,
+                   StartExchange(arrivals_RD, sorted_ND, plan.receive_rows_P,
+                                 plan.send_rows_P));
+  RETURN_IF_ERROR(Annotate(work->Wait(), kExchange));
   if (reorder)
     GatherRows(context.kernels, rows_RD, arrivals_RD, plan.arrival_of_row_R);
   return rows_RD;
 }
 
-absl::StatusOr<Tensor> TokenDispatcher::FromExperts(
+absl::StatusOr<ReturningRows> TokenDispatcher::FromExperts(
     LayerContext& context, const DispatchPlan& plan,
     const Tensor& rows_RD) const {
-  if (group_.size() == 1) return rows_RD;
+  ReturningRows returning;
+  returning.sorted_ND = rows_RD;
+  if (group_.size() == 1) return returning;
   const int64_t D = rows_RD.dim(1);
   ASSIGN_OR_RETURN(
-      Tensor sorted_ND,
+      returning.sorted_ND,
       context.scratch.Allocate({plan.num_sent_rows, D}, rows_RD.dtype()));
-  ArenaScope scope(context.scratch);
   Tensor arrivals_RD = rows_RD;
   if (!plan.row_of_arrival_R.is_null()) {
     ASSIGN_OR_RETURN(
@@ -264,12 +294,13 @@ absl::StatusOr<Tensor> TokenDispatcher::FromExperts(
         context.scratch.Allocate({plan.num_received_rows, D}, rows_RD.dtype()));
     GatherRows(context.kernels, arrivals_RD, rows_RD, plan.row_of_arrival_R);
   }
-  RETURN_IF_ERROR(
-      Exchange(sorted_ND, arrivals_RD, plan.send_rows_P, plan.receive_rows_P));
-  return sorted_ND;
+  ASSIGN_OR_RETURN(returning.work,
+                   StartExchange(returning.sorted_ND, arrivals_RD,
+                                 plan.send_rows_P, plan.receive_rows_P));
+  return returning;
 }
 
-absl::Status TokenDispatcher::Exchange(
+absl::StatusOr<std::unique_ptr<Work>> TokenDispatcher::StartExchange(
     const Tensor& receive, const Tensor& send,
     absl::Span<const int64_t> receive_rows_P,
     absl::Span<const int64_t> send_rows_P) const {
@@ -277,9 +308,10 @@ absl::Status TokenDispatcher::Exchange(
   CountsP send_counts(send_rows_P.begin(), send_rows_P.end());
   for (int64_t& count : receive_counts) count *= receive.dim(1);
   for (int64_t& count : send_counts) count *= send.dim(1);
-  return Annotate(group_.AllToAllV(send.View(), send_counts, receive.View(),
-                                   receive_counts),
-                  "exchange of token rows");
+  absl::StatusOr<std::unique_ptr<Work>> work = group_.StartAllToAllV(
+      send.View(), send_counts, receive.View(), receive_counts);
+  if (!work.ok()) return Annotate(work.status(), kExchange);
+  return work;
 }
 
 }  // namespace moe

@@ -2,6 +2,7 @@
 #define MOE_TOKEN_DISPATCHER_H_
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -53,6 +54,23 @@ struct DispatchPlan {
 // What goes before a rank's counts for another: its step, its layer, their sum.
 inline constexpr int64_t kCountsHeader = 3;
 
+// Rows on their way back from the experts.
+struct ReturningRows {
+  Tensor sorted_ND;            // what arrives, in the order in which it left
+  std::unique_ptr<Work> work;  // null: a group of one rank, nothing moves
+
+  // Moves what can be moved.
+  void Progress() const;
+  absl::Status Wait() const;
+};
+
+struct ReturningGradients {
+  ReturningRows rows;
+  ReturningRows weights;  // of width 1
+
+  void Progress() const;
+};
+
 class TokenDispatcher {
  public:
   TokenDispatcher(ProcessGroup& expert_group, int64_t num_experts);
@@ -89,12 +107,17 @@ class TokenDispatcher {
                                const DispatchPlan& plan,
                                const Tensor& d_out_TD) const;
 
-  // d_x (float32) and d_weights, overwritten or added to.
-  absl::Status DispatchBackward(LayerContext& context, Tensor d_x_TD,
-                                Tensor d_weights_TK, const DispatchPlan& plan,
-                                const Tensor& d_rows_RD,
-                                const Tensor& d_weight_R,
-                                bool accumulate = false) const;
+  // d_rows and d_weight, which must stay as they are, set out; they arrive in
+  // context.scratch, which the caller keeps until they have been taken.
+  absl::StatusOr<ReturningGradients> StartDispatchBackward(
+      LayerContext& context, const DispatchPlan& plan, const Tensor& d_rows_RD,
+      const Tensor& d_weight_R) const;
+  // Takes them: d_x (float32) and d_weights, overwritten or added to.
+  absl::Status FinishDispatchBackward(LayerContext& context, Tensor d_x_TD,
+                                      Tensor d_weights_TK,
+                                      const DispatchPlan& plan,
+                                      ReturningGradients returning,
+                                      bool accumulate = false) const;
 
  private:
   absl::Status ExchangeCounts(DispatchPlan& plan) const;
@@ -104,13 +127,15 @@ class TokenDispatcher {
   absl::StatusOr<Tensor> ToExperts(LayerContext& context, Arena& arena,
                                    const DispatchPlan& plan,
                                    const Tensor& sorted_ND) const;
-  // The inverse, in context.scratch.
-  absl::StatusOr<Tensor> FromExperts(LayerContext& context,
-                                     const DispatchPlan& plan,
-                                     const Tensor& rows_RD) const;
-  absl::Status Exchange(const Tensor& receive, const Tensor& send,
-                        absl::Span<const int64_t> receive_rows_P,
-                        absl::Span<const int64_t> send_rows_P) const;
+  // The inverse, begun. `rows` may have moved to context.scratch, like what
+  // arrives.
+  absl::StatusOr<ReturningRows> FromExperts(LayerContext& context,
+                                            const DispatchPlan& plan,
+                                            const Tensor& rows_RD) const;
+  absl::StatusOr<std::unique_ptr<Work>> StartExchange(
+      const Tensor& receive, const Tensor& send,
+      absl::Span<const int64_t> receive_rows_P,
+      absl::Span<const int64_t> send_rows_P) const;
 
   ProcessGroup& group_;
   int64_t num_experts_;

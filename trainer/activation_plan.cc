@@ -235,7 +235,6 @@ class Walk {
   void FromExperts(int64_t width, DType dtype) {
     if (!exchanges_) return;
     scratch_.Allocate(N * width, dtype);
-    ScopeModel scope(scratch_);
     if (reorders_) scratch_.Allocate(R * width, dtype);
   }
 
@@ -282,7 +281,6 @@ class Walk {
       ScopeModel experts(scratch_);
       scratch_.Allocate(R * F, compute_);
     }
-    ScopeModel dispatch(scratch_);
     FromExperts(D, compute_);
     FromExperts(1, kF32);
   }

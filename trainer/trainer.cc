@@ -209,13 +209,9 @@ absl::Status Trainer::ForwardBackward(const MicroBatch& batch, bool last,
   RETURN_IF_ERROR(model_->Forward(&losses, batch, weights_, &gradients_));
   routing_.Add(environment_.kernels, model_->routings());
   if (!last) return model_->Backward(batch, weights_, gradients_, nullptr);
-  const bool alone = environment_.groups.world().size() == 1;
-  if (!alone)
-    SetProgress(environment_.kernels, [this] { reducer_->Progress(); });
-  const absl::Status status =
-      model_->Backward(batch, weights_, gradients_, reducer_.get());
-  SetProgress(environment_.kernels, nullptr);
-  return status;
+  const ProgressScope progress(environment_.kernels,
+                               [this] { reducer_->Progress(); });
+  return model_->Backward(batch, weights_, gradients_, reducer_.get());
 }
 
 // The ranks of a tensor group have the same sequences: one counts them.

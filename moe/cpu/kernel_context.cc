@@ -64,8 +64,12 @@ std::vector<std::string> MatMulImplementations(const KernelContext& context) {
   return context.matmul()->Implementations();
 }
 
-void SetProgress(KernelContext& context, std::function<void()> progress) {
-  context.set_progress(std::move(progress));
+ProgressScope::ProgressScope(KernelContext& context,
+                             std::function<void()> progress)
+    : context_(context) {
+  context_.PushProgress(std::move(progress));
 }
+
+ProgressScope::~ProgressScope() { context_.PopProgress(); }
 
 }  // namespace moe

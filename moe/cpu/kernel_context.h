@@ -10,6 +10,7 @@
 #include <memory>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "comm/buffer.h"
@@ -53,11 +54,12 @@ class KernelContext {
   // The first error wins. Outside of parallel regions only.
   void SetError(absl::Status error);
 
-  void set_progress(std::function<void()> progress) {
-    progress_ = std::move(progress);
+  void PushProgress(std::function<void()> progress) {
+    progress_.push_back(std::move(progress));
   }
+  void PopProgress() { progress_.pop_back(); }
   void Progress() const {
-    if (progress_) progress_();
+    for (const std::function<void()>& progress : progress_) progress();
   }
 
   // At least `bytes_per_thread` for each thread, valid until the next call.
@@ -70,7 +72,7 @@ class KernelContext {
  private:
   int threads_;
   absl::Status status_;
-  std::function<void()> progress_;
+  std::vector<std::function<void()>> progress_;
   Buffer scratch_;
   std::unique_ptr<MatMulEngine> matmul_;
 };

@@ -226,7 +226,7 @@ TEST(Attention, NotANumberReachesTheResult) {
 TEST(Attention, CallsProgressBetweenHeads) {
   Attended run({"", 2, {16, 2, 2, 4}, kF32}, /*threads=*/1);
   int calls = 0;
-  SetProgress(*run.context, [&] { ++calls; });
+  const ProgressScope progress(*run.context, [&] { ++calls; });
   run.Repeat();
   EXPECT_GE(calls, 4);
 }

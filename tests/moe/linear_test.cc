@@ -1,6 +1,7 @@
 #include <malloc.h>
 
 #include <cstring>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -174,12 +175,12 @@ TEST_P(LinearTest, ProgressIsCalledBetweenTilesAndChangesNoBit) {
                          {{size.O, size.I}, DType::kFloat32}};
     int calls = 0;
     for (int with_progress : {0, 1}) {
-      if (with_progress == 1) SetProgress(*each, [&calls] { ++calls; });
+      std::optional<ProgressScope> progress;
+      if (with_progress == 1) progress.emplace(*each, [&calls] { ++calls; });
       LinearForward(*each, y[with_progress], x, w);
       LinearInputGradient(*each, d_x[with_progress], d_y, w);
       LinearWeightGradient(*each, d_w[with_progress], d_y, x);
     }
-    SetProgress(*each, nullptr);
     // 5 x 3 tiles of y, 5 x 2 of d_x, 3 x 2 of d_w in 3 steps; of several
     // threads the one that called may have been late for all of them.
     if (each == single.get()) {

@@ -1,11 +1,16 @@
 #include "moe/token_dispatcher.h"
 
+#include <sched.h>
+
 #include <memory>
 #include <ostream>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "comm/process_groups.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -187,7 +192,7 @@ TEST_P(TokenDispatcherTest, CombineUndoesDispatch) {
   EXPECT_EQ(Values(out_TD), expected);
 }
 
-// <Dispatch(x), y> over all ranks equals <x, DispatchBackward(y)>, exactly,
+// <Dispatch(x), y> over all ranks equals <x, the gradient of y>, exactly,
 // since all numbers are small and whole.
 TEST_P(TokenDispatcherTest, DispatchBackwardIsTheAdjointOfDispatch) {
   const Tensor x_TD = MakeNumbers({tokens_, kWidth}, rank_, scenario_.dtype);
@@ -202,10 +207,13 @@ TEST_P(TokenDispatcherTest, DispatchBackwardIsTheAdjointOfDispatch) {
   const Tensor v_R = MakeNumbers({R}, rank_ + 3);
   const Tensor d_x_TD = MakeNumbers({tokens_, kWidth}, 4);  // is overwritten
   const Tensor d_weights_TK = MakeNumbers({tokens_, scenario_.top_k}, 5);
-  ASSERT_TRUE(
-      dispatcher_
-          .DispatchBackward(context_, d_x_TD, d_weights_TK, plan_, y_RD, v_R)
-          .ok());
+  absl::StatusOr<ReturningGradients> returning =
+      dispatcher_.StartDispatchBackward(context_, plan_, y_RD, v_R);
+  ASSERT_TRUE(returning.ok());
+  ASSERT_TRUE(dispatcher_
+                  .FinishDispatchBackward(context_, d_x_TD, d_weights_TK, plan_,
+                                          *std::move(returning))
+                  .ok());
   EXPECT_EQ(Total(Dot(rows_RD, y_RD)), Total(Dot(x_TD, d_x_TD)));
   EXPECT_EQ(Total(Dot(weight_R, v_R)), Total(Dot(weights_TK_, d_weights_TK)));
   for (int64_t n = 0; n < d_weights_TK.size(); ++n) {
@@ -213,6 +221,35 @@ TEST_P(TokenDispatcherTest, DispatchBackwardIsTheAdjointOfDispatch) {
       EXPECT_EQ(Get(d_weights_TK, n), 0) << "of a dropped choice";
     }
   }
+}
+
+// Nobody waits: Progress alone moves all rows.
+TEST_P(TokenDispatcherTest, GradientsReturnWhileTheRankComputes) {
+  const int64_t R = plan_.num_received_rows;
+  const Tensor y_RD = MakeNumbers({R, kWidth}, rank_ + 2, scenario_.dtype);
+  const Tensor v_R = MakeNumbers({R}, rank_ + 3);
+  absl::StatusOr<ReturningGradients> returning =
+      dispatcher_.StartDispatchBackward(context_, plan_, y_RD, v_R);
+  ASSERT_TRUE(returning.ok());
+  if (returning->rows.work == nullptr) return;  // a group of one rank
+  const int64_t own = plan_.send_rows_P[static_cast<size_t>(rank_)];
+  const int64_t foreign = plan_.num_sent_rows - own;
+  const absl::Time deadline = absl::Now() + absl::Seconds(60);
+  const int64_t weight_bytes = foreign * SizeOf(DType::kFloat32);
+  const int64_t row_bytes = foreign * kWidth * SizeOf(scenario_.dtype);
+  const Work& rows = *returning->rows.work;
+  const Work& weights = *returning->weights.work;
+  while ((rows.arrived_bytes() < row_bytes ||
+          weights.arrived_bytes() < weight_bytes) &&
+         absl::Now() < deadline) {
+    returning->Progress();
+    sched_yield();
+  }
+  EXPECT_EQ(rows.arrived_bytes(), row_bytes);
+  EXPECT_EQ(weights.arrived_bytes(), weight_bytes);
+  // Ranks that are still at it need those that are done.
+  EXPECT_TRUE(returning->rows.Wait().ok());
+  EXPECT_TRUE(returning->weights.Wait().ok());
 }
 
 TEST_P(TokenDispatcherTest, CombineBackwardIsTheAdjointOfCombine) {
