@@ -7,12 +7,11 @@
 # the end of a pipe whose other end they alone hold open. The job's process id
 # comes through it; its end says that the job is over, or that its starter was
 # killed. A job that lives on then, which nobody could stop any more, is asked
-# to end in order (USR1), after MOE_STOP_SECONDS (1800) is ended (TERM), and at
-# most 30 seconds later killed.
+# to end in order (USR1), and after MOE_STOP_SECONDS (1800) is ended (TERM).
 #
-# Then the job's other processes on this machine have 15 seconds to end, those
-# that remain are killed, and MARK and the FOLDERs are removed. A process is the
-# job's if MOE_JOB was MARK when it started. MARK is a folder of this job alone,
+# Then the job's processes on this machine have 15 seconds to be gone, those that
+# remain are killed, and MARK and the FOLDERs are removed. A process is the job's
+# if MOE_JOB was MARK when it started. MARK is a folder of this job alone,
 # in which the job makes a file `ready` once it handles signals.
 #
 # It also ends an mpirun that has locked itself up.
@@ -21,7 +20,6 @@ mark=$1
 shift
 folders=("$mark" "$@")
 stop_seconds=${MOE_STOP_SECONDS:-1800}
-term_seconds=$((stop_seconds < 30 ? stop_seconds : 30))
 dying_seconds=15
 ready_seconds=60
 locked_seconds=15
@@ -65,8 +63,6 @@ end_job() {
   await "$stop_seconds" is_ours "$job" && return
   say "the job has not ended in $stop_seconds seconds; ending it"
   kill -TERM "$job" 2>/dev/null
-  await "$term_seconds" is_ours "$job" && return
-  kill -KILL "$job" 2>/dev/null
 }
 
 # Sets $others, the job's processes, without the guards among them, and fails
@@ -87,7 +83,7 @@ end_others() {
     say "killing what outlived the job: processes ${others[*]}"
     kill -KILL "${others[@]}" 2>/dev/null
   fi
-  await $((stop_seconds + term_seconds + 2 * dying_seconds)) others_live &&
+  await $((stop_seconds + 2 * dying_seconds)) others_live &&
     return
   say "these processes cannot be killed: ${others[*]-}"
 }
