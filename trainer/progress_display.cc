@@ -128,11 +128,16 @@ void ProgressDisplay::Erase() {
 
 std::string StepLine(const StepReport& report, const StepCost& cost,
                      int64_t num_steps, absl::Duration left) {
-  std::string line = absl::StrFormat(
-      "step %d/%d  loss %.4f  aux %.3f  grad %.3g  lr %.3g  %s tok/s  "
-      "mfu %.1f %%  %s left",
-      report.step, num_steps, report.losses.cross_entropy, report.losses.aux,
-      report.grad_norm, report.learning_rate,
+  std::string line = absl::StrFormat("step %d/%d  ", report.step, num_steps);
+  if (report.skipped) {
+    absl::StrAppend(&line, "skipped");
+  } else {
+    absl::StrAppendFormat(&line, "loss %.4f  aux %.3f  grad %.3g  lr %.3g",
+                          report.losses.cross_entropy, report.losses.aux,
+                          report.grad_norm, report.learning_rate);
+  }
+  absl::StrAppendFormat(
+      &line, "  %s tok/s  mfu %.1f %%  %s left",
       WithCommas(static_cast<int64_t>(cost.tokens_per_second)), 100 * cost.mfu,
       Clock(left));
   if (const double dropped = DroppedFraction(report); dropped > 0)

@@ -88,5 +88,15 @@ TEST(ProgressDisplay, AStepSaysWhatAPersonWaitsFor) {
             "12,345 tok/s  mfu 31.2 %  1:02:03 left");
 }
 
+TEST(ProgressDisplay, ASkippedStepSaysSoInPlaceOfItsNumbers) {
+  const StepCost cost{.tokens_per_second = 12345.6, .mfu = 0.312};
+  StepReport report = Report();
+  report.layers.clear();
+  report.losses.cross_entropy = std::nan("");
+  report.skipped = true;
+  EXPECT_EQ(StepLine(report, cost, 300, absl::Seconds(3723)),
+            "step 3/300  skipped  12,345 tok/s  mfu 31.2 %  1:02:03 left");
+}
+
 }  // namespace
 }  // namespace moe
