@@ -198,8 +198,9 @@ void WatchHub::OnMessage(int rank, const WatchMessage& message) {
   WatchedRank& watched = watched_[static_cast<size_t>(rank)];
   switch (message.kind_case()) {
     case WatchMessage::kState:
-      // An answer says more.
-      if (!watched.answered) OnState(rank, message.state());
+      // An answer says more, as long as it is new.
+      if (phase_ != Phase::kInquiring || !watched.answered)
+        OnState(rank, message.state());
       break;
     case WatchMessage::kAnswer:
       watched.answered = true;

@@ -262,6 +262,26 @@ TEST_F(WatchHubTest, ADeputyStepsBackWhenRankZeroIsLateButActs) {
   EXPECT_THAT(report_->cause, StartsWith("rank 0 ")) << "and it still works";
 }
 
+// What ranks answered the first time is as old as all else.
+TEST_F(WatchHubTest, ADeputyThatStepsBackAsksAndHearsAllAnew) {
+  Open(/*is_deputy=*/true);
+  silent_ = 0;
+  SendAlarm(2, WatchAlarm::TIME_LIMIT);
+  RunUntil([&] { return inquiries_ == 3; });
+  Settle();
+  hub_->NoteInquiryOfOther();
+  WatchMessage news;
+  *news.mutable_state() = State(2, "news");
+  Send(2, news);
+  Settle();
+  silent_ = 2;
+  links_[0]->Close();
+  RunUntil([&] { return report_.has_value(); });
+  EXPECT_THAT(report_->text, HasSubstr("rank 1: step 2, answering\n"));
+  EXPECT_THAT(report_->text,
+              HasSubstr("rank 2: step 3, news; does not answer\n"));
+}
+
 // A hub that was stopped goes on, when another rank has told in its place.
 TEST_F(WatchHubTest, LeavesWithoutAWordWhenAnotherHasTold) {
   Open();
