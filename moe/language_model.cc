@@ -120,7 +120,6 @@ absl::Status LanguageModel::Backward(const MicroBatch& batch,
   RmsNormBackward(kernels_, d_x_TD, gradients.norm_D, d_normed_TD_, out_TD_,
                   weights.norm_D, inverse_rms_T_);
   RETURN_IF_ERROR(ready(table_.head()));
-  context_.layer = num_layers();
   Show(context_, TensorKind::kFinalNormGradient, d_x_TD);
 
   const float z_scale =
@@ -129,7 +128,6 @@ absl::Status LanguageModel::Backward(const MicroBatch& batch,
   for (int layer = num_layers() - 1; layer >= 0; --layer) {
     const size_t i = static_cast<size_t>(layer);
     const StageScope stage("block backward", layer);
-    context_.layer = layer;
     ArenaScope again(saved_arena_);
     if (options_.recompute == Recompute::kBlock) {
       RETURN_IF_ERROR(block_.ForwardAgain(again_context_, saved_[i],
@@ -185,7 +183,6 @@ absl::Status LanguageModel::RunBlocks(const Tensor& inputs_S,
   const StageScope stage("embedding");
   saved_arena_.Release({});
   routing_arena_.Release({});
-  context_.layer = -1;
   ASSIGN_OR_RETURN(Tensor x_TD,
                    saved_arena_.Allocate({inputs_S.size() / tensor_.size(),
                                           options_.model.hidden_size()},
@@ -195,7 +192,6 @@ absl::Status LanguageModel::RunBlocks(const Tensor& inputs_S,
   Show(context_, TensorKind::kEmbedding, x_TD);
   for (size_t layer = 0; layer < saved_.size(); ++layer) {
     const StageScope in_layer("block", static_cast<int>(layer));
-    context_.layer = static_cast<int>(layer);
     ASSIGN_OR_RETURN(
         Tensor out_TD,
         saved_arena_.Allocate({x_TD.dim(0), x_TD.dim(1)}, DType::kFloat32));
@@ -208,7 +204,6 @@ absl::Status LanguageModel::RunBlocks(const Tensor& inputs_S,
     x_TD = out_TD;
   }
   out_TD_ = x_TD;
-  context_.layer = num_layers();
   return absl::OkStatus();
 }
 

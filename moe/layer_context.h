@@ -1,6 +1,7 @@
 #ifndef MOE_LAYER_CONTEXT_H_
 #define MOE_LAYER_CONTEXT_H_
 
+#include "comm/activity.h"
 #include "comm/dtype.h"
 #include "moe/arena.h"
 #include "moe/kernels.h"
@@ -19,17 +20,17 @@ struct LayerContext {
   // rest of a block that is computed again.
   Arena* routing = nullptr;
 
-  // Where a pass is, and who watches it (null: nobody); see TensorObserver.
+  // Who watches a pass; null: nobody.
   TensorObserver* observer = nullptr;
-  int layer = -1;
 
   Arena& routing_arena() const { return routing != nullptr ? *routing : saved; }
 };
 
 inline void Show(const LayerContext& context, TensorKind kind,
                  const Tensor& tensor, int local_expert = -1) {
-  if (context.observer != nullptr)
-    context.observer->Observe(kind, context.layer, local_expert, tensor);
+  if (context.observer == nullptr) return;
+  context.observer->Observe(kind, CurrentPosition().layer, local_expert,
+                            tensor);
 }
 
 }  // namespace moe

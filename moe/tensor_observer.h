@@ -24,6 +24,7 @@ enum class TensorKind {
   kExpertHidden,
   kExpertOutput,
   kLayerOutput,  // the residual stream
+  // After the layers.
   kFinalNorm,
   kLogits,
   kCrossEntropy,
@@ -49,8 +50,8 @@ inline bool IsGradient(TensorKind kind) {
 class TensorObserver {
  public:
   virtual ~TensorObserver() = default;
-  // `layer` is -1 before the first and the number of layers after the last;
-  // `local_expert` -1 where the tensor is no single expert's.
+  // `layer` is -1 outside the layers, `local_expert` where the tensor is no
+  // single expert's.
   virtual void Observe(TensorKind kind, int layer, int local_expert,
                        const Tensor& tensor) = 0;
 };

@@ -71,7 +71,7 @@ void NonFiniteSearch::Observe(TensorKind kind, int layer, int local_expert,
                             : ForwardStage(kind, layer),
                 is_gradient ? kLast : 0},
       .kind = static_cast<int64_t>(kind),
-      .layer = layer < num_layers() ? layer : -1,
+      .layer = layer,
       .expert = local_expert < 0 ? -1 : table_.first_expert() + local_expert,
       .value = Element(tensor, element)};
 }
@@ -79,7 +79,7 @@ void NonFiniteSearch::Observe(TensorKind kind, int layer, int local_expert,
 void NonFiniteSearch::LookAtLosses(const LossTerms& losses) {
   const auto look = [this](TensorKind kind, double loss) {
     if (found_.first.order != kNever || std::isfinite(loss)) return;
-    found_.first = {.order = {micro_step_, ForwardStage(kind, num_layers()), 0},
+    found_.first = {.order = {micro_step_, ForwardStage(kind, -1), 0},
                     .kind = static_cast<int64_t>(kind),
                     .value = loss};
   };
@@ -126,12 +126,12 @@ absl::StatusOr<NonFinite> NonFiniteSearch::Agree(ProcessGroup& world) const {
 }
 
 int64_t NonFiniteSearch::ForwardStage(TensorKind kind, int layer) const {
-  return (layer + 1) * kNumTensorKinds + static_cast<int64_t>(kind);
+  const int part = kind < TensorKind::kFinalNorm ? layer + 1 : num_layers() + 1;
+  return part * kNumTensorKinds + static_cast<int64_t>(kind);
 }
 
 int64_t NonFiniteSearch::BackwardStage(int64_t num_ranges) const {
-  return ForwardStage(TensorKind::kEmbeddingPart, num_layers() + 1) +
-         num_ranges;
+  return ForwardStage(TensorKind::kZLoss, -1) + 1 + num_ranges;
 }
 
 NonFiniteSearch::Sighting NonFiniteSearch::OfParameter(int index, double value,

@@ -165,9 +165,9 @@ TEST_F(LanguageModelTest, AnObserverIsShownTheTensorsOfAPassInTheirOrder) {
       add(layer, name, experts);
     add(layer, "residual stream");
   }
-  add(2, "final norm");
-  add(2, "logits");
-  add(2, "gradient of the final norm's input");
+  add(-1, "final norm");
+  add(-1, "logits");
+  add(-1, "gradient of the final norm's input");
   for (int layer : {1, 0}) {
     add(layer, "gradient of the experts' input");
     add(layer, "gradient of attention's input");
@@ -187,8 +187,8 @@ TEST_F(LanguageModelTest, AnObserverSeesWhereANumberFirstGoesWrong) {
        "1 queries, keys and values -1"},
       {"model.layers.1.block_sparse_moe.gate.weight", "1 router logits -1"},
       {"model.layers.0.block_sparse_moe.experts.1.w2.weight", "0 output 1"},
-      {"model.norm.weight", "2 final norm -1"},
-      {"lm_head.weight", "2 logits -1"}};
+      {"model.norm.weight", "-1 final norm -1"},
+      {"lm_head.weight", "-1 logits -1"}};
   tokens_.inputs[0] = 0;  // the embedding's row with the NaN
   for (const auto& [name, first] : kPoisons) {
     Poison(name);
