@@ -10,9 +10,10 @@
 # to end in order (USR1), and after MOE_STOP_SECONDS (1800) is ended (TERM).
 #
 # Then the job's processes on this machine have 15 seconds to be gone, those that
-# remain are killed, and MARK and the FOLDERs are removed. A process is the job's
-# if MOE_JOB was MARK when it started. MARK is a folder of this job alone,
-# in which the job makes a file `ready` once it handles signals.
+# remain are killed, and MARK, the FOLDERs and what a killed mpirun leaves on
+# this machine are removed. A process is the job's if MOE_JOB was MARK when it
+# started. MARK is a folder of this job alone, in which the job makes a file
+# `ready` once it handles signals.
 #
 # It also ends an mpirun that has locked itself up.
 set -u
@@ -118,6 +119,22 @@ end_if_locked() {
   fi
 }
 
+# Files and shared memory of an mpirun that could not remove them itself, by the
+# names of Open MPI 4.1; launch/run.sh has them in MARK and a FOLDER where it can.
+remove_session() {
+  local owner=${HOSTNAME%%.*}.$EUID top file number
+  [[ -n "$job" && ! -e "/proc/$job" ]] || return
+  top=${OMPI_MCA_orte_tmpdir_base:-${TMPDIR:-${TEMP:-${TMP:-/tmp}}}}/ompi.$owner
+  for file in "$top/pid.$job"/pmix_dstor_*/smdataseg-*; do
+    number=${file##*/smdataseg-}
+    number=${number%%-*}
+    [[ "$number" =~ ^[0-9]+$ ]] || continue
+    rm -f "/dev/shm/vader_segment.$owner.$(printf %x "$number")".*
+  done
+  rm -rf "$top/pid.$job"
+  rmdir "$top" 2>/dev/null  # other jobs may have it
+}
+
 # Returns at the end of the pipe.
 hold() {
   local word status last_seen
@@ -141,6 +158,7 @@ main() {
   hold
   if is_ours "$job"; then end_job; fi
   end_others
+  remove_session
   rm -rf "${folders[@]}"
   exit
 }

@@ -150,11 +150,20 @@ kill -KILL "$job"
 ends 137
 is_saved
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-begin_supervised "supervise.sh of a bare mpirun killed" \
-  mpirun -q --oversubscribe --bind-to none -n $num_ranks
+bare_mpirun=(mpirun -q --oversubscribe --bind-to none -n $num_ranks)
+begin_supervised "supervise.sh of a bare mpirun killed" "${bare_mpirun[@]}"
 kill -KILL "$job"
 ends 137
 is_saved
+supervised+=(--max-restarts=0)
+begin_supervised "a bare mpirun under supervise.sh killed" "${bare_mpirun[@]}"
+mapfile -t segments < <(grep -oh '/dev/shm/[^ ]*' "/proc/${ranks[0]}/maps")
+((${#segments[@]} > 0)) || fail "no shared memory to look for"
+kill -KILL "$(pgrep -P "$job" -x mpirun)"
+ends 137
+for file in "${segments[@]}"; do
+  if [[ -e "$file" ]]; then fail "$file stays"; fi
+done
 
 # --- deaf to what it is asked -----------------------------------------------
 # A program that ignores all but KILL.
