@@ -20,13 +20,15 @@ fail() {
   failures=$((failures + 1))
 }
 
-# start LAUNCHER...: an endless run, in its second step or later when this
-# returns, whose messages go to $err. Sets $job and $ranks.
+# start LAUNCHER...: an endless run, with $arguments beside, in its second step
+# or later when this returns, whose messages go to $err. Sets $job and $ranks.
 err=$work/err
+arguments=()
 start() {
   rm -rf "$run"
-  "$@" "$program" "${small_model[@]}" schedule.steps=1000000 \
-    run.directory="$run" >"$work/out" 2>"$err" </dev/null &
+  "$@" "$program" "${small_model[@]}" "${arguments[@]}" \
+    schedule.steps=1000000 run.directory="$run" >"$work/out" 2>"$err" \
+    </dev/null &
   job=$!
   await 120 has_stepped_or_ended || fail "no step"
   mapfile -t ranks < <(find_ranks)
@@ -77,6 +79,21 @@ start "${run_sh[@]}"
 kill -SEGV "${ranks[1]}"
 wait "$job"
 [[ $? -eq 70 ]] || fail "a rank crashed: exit code is not 70"
+
+# Without the watchdog the launcher tells, and who waits when its time is over.
+arguments=(parallel.watchdog=false parallel.collective_timeout_seconds=10)
+start "${run_sh[@]}"
+kill -KILL "${ranks[1]}"
+ends 71 "run.sh: SIGKILL ended a rank, and with it the run" \
+  "a rank killed, no watchdog"
+start "${run_sh[@]}"
+kill -KILL "$(pgrep -P "$job" -x mpirun)"
+ends 71 "run.sh: SIGKILL ended mpirun, and with it the run" \
+  "mpirun killed, no watchdog"
+start "${run_sh[@]}"
+kill -STOP "${ranks[1]}"
+ends 71 "did not complete within 10s" "a rank stopped, no watchdog"
+arguments=()
 
 # --- what a report of the ranks changes -------------------------------------
 # Ranks by the name of moe-train that end as $END says, the lowest having

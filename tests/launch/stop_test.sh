@@ -3,20 +3,23 @@
 # to whom and when, the run ends in time with the right code, everything is
 # saved where that is promised, and nothing stays behind.
 #
-#     stop_test.sh BUILD_DIRECTORY [--all | LAUNCHER SIGNAL TARGET PHASE]
+#     stop_test.sh BUILD_DIRECTORY
+#         [--all | LAUNCHER SIGNAL TARGET PHASE [ARGUMENT ...]]
 #
 #     LAUNCHER  run.sh, mpirun, srun (on a private one-node Slurm), none
-#     SIGNAL    INT TERM USR1 HUP, or two of them, as in TERM,INT: the second
-#               comes when the run is saving because of the first
+#     SIGNAL    INT TERM USR1 HUP KILL, or two of them, as in TERM,INT: the
+#               second comes when the run is saving because of the first
 #     TARGET    launcher, one (of the ranks), all (ranks)
 #     PHASE     start (no handler stands), step, save
+#     ARGUMENT  of moe-train
 #
 # mpirun itself gives its ranks too little time to save after INT, TERM and HUP,
 # srun after TERM and HUP: then a whole checkpoint of earlier must stand. srun
-# keeps the first INT to itself.
+# keeps the first INT to itself. Of an mpirun that is killed Open MPI's own files
+# stay, unless run.sh had started it.
 #
 # Without an option, of every launcher, signal and target one phase, by turns,
-# which takes a minute or two; --all takes all, and ten minutes.
+# which takes a few minutes; --all takes all, and ten minutes.
 set -um  # -m: else what is started in the background ignores INT
 build=$(cd "$1" && pwd)
 shift
@@ -40,20 +43,23 @@ fail() {
   failures=$((failures + 1))
 }
 
-# start LAUNCHER PHASE: sets $job.
+# start LAUNCHER PHASE ARGUMENT...: sets $job.
 start() {
-  local command interval=1000000
+  local command interval=1000000 arguments=("${@:3}")
   case $1 in
     run.sh) command=("$launch/run.sh" -n $num_ranks) ;;
     mpirun) command=(mpirun --oversubscribe --bind-to none -n $num_ranks) ;;
     srun) command=(srun --kill-on-bad-exit --mpi=pmix -n $num_ranks) ;;
     none) command=(env) ;;
   esac
+  if [[ $killed == mpirun ]]; then
+    command+=(--mca btl_vader_backing_directory "$TMPDIR")  # it stays
+  fi
   if [[ $2 == save ]]; then interval=2; fi
   rm -rf "$run" "$work/mapped"
   "${command[@]}" "$program" "${small_model[@]}" schedule.steps=1000000 \
-    checkpoint.interval_steps=$interval run.directory="$run" \
-    >"$work/out" 2>"$work/err" </dev/null &
+    checkpoint.interval_steps=$interval "${arguments[@]}" \
+    run.directory="$run" >"$work/out" 2>"$work/err" </dev/null &
   job=$!
 }
 
@@ -83,17 +89,20 @@ send() {
 
 # codes LAUNCHER SIGNAL TARGET PHASE: prints those that may come.
 codes() {
-  local killed
-  killed=$((128 + $(kill -l "${2%,*}")))
+  local by_signal
+  by_signal=$((128 + $(kill -l "${2%,*}")))
   case "$1 $2 $3 $4" in
+    "none KILL "* | *" KILL launcher "*) echo $by_signal ;;
+    "run.sh KILL "*) echo 71 ;;
+    *" KILL "*) echo $by_signal 71 143 ;;
     "run.sh "*,INT" launcher "*) echo 75 1 ;;
     "run.sh "*" launcher "*) echo 75 ;;
     "run.sh "*,INT" "*) echo 75 71 ;;
     *,INT" "*) echo 75 1 130 ;;
-    "mpirun "*" launcher "*) echo 1 75 $killed ;;
-    "srun "[TH]*" launcher "*) echo 75 137 143 $killed ;;
-    "srun "*" start") echo 75 71 143 $killed ;;
-    *" start") echo 75 71 $killed ;;
+    "mpirun "*" launcher "*) echo 1 75 $by_signal ;;
+    "srun "[TH]*" launcher "*) echo 75 137 143 $by_signal ;;
+    "srun "*" start") echo 75 71 143 $by_signal ;;
+    *" start") echo 75 71 $by_signal ;;
     *) echo 75 ;;
   esac
 }
@@ -125,26 +134,28 @@ await_end() {
   fi
 } 2>/dev/null
 
+# The guard of a run.sh that was killed ends the run in order.
 check_checkpoint() {
   local newest
   newest=$(newest_checkpoint)
   if [[ -n "$newest" ]]; then
     "$build/bin/moe-checkpoint" verify "$newest" >"$work/err" 2>&1 ||
       fail "$newest is damaged"
-  elif [[ $code == 75 || $phase == save ]]; then
+  elif [[ $code == 75 || $phase == save || $killed == run.sh ]]; then
     fail "exit code $code, and no checkpoint"
   fi
 }
 
+is_cleared() { has_no_ranks && [[ -z $(ls -A "$TMPDIR") ]]; }
+
 check_nothing_stays() {
   local file left
-  # srun and mpirun may leave before their ranks' last breath, run.sh does not.
-  if [[ $launcher != run.sh ]]; then await 10 has_no_ranks; fi
   left=$(find_ranks)
   if [[ -n "$left" ]]; then
     fail "ranks stay: $left"
     kill -KILL $left
   fi
+  if [[ $killed == mpirun ]]; then rm -rf "${TMPDIR:?}"/*; fi
   while read -r file; do
     if [[ -e "$file" ]]; then fail "$file stays"; fi
   done < <(sort -u "$work/mapped")
@@ -155,14 +166,15 @@ check_nothing_stays() {
   fi
 }
 
-# stop LAUNCHER SIGNAL[,SIGNAL] TARGET PHASE
+# stop LAUNCHER SIGNAL[,SIGNAL] TARGET PHASE ARGUMENT...
 stop() {
   local began=$SECONDS expected=$num_ranks code may
-  launcher=$1 phase=$4
+  launcher=$1 phase=$4 killed=
+  if [[ "$2 $3" == "KILL launcher" ]]; then killed=$launcher; fi
   cell="$*"
   if [[ $launcher == none ]]; then expected=1; fi
   cells=$((cells + 1))
-  start "$1" "$4"
+  start "$1" "$4" "${@:5}"
   await $patience has_come_to "$4" || fail "does not come to $4"
   mapfile -t ranks < <(find_ranks)
   note_mapped
@@ -177,7 +189,13 @@ stop() {
     send USR1 launcher
   fi
   await_end
-  may=$(codes "$@")
+  # srun and mpirun may leave before their ranks' last breath, run.sh does not.
+  case $killed-$launcher in
+    run.sh-*) await $patience is_cleared ;;
+    -run.sh) ;;
+    *) await 10 has_no_ranks ;;
+  esac
+  may=$(codes "${@:1:4}")
   [[ $code == mpirun* || " $may " == *" $code "* ]] ||
     fail "exit code $code, must be in $may"
   check_checkpoint
@@ -192,22 +210,28 @@ else
   echo "SKIPPED: everything under srun, because $slurm_reason"
 fi
 
+signals=(INT TERM USR1 HUP KILL)
+targets=(launcher one all)
 phases=(start step save)
 
-# stop_each [all]: of every launcher, signal and target one phase, or all.
+# stop_each [all]: of every launcher, signal and target one phase, or all; of
+# every launcher and target, and of every launcher and phase, each at least once.
 stop_each() {
-  local launcher signal target phase turn=0
+  local launcher signal target phase
   for launcher in "${launchers[@]}"; do
-    for signal in INT TERM USR1 HUP; do
-      for target in launcher one all; do
-        [[ $launcher != none || $target == launcher ]] || continue
-        turn=$((turn + 1))
-        for phase in "${phases[@]}"; do
-          [[ "${1-}" == all || $phase == "${phases[turn % 3]}" ]] || continue
-          stop "$launcher" $signal $target "$phase"
+    for signal in "${!signals[@]}"; do
+      for target in "${!targets[@]}"; do
+        [[ $launcher != none || $target == 0 ]] || continue
+        for phase in "${!phases[@]}"; do
+          [[ "${1-}" == all || $phase == $(((signal + target) % 3)) ]] ||
+            continue
+          stop "$launcher" "${signals[signal]}" "${targets[target]}" \
+            "${phases[phase]}"
         done
       done
     done
+    [[ $launcher == none ]] ||
+      stop "$launcher" KILL one step parallel.watchdog=false
     stop "$launcher" TERM,USR1 launcher step
     stop "$launcher" USR1,INT launcher step
     [[ $launcher == none ]] || stop "$launcher" USR1,INT all step
