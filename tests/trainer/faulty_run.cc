@@ -193,6 +193,18 @@ TEST(FaultyRun, FailAlone) {
   FAIL() << "nobody noticed";
 }
 
+// Who has left in good order is not taken for lost.
+TEST(FaultyRun, FailAfterOneHasLeft) {
+  std::unique_ptr<Watchdog> watchdog = StartWatchdog();
+  const TestTrainer trainer(SmallConfig(), /*alone=*/false);
+  if (TestRuntime().rank() == 3) watchdog = nullptr;
+  ASSERT_TRUE(trainer.world().Barrier().ok());
+  if (IsFaulty())
+    watchdog->Fail(absl::ResourceExhaustedError("memory for a buffer"));
+  trainer.world().Barrier().IgnoreError();
+  FAIL() << "nobody noticed";
+}
+
 TEST(FaultyRun, Check) {
   const std::unique_ptr<Watchdog> watchdog = StartWatchdog();
   const TestTrainer trainer(SmallConfig(), /*alone=*/false);

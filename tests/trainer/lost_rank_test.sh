@@ -60,6 +60,8 @@ planted_defects() {
   faulty StopsAtEnd '^rank 1 .* does not answer: its process is stopped' \
     'end of MPI in group world'
   faulty FailAlone '^rank 1 .* cannot go on: memory for a buffer'
+  faulty FailAfterOneHasLeft '^rank 1 .* cannot go on: memory for a buffer' \
+    'rank 3: has left in good order'
   if [[ -z "$sanitized" ]]; then  # which takes crashes for itself
     faulty Check '^rank 1 .* crashed: SIGABRT' 'FaultyRun_Check_Test'
   fi
@@ -180,18 +182,46 @@ real_runs() {
   what="a collective's time limit is not reached"
   start 4 parallel.collective_timeout_seconds=30
   kill -STOP "${pids[2]}"
-  local lines
-  lines=$(wc -l <"$run/metrics.jsonl")
   sleep 3
   kill -CONT "${pids[2]}"
-  until [[ $(wc -l <"$run/metrics.jsonl") -gt $((lines + 5)) ]]; do
+  goes_on
+
+  # Ranks that wait for another are suspended, and go on waiting for it.
+  what="a job is suspended as a whole for longer than its limit"
+  start 4 parallel.collective_timeout_seconds=8
+  kill -STOP "${pids[2]}"
+  await_standstill
+  kill -STOP "${pids[@]}"
+  sleep 10
+  kill -CONT "${pids[0]}" "${pids[1]}" "${pids[3]}"
+  sleep 1
+  kill -CONT "${pids[2]}"
+  goes_on
+}
+
+num_steps() { wc -l <"$run/metrics.jsonl"; }
+
+await_standstill() {
+  local before=0
+  until [[ $(num_steps) -eq $before ]]; do
+    before=$(num_steps)
+    sleep 0.5
+  done
+}
+
+# The run takes further steps, then stops as asked, without a report.
+goes_on() {
+  local before code
+  before=$(num_steps)
+  until [[ $(num_steps) -gt $((before + 5)) ]]; do
     kill -0 "$job" 2>/dev/null || break
     sleep 0.1
   done
   kill -USR1 "$job"
   wait "$job"
-  local code=$?
+  code=$?
   [[ $code -eq 75 ]] || fail "$what: exit code $code, must be 75"
+  [[ ! -e "$run/failure" ]] || fail "$what: a report"
 }
 
 # stop_at CALL COUNT RANK: a start in which that rank stops there.
