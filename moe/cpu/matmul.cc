@@ -124,6 +124,12 @@ bool IsNaive(const std::string& implementation) {
 
 }  // namespace
 
+bool HasBFloat16Instructions() {
+  // An instruction set's number has the bits of those that it includes.
+  const unsigned needed = dnnl_cpu_isa_avx512_core_bf16;
+  return (dnnl_get_effective_cpu_isa() & needed) == needed;
+}
+
 absl::StatusOr<std::unique_ptr<const MatMul>> MatMul::Create(
     const dnnl::engine& engine, const MatMulClass& shape) {
   std::unique_ptr<MatMul> product(new MatMul(engine, shape));

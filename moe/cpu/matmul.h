@@ -21,6 +21,10 @@
 
 namespace moe {
 
+// Whether the processor has AVX-512 with instructions for bfloat16, and
+// ONEDNN_MAX_CPU_ISA, which tests set, allows them.
+bool HasBFloat16Instructions();
+
 // The three products of a linear map: x_TI, w_OI, y_TO, all row-major.
 enum class LinearOp {
   kForward,         // y (+)= x w^T
