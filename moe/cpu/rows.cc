@@ -1,8 +1,6 @@
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 
-#include "comm/check.h"
 #include "moe/cpu/dispatch_dtype.h"
 #include "moe/cpu/kernel_context.h"
 #include "moe/cpu/vector.h"
@@ -32,28 +30,6 @@ void SumRow(Y* y_D, const X* x, const int32_t* index_K, int64_t K, int64_t D) {
 }
 
 }  // namespace
-
-void GatherRows(KernelContext& context, Tensor y_ND, const Tensor& x_TD,
-                const Tensor& index_N) {
-  CHECK(y_ND.dtype() == x_TD.dtype());
-  if (y_ND.size() == 0) return;
-  const int64_t row_bytes = y_ND.dim(1) * SizeOf(y_ND.dtype());
-  const size_t num_bytes = static_cast<size_t>(row_bytes);
-  const int32_t* index = index_N.data<int32_t>();
-  char* y = static_cast<char*>(y_ND.raw());
-  const char* x = static_cast<const char*>(x_TD.raw());
-  ParallelFor(context, y_ND.dim(0), Grain(row_bytes),
-              [&](int64_t begin, int64_t end) {
-                for (int64_t n = begin; n < end; ++n) {
-                  char* row = y + n * row_bytes;
-                  if (index[n] >= 0) {
-                    std::memcpy(row, x + index[n] * row_bytes, num_bytes);
-                  } else {
-                    std::memset(row, 0, num_bytes);
-                  }
-                }
-              });
-}
 
 void SumRows(KernelContext& context, Tensor y_TD, const Tensor& x_ND,
              const Tensor& index_TK, bool accumulate) {

@@ -136,6 +136,36 @@ TEST(GatherRows, CopiesRowsOfAnyDType) {
   }
 }
 
+// Long rows in more runs than are taken together, over several blocks of x.
+TEST(GatherRows, CopiesRunsThatRise) {
+  for (int threads : {1, 2}) {
+    const KernelContextPtr context = MakeKernelContext(threads);
+    for (auto [T, N, D, step] :
+         {std::tuple<int64_t, int64_t, int64_t, int64_t>{1500, 3000, 259, 4},
+          {1500, 3000, 259, 1},
+          {1500, 6050, 256, 7},
+          {600, 9000, 64, 151},
+          {3000, 300, 256, 37}}) {
+      TestTensor x({T, D}, DType::kFloat32), y({N, D}, DType::kFloat32);
+      TestTensor index({N}, DType::kInt32);
+      for (int64_t i = 0; i < x.size(); ++i) x.Set(i, static_cast<double>(i));
+      y.Fill(-1);
+      for (int64_t n = 0; n < N; ++n) {
+        const bool is_nowhere = n % 97 == 5 || n < 3 || n + 3 > N;
+        index.Set(n, is_nowhere ? -1 : static_cast<double>(n * step % T));
+      }
+      GatherRows(*context, y, x, index);
+      for (int64_t i = 0; i < N * D; ++i) {
+        const double token = index.Get(i / D);
+        const double expected = token < 0 ? 0
+                                          : token * static_cast<double>(D) +
+                                                static_cast<double>(i % D);
+        ASSERT_EQ(y.Get(i), expected) << T << " " << step << " " << i;
+      }
+    }
+  }
+}
+
 TEST(GatherRows, RowsFromNowhereAreZero) {
   const KernelContextPtr context = MakeKernelContext(2);
   for (DType dtype : {DType::kFloat32, DType::kBFloat16}) {
