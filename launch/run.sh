@@ -14,8 +14,8 @@
 # (HUP) asks as USR1 does; nohup keeps the run going. If this script is killed,
 # its guard asks for the same.
 #
-# Whatever ends a job on this machine alone, no process, shared memory or
-# temporary file of it stays behind.
+# Whatever ends a job, no process, shared memory or temporary file of it stays
+# behind on this machine.
 #
 # The exit code is that of the ranks; 71 if one was lost, 70 if one crashed.
 set -u
