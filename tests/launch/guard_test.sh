@@ -191,7 +191,7 @@ ends_deaf() {
   ends "$1"
   if lives "$(cat "$STARTED")"; then
     fail "it lives on"
-    kill -KILL "$(cat "$STARTED")"
+    kill -KILL "$(cat "$STARTED")" "$mpirun"
   fi
 }
 begin_deaf "mpirun of a deaf program killed"
