@@ -16,9 +16,8 @@ build=$(cd "$1" && pwd)
 form=${2-short}
 number=${3-0}
 seed=${4-1}
-tests=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=$(mktemp -d)
-source "$tests/launch/small_run.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../launch/small_run.sh"
 trap 'rm -rf "$work"' EXIT
 failures=0
 sanitized=
@@ -31,11 +30,14 @@ fail() {
 }
 
 # --- planted defects ----------------------------------------------------------
+# Under run.sh: a bare mpirun may lock itself up when its ranks are gone.
+four_ranks=("$launch/run.sh" --timeout 500 -n 4)
+
 # faulty CASE TEXT...: what the report of faulty_run must say.
 faulty() {
   local name=$1 text
   shift
-  "$tests/mpirun.sh" 4 "$build/tests/faulty_run" \
+  "${four_ranks[@]}" "$build/tests/faulty_run" \
     --gtest_filter="FaultyRun.$name" >"$work/out" 2>"$work/err" </dev/null &&
     fail "$name: it ended well"
   for text in "$@"; do
@@ -65,7 +67,7 @@ planted_defects() {
   if [[ -z "$sanitized" ]]; then  # which takes crashes for itself
     faulty Check '^rank 1 .* crashed: SIGABRT' 'FaultyRun_Check_Test'
   fi
-  "$tests/mpirun.sh" 4 "$build/tests/faulty_run" \
+  "${four_ranks[@]}" "$build/tests/faulty_run" \
     --gtest_filter=FaultyRun.None >"$work/out" 2>"$work/err" </dev/null ||
     fail "None: exit code $?"
 }
