@@ -1,14 +1,16 @@
 #include "comm/roster.h"
 
 #include <mpi.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "comm/cgroup.h"
 #include "comm/mpi_status.h"
 #include "comm/status_macros.h"
 
@@ -18,8 +20,25 @@ namespace {
 // A Member as it travels.
 struct MemberMessage {
   char host[256] = {};
+  char kernel[64] = {};
   int pid = 0;
+  uint64_t network = 0;
+  uint64_t processes = 0;
 };
+
+// Which of the kernel's namespaces of a kind ("net") this process is in.
+uint64_t Namespace(const char* kind) {
+  struct stat of = {};
+  const std::string path = absl::StrCat("/proc/self/ns/", kind);
+  return stat(path.c_str(), &of) == 0 ? of.st_ino : 0;
+}
+
+// Where /proc is of another namespace, a pid of ours is another process there.
+bool ProcIsOurs() {
+  char pid[32] = {};
+  return readlink("/proc/self", pid, sizeof(pid) - 1) > 0 &&
+         absl::StrCat(getpid()) == pid;
+}
 
 }  // namespace
 
@@ -28,26 +47,48 @@ std::string ToString(const Member& member) {
 }
 
 Member ThisMember() {
-  MemberMessage message;
-  gethostname(message.host, sizeof(message.host) - 1);
-  return {.host = message.host, .pid = getpid()};
+  char host[256] = {};
+  gethostname(host, sizeof(host) - 1);
+  Member member = {.host = host, .pid = getpid()};
+  member.kernel = std::string(absl::StripAsciiWhitespace(
+      ReadSystemFile("/proc/sys/kernel/random/boot_id")));
+  if (member.kernel.empty()) member.kernel = member.host;
+  member.network = Namespace("net");
+  if (ProcIsOurs()) member.processes = Namespace("pid");
+  return member;
+}
+
+bool ShareNetwork(const Member& a, const Member& b) {
+  return a.kernel == b.kernel && a.network == b.network;
+}
+
+bool ShareProcesses(const Member& a, const Member& b) {
+  return a.kernel == b.kernel && a.processes == b.processes && a.processes != 0;
 }
 
 absl::StatusOr<Roster> GatherRoster() {
   int world = 0;
   MPI_Comm_size(MPI_COMM_WORLD, &world);
-  MemberMessage mine;
   const Member self = ThisMember();
-  std::strncpy(mine.host, self.host.c_str(), sizeof(mine.host) - 1);
+  MemberMessage mine;
+  self.host.copy(mine.host, sizeof(mine.host) - 1);
+  self.kernel.copy(mine.kernel, sizeof(mine.kernel) - 1);
   mine.pid = self.pid;
+  mine.network = self.network;
+  mine.processes = self.processes;
   std::vector<MemberMessage> all(static_cast<size_t>(world));
   RETURN_IF_ERROR(
       MpiStatus(MPI_Allgather(&mine, sizeof(mine), MPI_BYTE, all.data(),
                               sizeof(mine), MPI_BYTE, MPI_COMM_WORLD),
                 "gathering the ranks' hosts"));
   Roster roster;
-  for (const MemberMessage& message : all)
-    roster.push_back({.host = message.host, .pid = message.pid});
+  for (const MemberMessage& message : all) {
+    roster.push_back({.host = message.host,
+                      .pid = message.pid,
+                      .kernel = message.kernel,
+                      .network = message.network,
+                      .processes = message.processes});
+  }
   return roster;
 }
 

@@ -1,9 +1,6 @@
 #include "comm/watch_hub.h"
 
-#include <ifaddrs.h>
-#include <netdb.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <asio/ip/v6_only.hpp>
@@ -11,10 +8,7 @@
 #include <random>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "comm/status_macros.h"
 
@@ -37,32 +31,9 @@ constexpr milliseconds kPatience(2500);
 // From being told to leave to leaving: the others' messages are on their way.
 constexpr milliseconds kFarewell(200);
 
-// Of this host, as others may reach it.
-std::vector<std::string> OwnAddresses() {
-  std::vector<std::string> hosts;
-  ifaddrs* list = nullptr;
-  if (getifaddrs(&list) != 0) return hosts;
-  for (const ifaddrs* entry = list; entry != nullptr; entry = entry->ifa_next) {
-    if (entry->ifa_addr == nullptr) continue;
-    const int family = entry->ifa_addr->sa_family;
-    if (family != AF_INET && family != AF_INET6) continue;
-    const socklen_t size =
-        family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
-    char text[NI_MAXHOST];
-    if (getnameinfo(entry->ifa_addr, size, text, sizeof(text), nullptr, 0,
-                    NI_NUMERICHOST) != 0)
-      continue;
-    asio::error_code error;
-    const asio::ip::address address = asio::ip::make_address(text, error);
-    if (!error && !address.is_loopback()) hosts.push_back(text);
-  }
-  freeifaddrs(list);
-  return hosts;
-}
-
 bool IsOneHost(const Roster& roster) {
   return std::all_of(roster.begin(), roster.end(), [&](const Member& member) {
-    return member.host == roster[0].host;
+    return ShareNetwork(member, roster[0]);
   });
 }
 
@@ -82,22 +53,6 @@ absl::Status Listening(const asio::error_code& error) {
 }
 
 }  // namespace
-
-std::string ToText(const HubAddress& address) {
-  return absl::StrCat(address.port, " ", address.nonce, " ",
-                      absl::StrJoin(address.hosts, " "));
-}
-
-absl::StatusOr<HubAddress> ParseHubAddress(const std::string& text) {
-  const std::vector<std::string> parts = absl::StrSplit(text, ' ');
-  HubAddress address;
-  if (parts.size() < 3 || !absl::SimpleAtoi(parts[0], &address.port) ||
-      !absl::SimpleAtoi(parts[1], &address.nonce))
-    return absl::InternalError(
-        absl::StrCat("the address of a watchdog is '", text, "'"));
-  address.hosts.assign(parts.begin() + 2, parts.end());
-  return address;
-}
 
 absl::StatusOr<std::unique_ptr<WatchHub>> WatchHub::Listen(
     asio::io_context& context, Options options) {
@@ -144,11 +99,7 @@ absl::Status WatchHub::Open() {
   if (error) return Listening(error);
   address_.port = acceptor_.local_endpoint(error).port();
   if (error) return Listening(error);
-  address_.hosts = {"127.0.0.1"};
-  if (!one_host) {
-    const std::vector<std::string> own = OwnAddresses();
-    address_.hosts.insert(address_.hosts.end(), own.begin(), own.end());
-  }
+  address_.hosts = OwnHosts(/*is_alone=*/one_host);
   return absl::OkStatus();
 }
 
@@ -174,7 +125,7 @@ void WatchHub::Accept() {
 // Nobody is known before the hello; who is not of this job is sent away.
 void WatchHub::Greet(const ConnectionPtr& connection) {
   const std::weak_ptr<WatchConnection> weak = connection;
-  auto on_hello = [this, weak](const WatchMessage& message) {
+  const auto on_hello = [this, weak](const WatchMessage& message) {
     const ConnectionPtr self = weak.lock();
     if (self == nullptr) return;
     const int rank = message.hello().rank();

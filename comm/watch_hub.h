@@ -4,29 +4,18 @@
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/steady_timer.hpp>
-#include <cstdint>
 #include <functional>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "comm/hub_address.h"
 #include "comm/roster.h"
 #include "comm/watch_connection.h"
 #include "comm/watch_report.h"
 
 namespace moe {
-
-// Where a hub can be reached, and what proves that one belongs to its job; a
-// line of text, for a broadcast.
-struct HubAddress {
-  std::vector<std::string> hosts;  // numeric, to be tried in turn
-  int port = 0;
-  uint64_t nonce = 0;
-};
-std::string ToText(const HubAddress& address);
-absl::StatusOr<HubAddress> ParseHubAddress(const std::string& text);
 
 // The side of the watchdog that hears all ranks and decides; see watchdog.h.
 // Two of the ranks have one. All on the thread that runs the io_context.

@@ -167,8 +167,8 @@ bool Reporter::IsMismatch() {
   return true;
 }
 
-// What the ranks of its host have seen of one that does not just run or sleep;
-// null if nothing.
+// What ranks beside it have seen of one that does not just run or sleep; null
+// if nothing.
 const RankState::Process* Reporter::FindProcess(int rank) const {
   for (const WatchedRank& other : ranks_) {
     for (const RankState::Process& process : other.state.process())
@@ -177,12 +177,12 @@ const RankState::Process* Reporter::FindProcess(int rank) const {
   return nullptr;
 }
 
-// Whether a rank of the same host has answered, and so has looked.
+// Whether a rank that sees this one's process has answered, and so has looked.
 bool Reporter::HasWitness(int rank) const {
   for (int other = 0; other < size(); ++other) {
     if (other != rank && Of(other).answered &&
-        roster_[static_cast<size_t>(other)].host ==
-            roster_[static_cast<size_t>(rank)].host)
+        ShareProcesses(roster_[static_cast<size_t>(other)],
+                       roster_[static_cast<size_t>(rank)]))
       return true;
   }
   return false;

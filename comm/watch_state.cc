@@ -55,7 +55,8 @@ RankState ToRankState(const Activity& activity, absl::Duration still) {
 void AddStrangeProcesses(RankState& state, const Roster& roster, int self) {
   for (int rank = 0; rank < static_cast<int>(roster.size()); ++rank) {
     const Member& member = roster[static_cast<size_t>(rank)];
-    if (rank == self || member.host != roster[static_cast<size_t>(self)].host)
+    if (rank == self ||
+        !ShareProcesses(member, roster[static_cast<size_t>(self)]))
       continue;
     const char letter = ProcessState(member.pid);
     if (letter == 'R' || letter == 'S') continue;

@@ -13,7 +13,8 @@ namespace moe {
 // An activity as it travels, and how long it has been what it is.
 RankState ToRankState(const Activity& activity, absl::Duration still);
 
-// Adds, of other ranks of this host, those that do not just run or sleep.
+// Adds, of other ranks whose processes are seen from here, those that do not
+// just run or sleep.
 void AddStrangeProcesses(RankState& state, const Roster& roster, int self);
 
 // "its process is stopped ..." of a letter as in RankState::Process.

@@ -1,6 +1,5 @@
 #include "comm/watchdog.h"
 
-#include <mpi.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -13,7 +12,6 @@
 #include <chrono>
 #include <cstdlib>
 #include <future>
-#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -23,14 +21,13 @@
 #include "comm/activity.h"
 #include "comm/await.h"
 #include "comm/exit_code.h"
-#include "comm/mpi_status.h"
-#include "comm/process_groups.h"
 #include "comm/quiet_thread.h"
 #include "comm/roster.h"
 #include "comm/stack_trace.h"
 #include "comm/status_macros.h"
 #include "comm/watch_hub.h"
 #include "comm/watch_link.h"
+#include "comm/watch_meeting.h"
 #include "comm/watch_state.h"
 
 namespace moe {
@@ -57,33 +54,6 @@ constexpr absl::Duration kFailurePatience = absl::Seconds(10);
 // A rank's own limit, should its watchdog fail to end the job.
 constexpr absl::Duration kAwaitMargin = absl::Seconds(60);
 
-constexpr int kNumHubs = 2;
-
-// The rank of the second hub: on another host than rank 0, if there is one.
-int DeputyRank(const Roster& roster) {
-  for (size_t rank = 1; rank < roster.size(); ++rank)
-    if (roster[rank].host != roster[0].host) return static_cast<int>(rank);
-  return 1;
-}
-
-// `status` of the lowest rank that has an error. Collective, by plain MPI:
-// there are no groups yet.
-absl::Status AgreeByMpi(const absl::Status& status, const Roster& roster,
-                        int rank) {
-  const int world = static_cast<int>(roster.size());
-  int first = status.ok() ? world : rank;
-  RETURN_IF_ERROR(MpiStatus(
-      MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD),
-      "starting the watchdogs"));
-  if (first == world) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const std::string text,
-                   BroadcastText(std::string(status.message()), first));
-  return MarkAgreed(absl::UnavailableError(
-      absl::StrCat("the watchdog of rank ", first, " (",
-                   ToString(roster[static_cast<size_t>(first)]), "): ", text,
-                   "; parallel.watchdog=false trains without it")));
-}
-
 }  // namespace
 
 // A rank's side, and the hub if it has one.
@@ -97,7 +67,7 @@ class Watchdog::Rank {
   [[noreturn]] void Fail(const absl::Status& status);
 
  private:
-  absl::StatusOr<std::array<HubAddress, kNumHubs>> OpenHubs();
+  absl::Status OpenHub();
   void Tick();
   void NoteActivity();
   void OnMessage(int hub, const WatchMessage& message);
@@ -112,7 +82,7 @@ class Watchdog::Rank {
 
   const int rank_;
   const Roster roster_;
-  const std::vector<int> hub_ranks_;
+  const std::array<int, kNumHubs> hub_ranks_;
   const Options options_;
   const pid_t parent_;
   asio::io_context context_;
@@ -135,7 +105,7 @@ class Watchdog::Rank {
 Watchdog::Rank::Rank(const MpiRuntime& runtime, Roster roster, Options options)
     : rank_(runtime.rank()),
       roster_(std::move(roster)),
-      hub_ranks_({0, DeputyRank(roster_)}),
+      hub_ranks_(HubRanks(roster_)),
       options_(std::move(options)),
       parent_(getppid()),
       tick_timer_(context_),
@@ -143,43 +113,27 @@ Watchdog::Rank::Rank(const MpiRuntime& runtime, Roster roster, Options options)
       crash_event_(context_, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       ticked_at_(absl::Now()) {}
 
-absl::StatusOr<std::array<HubAddress, kNumHubs>> Watchdog::Rank::OpenHubs() {
-  const std::vector<int>& owners = hub_ranks_;
-  absl::Status status;
-  if (rank_ == owners[0] || rank_ == owners[1]) {
-    absl::StatusOr<std::unique_ptr<WatchHub>> hub = WatchHub::Listen(
-        context_, {.rank = rank_,
-                   .roster = roster_,
-                   .collective_timeout = options_.collective_timeout,
-                   .is_deputy = rank_ != 0,
-                   .report = options_.report,
-                   .leave = [](int exit_code) { std::_Exit(exit_code); }});
-    status = hub.status();
-    if (hub.ok()) hub_ = *std::move(hub);
-  }
-  RETURN_IF_ERROR(AgreeByMpi(status, roster_, rank_));
-  std::array<HubAddress, kNumHubs> addresses;
-  for (size_t i = 0; i < kNumHubs; ++i) {
-    const std::string mine =
-        rank_ == owners[i] ? ToText(hub_->address()) : std::string();
-    ASSIGN_OR_RETURN(const std::string text, BroadcastText(mine, owners[i]));
-    ASSIGN_OR_RETURN(addresses[i], ParseHubAddress(text));
-    // A host reaches itself by its first address, 127.0.0.1, others do not.
-    std::vector<std::string>& hosts = addresses[i].hosts;
-    const bool is_here = roster_[static_cast<size_t>(owners[i])].host ==
-                         roster_[static_cast<size_t>(rank_)].host;
-    if (is_here) {
-      hosts.resize(1);
-    } else {
-      hosts.erase(hosts.begin());
-    }
-  }
-  return addresses;
+absl::Status Watchdog::Rank::OpenHub() {
+  if (rank_ != hub_ranks_[0] && rank_ != hub_ranks_[1]) return absl::OkStatus();
+  ASSIGN_OR_RETURN(
+      hub_,
+      WatchHub::Listen(
+          context_, {.rank = rank_,
+                     .roster = roster_,
+                     .collective_timeout = options_.collective_timeout,
+                     .is_deputy = rank_ != 0,
+                     .report = options_.report,
+                     .leave = [](int exit_code) { std::_Exit(exit_code); }}));
+  return absl::OkStatus();
 }
 
 absl::Status Watchdog::Rank::Connect(std::unique_ptr<StartWatch> start_watch) {
+  RETURN_IF_ERROR(AgreeOnWatchdog(OpenHub(), roster_, rank_));
   using Addresses = std::array<HubAddress, kNumHubs>;
-  ASSIGN_OR_RETURN(const Addresses addresses, OpenHubs());
+  ASSIGN_OR_RETURN(
+      const Addresses addresses,
+      ShareHubAddresses(roster_, rank_,
+                        hub_ != nullptr ? hub_->address() : HubAddress()));
   for (int i = 0; i < kNumHubs; ++i) {
     const auto on_connected = [this](const absl::Status& status) {
       if (!status.ok() && connecting_failed_.empty())
@@ -212,7 +166,7 @@ absl::Status Watchdog::Rank::Connect(std::unique_ptr<StartWatch> start_watch) {
   }
   // From here on this watchdog sees who does not come.
   if (status.ok()) start_watch = nullptr;
-  return AgreeByMpi(status, roster_, rank_);
+  return AgreeOnWatchdog(status, roster_, rank_);
 }
 
 void Watchdog::Rank::Tick() {
@@ -279,10 +233,10 @@ void Watchdog::Rank::GoOnWithoutHubs() {
   if (rank_ == teller) {
     RankState state = ToRankState(activity_, still_);
     AddStrangeProcesses(state, roster_, rank_);
-    const LostRankReport report =
-        MakeReportWithoutHubs(roster_, rank_, state, hub_ranks_,
-                              {!links_[0]->is_open(), !links_[1]->is_open()},
-                              options_.collective_timeout);
+    const LostRankReport report = MakeReportWithoutHubs(
+        roster_, rank_, state, {hub_ranks_[0], hub_ranks_[1]},
+        {!links_[0]->is_open(), !links_[1]->is_open()},
+        options_.collective_timeout);
     options_.report(report);
     WatchMessage message;  // for hubs that are stopped, should they go on
     message.mutable_leave()->set_exit_code(report.exit_code);

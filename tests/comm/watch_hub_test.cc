@@ -4,115 +4,20 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <asio/connect.hpp>
+#include <asio/ip/tcp.hpp>
 #include <asio/write.hpp>
 #include <chrono>
-#include <memory>
-#include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "comm/watch_link.h"
+#include "tests/comm/watch_hub_fixture.h"
 
 namespace moe {
 namespace {
 
 using testing::HasSubstr;
 using testing::StartsWith;
-
-// A hub and links of three ranks to it, in one process and thread.
-class WatchHubTest : public testing::Test {
- protected:
-  // The hub of rank 0, or of rank 1 where `is_deputy`.
-  void Open(bool is_deputy = false, const Roster& roster = OneHost()) {
-    absl::StatusOr<std::unique_ptr<WatchHub>> hub = WatchHub::Listen(
-        context_, {.rank = is_deputy ? 1 : 0,
-                   .roster = roster,
-                   .collective_timeout = absl::Seconds(5),
-                   .is_deputy = is_deputy,
-                   .report = [this](const LostRankReport& r) { report_ = r; },
-                   .leave = [this](int code) { left_ = code; }});
-    ASSERT_TRUE(hub.ok()) << hub.status();
-    hub_ = *std::move(hub);
-    for (int rank = 0; rank < 3; ++rank) Connect(rank, hub_->address());
-    RunUntil([&] { return connected_ == 3; });
-    Settle();  // until the hub has read who they are
-  }
-  static Roster OneHost() { return {{"a", 1}, {"a", 2}, {"a", 3}}; }
-
-  void Connect(int rank, const HubAddress& address) {
-    links_.push_back(std::make_unique<WatchLink>(
-        context_, rank,
-        WatchLink::Handlers{
-            .on_connected =
-                [this](const absl::Status& status) {
-                  EXPECT_TRUE(status.ok()) << status;
-                  ++connected_;
-                },
-            .on_message = [this,
-                           rank](const WatchMessage& m) { OnMessage(rank, m); },
-            .on_lost = [this] { ++lost_; }}));
-    links_.back()->Connect(address);
-  }
-
-  void OnMessage(int rank, const WatchMessage& message) {
-    if (message.has_leave()) leaves_.push_back(message.leave().exit_code());
-    if (!message.has_inquiry()) return;
-    ++inquiries_;
-    if (rank == silent_) return;
-    WatchMessage answer;
-    *answer.mutable_answer() = State(rank, "answering");
-    Send(rank, answer);
-  }
-  static RankState State(int rank, const std::string& stage) {
-    RankState state;
-    state.mutable_position()->set_step(rank + 1);
-    state.mutable_position()->set_stage(stage);
-    return state;
-  }
-  void Send(int rank, const WatchMessage& message) {
-    links_[static_cast<size_t>(rank)]->Send(message);
-  }
-  void SendAlarm(int rank, WatchAlarm::Kind kind) {
-    WatchMessage message;
-    message.mutable_alarm()->set_kind(kind);
-    Send(rank, message);
-  }
-  void SendWait(int rank, uint32_t signature) {
-    WatchMessage message;
-    *message.mutable_state() = State(rank, "dispatch");
-    WatchWait& wait = *message.mutable_state()->mutable_wait();
-    wait.set_group("expert");
-    wait.set_sequence(9);
-    wait.set_signature(signature);
-    Send(rank, message);
-  }
-
-  template <typename Predicate>
-  void RunUntil(Predicate is_done) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
-    while (!is_done() && std::chrono::steady_clock::now() < end)
-      context_.run_one_for(std::chrono::milliseconds(100));
-    EXPECT_TRUE(is_done());
-  }
-  // Handles what is on its way.
-  void Settle(std::chrono::milliseconds time = std::chrono::milliseconds(300)) {
-    context_.run_for(time);
-  }
-
-  asio::io_context context_;
-  std::unique_ptr<WatchHub> hub_;
-  std::vector<std::unique_ptr<WatchLink>> links_;
-  int connected_ = 0;
-  int inquiries_ = 0;
-  int lost_ = 0;
-  int silent_ = -1;
-  std::vector<int> leaves_;
-  std::optional<LostRankReport> report_;
-  std::optional<int> left_;
-};
 
 TEST_F(WatchHubTest, ReportsARankWhoseConnectionCloses) {
   Open();
@@ -127,7 +32,7 @@ TEST_F(WatchHubTest, ReportsARankWhoseConnectionCloses) {
 }
 
 TEST_F(WatchHubTest, DoesNotReplaceAnAnswerByOlderNews) {
-  Open(/*is_deputy=*/false, {{"a", 1}, {"b", 2}, {"a", 3}});
+  Open(/*is_deputy=*/false, {On("k", 1), On("l", 2), On("k", 3)});
   silent_ = 1;
   SendAlarm(2, WatchAlarm::TIME_LIMIT);
   RunUntil([&] { return inquiries_ == 3; });
@@ -149,7 +54,7 @@ TEST_F(WatchHubTest, TakesACrashForTheCauseOfAFailure) {
 
 // They would pile up where nobody reads them.
 TEST_F(WatchHubTest, SendsNoNewsBehindNewsThatHasNotLeft) {
-  Open(/*is_deputy=*/false, {{"a", 1}, {"a", 2}, {"b", 3}});
+  Open(/*is_deputy=*/false, {On("k", 1), On("k", 2), On("l", 3)});
   silent_ = 2;
   for (int i = 0; i < 100; ++i) {
     WatchMessage message;
@@ -183,7 +88,7 @@ TEST_F(WatchHubTest, SaysGoodbyeItself) {
 }
 
 TEST_F(WatchHubTest, WaitsForAnswersButNotForEver) {
-  Open(/*is_deputy=*/false, {{"a", 1}, {"b", 2}, {"a", 3}});
+  Open(/*is_deputy=*/false, {On("k", 1), On("l", 2), On("k", 3)});
   silent_ = 1;
   SendAlarm(2, WatchAlarm::TIME_LIMIT);
   RunUntil([&] { return left_.has_value(); });
@@ -208,78 +113,6 @@ TEST_F(WatchHubTest, ThinksNothingOfSilence) {
   Settle(std::chrono::seconds(2));
   EXPECT_EQ(inquiries_, 0);
   EXPECT_FALSE(report_.has_value());
-}
-
-TEST_F(WatchHubTest, ADeputyActsWhereRankZeroDoesNot) {
-  Open(/*is_deputy=*/true);
-  SendAlarm(2, WatchAlarm::TIME_LIMIT);
-  Settle();
-  EXPECT_EQ(inquiries_, 0) << "rank 0 has its time";
-  RunUntil([&] { return left_.has_value(); });
-  EXPECT_EQ(left_, 71);
-}
-
-TEST_F(WatchHubTest, ADeputyActsAtOnceWhenRankZeroIsLost) {
-  Open(/*is_deputy=*/true);
-  links_[0]->Close();
-  RunUntil([&] { return report_.has_value(); });
-  EXPECT_THAT(report_->cause, StartsWith("rank 0 "));
-}
-
-// A rank is lost and then rank 0, or rank 0 in its inquiry: mpirun leaves two
-// seconds.
-TEST_F(WatchHubTest, ADeputyWaitsNoLongerWhenRankZeroIsLostToo) {
-  Open(/*is_deputy=*/true);
-  SendAlarm(0, WatchAlarm::CRASHED);
-  Settle();
-  hub_->NoteInquiryOfOther();
-  links_[0]->Close();
-  Settle(std::chrono::milliseconds(1500));
-  ASSERT_TRUE(report_.has_value()) << "less than the patience for rank 0";
-  EXPECT_THAT(report_->cause, HasSubstr("crashed"));
-}
-
-TEST_F(WatchHubTest, ADeputyHoldsBackWhenRankZeroActs) {
-  Open(/*is_deputy=*/true);
-  SendAlarm(2, WatchAlarm::TIME_LIMIT);
-  hub_->NoteInquiryOfOther();
-  Settle(std::chrono::seconds(4));
-  EXPECT_EQ(inquiries_, 0);
-  EXPECT_FALSE(report_.has_value());
-}
-
-// There must not be two reports.
-TEST_F(WatchHubTest, ADeputyStepsBackWhenRankZeroIsLateButActs) {
-  Open(/*is_deputy=*/true);
-  silent_ = 0;
-  SendAlarm(2, WatchAlarm::TIME_LIMIT);
-  RunUntil([&] { return inquiries_ > 0; });
-  hub_->NoteInquiryOfOther();
-  Settle(std::chrono::seconds(4));
-  EXPECT_FALSE(report_.has_value());
-  links_[0]->Close();
-  RunUntil([&] { return report_.has_value(); });
-  EXPECT_THAT(report_->cause, StartsWith("rank 0 ")) << "and it still works";
-}
-
-// What ranks answered the first time is as old as all else.
-TEST_F(WatchHubTest, ADeputyThatStepsBackAsksAndHearsAllAnew) {
-  Open(/*is_deputy=*/true);
-  silent_ = 0;
-  SendAlarm(2, WatchAlarm::TIME_LIMIT);
-  RunUntil([&] { return inquiries_ == 3; });
-  Settle();
-  hub_->NoteInquiryOfOther();
-  WatchMessage news;
-  *news.mutable_state() = State(2, "news");
-  Send(2, news);
-  Settle();
-  silent_ = 2;
-  links_[0]->Close();
-  RunUntil([&] { return report_.has_value(); });
-  EXPECT_THAT(report_->text, HasSubstr("rank 1: step 2, answering\n"));
-  EXPECT_THAT(report_->text,
-              HasSubstr("rank 2: step 3, news; does not answer\n"));
 }
 
 // A hub that was stopped goes on, when another rank has told in its place.
@@ -327,7 +160,7 @@ TEST_F(WatchHubTest, IsReachedOnlyFromItsHostWhereThereIsNoOther) {
 }
 
 TEST_F(WatchHubTest, NamesAddressesThatOtherHostsReach) {
-  Open(/*is_deputy=*/false, {{"a", 1}, {"a", 2}, {"b", 3}});
+  Open(/*is_deputy=*/false, {On("k", 1), On("k", 2), On("l", 3)});
   HubAddress address = hub_->address();
   ASSERT_EQ(address.hosts[0], "127.0.0.1");
   if (address.hosts.size() == 1)
@@ -337,18 +170,6 @@ TEST_F(WatchHubTest, NamesAddressesThatOtherHostsReach) {
   address.hosts.insert(address.hosts.begin(), "no address");
   Connect(2, address);
   RunUntil([&] { return connected_ == 4; });
-}
-
-TEST(HubAddress, SurvivesItsText) {
-  const HubAddress address = {
-      .hosts = {"127.0.0.1", "fe80::1%eth0"}, .port = 4711, .nonce = ~0ull};
-  const absl::StatusOr<HubAddress> read = ParseHubAddress(ToText(address));
-  ASSERT_TRUE(read.ok());
-  EXPECT_EQ(read->hosts, address.hosts);
-  EXPECT_EQ(read->port, address.port);
-  EXPECT_EQ(read->nonce, address.nonce);
-  for (const char* text : {"", "x 1 a", "1 x a", "1 2"})
-    EXPECT_FALSE(ParseHubAddress(text).ok()) << text;
 }
 
 }  // namespace

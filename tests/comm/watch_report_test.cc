@@ -19,7 +19,10 @@ class WatchReportTest : public testing::Test {
  protected:
   WatchReportTest() {
     for (int rank = 0; rank < 4; ++rank) {
-      roster_.push_back({.host = rank < 2 ? "a" : "b", .pid = 100 + rank});
+      roster_.push_back({.host = rank < 2 ? "a" : "b",
+                         .pid = 100 + rank,
+                         .kernel = rank < 2 ? "k" : "l",
+                         .processes = 1});
       WatchedRank watched;
       watched.link = Link::kOpen;
       watched.answered = true;
@@ -152,6 +155,17 @@ TEST_F(WatchReportTest, BlamesNoRankThatIsOnlyLateWithItsAnswer) {
   Of(2).answered = false;  // a whole host that does not answer
   EXPECT_THAT(Report().cause, StartsWith("rank 2 "));
   EXPECT_THAT(Report().cause, HasSubstr("nothing is known"));
+}
+
+// Rank 1 alone sees rank 0's process, whatever the names of the others' hosts.
+TEST_F(WatchReportTest, TakesNoRankOfAnotherMachineOfEqualNameForAWitness) {
+  SetAlarm(2, WatchAlarm::TIME_LIMIT);
+  for (Member& member : roster_) member.host = "a";
+  Of(0).answered = false;
+  EXPECT_THAT(Report().cause, Not(HasSubstr("does not answer")));
+  Of(1).answered = false;
+  EXPECT_THAT(Report().cause, StartsWith("rank 0 "));
+  EXPECT_THAT(Report().cause, HasSubstr("does not answer"));
 }
 
 TEST_F(WatchReportTest, SaysWhatTheSystemKnowsOfASilentRank) {

@@ -1,0 +1,125 @@
+#ifndef TESTS_COMM_WATCH_HUB_FIXTURE_H_
+#define TESTS_COMM_WATCH_HUB_FIXTURE_H_
+
+#include <gtest/gtest.h>
+
+#include <asio/io_context.hpp>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "comm/watch_hub.h"
+#include "comm/watch_link.h"
+
+namespace moe {
+
+// A hub and links of three ranks to it, in one process and thread.
+class WatchHubTest : public testing::Test {
+ protected:
+  // The hub of rank 0, or of rank 1 where `is_deputy`.
+  void Open(bool is_deputy = false, const Roster& roster = OneHost()) {
+    absl::StatusOr<std::unique_ptr<WatchHub>> hub = WatchHub::Listen(
+        context_, {.rank = is_deputy ? 1 : 0,
+                   .roster = roster,
+                   .collective_timeout = absl::Seconds(5),
+                   .is_deputy = is_deputy,
+                   .report = [this](const LostRankReport& r) { report_ = r; },
+                   .leave = [this](int code) { left_ = code; }});
+    ASSERT_TRUE(hub.ok()) << hub.status();
+    hub_ = *std::move(hub);
+    for (int rank = 0; rank < 3; ++rank) Connect(rank, hub_->address());
+    RunUntil([&] { return connected_ == 3; });
+    Settle();  // until the hub has read who they are
+  }
+  static Member On(const std::string& kernel, int pid) {
+    return {.host = "a",
+            .pid = pid,
+            .kernel = kernel,
+            .network = 1,
+            .processes = 1};
+  }
+  static Roster OneHost() { return {On("k", 1), On("k", 2), On("k", 3)}; }
+
+  void Connect(int rank, const HubAddress& address) {
+    links_.push_back(std::make_unique<WatchLink>(
+        context_, rank,
+        WatchLink::Handlers{
+            .on_connected =
+                [this](const absl::Status& status) {
+                  EXPECT_TRUE(status.ok()) << status;
+                  ++connected_;
+                },
+            .on_message = [this,
+                           rank](const WatchMessage& m) { OnMessage(rank, m); },
+            .on_lost = [this] { ++lost_; }}));
+    links_.back()->Connect(address);
+  }
+
+  void OnMessage(int rank, const WatchMessage& message) {
+    if (message.has_leave()) leaves_.push_back(message.leave().exit_code());
+    if (!message.has_inquiry()) return;
+    ++inquiries_;
+    if (rank == silent_) return;
+    WatchMessage answer;
+    *answer.mutable_answer() = State(rank, "answering");
+    Send(rank, answer);
+  }
+  static RankState State(int rank, const std::string& stage) {
+    RankState state;
+    state.mutable_position()->set_step(rank + 1);
+    state.mutable_position()->set_stage(stage);
+    return state;
+  }
+  void Send(int rank, const WatchMessage& message) {
+    links_[static_cast<size_t>(rank)]->Send(message);
+  }
+  void SendAlarm(int rank, WatchAlarm::Kind kind) {
+    WatchMessage message;
+    message.mutable_alarm()->set_kind(kind);
+    Send(rank, message);
+  }
+  // In that collective.
+  static RankState WaitState(int rank, uint32_t signature) {
+    RankState state = State(rank, "dispatch");
+    WatchWait& wait = *state.mutable_wait();
+    wait.set_group("expert");
+    wait.set_sequence(9);
+    wait.set_signature(signature);
+    return state;
+  }
+  void SendWait(int rank, uint32_t signature) {
+    WatchMessage message;
+    *message.mutable_state() = WaitState(rank, signature);
+    Send(rank, message);
+  }
+
+  template <typename Predicate>
+  void RunUntil(Predicate is_done) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    while (!is_done() && std::chrono::steady_clock::now() < end)
+      context_.run_one_for(std::chrono::milliseconds(100));
+    EXPECT_TRUE(is_done());
+  }
+  // Handles what is on its way.
+  void Settle(std::chrono::milliseconds time = std::chrono::milliseconds(300)) {
+    context_.run_for(time);
+  }
+
+  asio::io_context context_;
+  std::unique_ptr<WatchHub> hub_;
+  std::vector<std::unique_ptr<WatchLink>> links_;
+  int connected_ = 0;
+  int inquiries_ = 0;
+  int lost_ = 0;
+  int silent_ = -1;
+  std::vector<int> leaves_;
+  std::optional<LostRankReport> report_;
+  std::optional<int> left_;
+};
+
+}  // namespace moe
+
+#endif  // TESTS_COMM_WATCH_HUB_FIXTURE_H_
