@@ -1,15 +1,14 @@
 #include "comm/watch_hub.h"
 
-#include <sys/resource.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <asio/ip/v6_only.hpp>
 #include <chrono>
-#include <random>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "comm/file_limit.h"
 #include "comm/status_macros.h"
 
 namespace moe {
@@ -37,19 +36,8 @@ bool IsOneHost(const Roster& roster) {
   });
 }
 
-// A connection a rank: more than the usual limit of open files in a large job.
-void AllowConnections(size_t ranks) {
-  rlimit limit = {};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  const rlim_t wanted = std::min<rlim_t>(limit.rlim_max, 1024 + 2 * ranks);
-  if (limit.rlim_cur >= wanted) return;
-  limit.rlim_cur = wanted;
-  setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 absl::Status Listening(const asio::error_code& error) {
-  return absl::UnavailableError(
-      absl::StrCat("listening for the ranks' watchdogs: ", error.message()));
+  return OpenError("listening for the ranks' watchdogs", error);
 }
 
 }  // namespace
@@ -77,9 +65,11 @@ WatchHub::~WatchHub() {
 }
 
 absl::Status WatchHub::Open() {
-  AllowConnections(options_.roster.size());
-  std::random_device random;
-  address_.nonce = (uint64_t{random()} << 32) | random();
+  // A connection a rank: more than the usual limit in a large job.
+  AllowOpenFiles(1024 + 2 * options_.roster.size());
+  if (getrandom(&address_.nonce, sizeof(address_.nonce), 0) !=
+      static_cast<ssize_t>(sizeof(address_.nonce)))
+    return absl::UnavailableError("the system has no random number");
   const bool one_host = IsOneHost(options_.roster);
   const asio::ip::address any =
       one_host ? asio::ip::address(asio::ip::address_v4::loopback())

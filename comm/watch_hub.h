@@ -33,6 +33,7 @@ class WatchHub {
     std::function<void(const LostRankReport&)> report;
     std::function<void(int exit_code)> leave;
   };
+  // Unavailable, ResourceExhausted: the system does not let it listen.
   static absl::StatusOr<std::unique_ptr<WatchHub>> Listen(
       asio::io_context& context, Options options);
   ~WatchHub();

@@ -9,10 +9,12 @@
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <future>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -21,6 +23,7 @@
 #include "comm/activity.h"
 #include "comm/await.h"
 #include "comm/exit_code.h"
+#include "comm/file_limit.h"
 #include "comm/quiet_thread.h"
 #include "comm/roster.h"
 #include "comm/stack_trace.h"
@@ -34,6 +37,8 @@ namespace moe {
 namespace {
 
 using std::chrono::milliseconds;
+
+constexpr char kOpening[] = "opening what its connections need";
 
 constexpr milliseconds kTick(500);
 // Time that passed between two ticks counts up to this much: more has passed
@@ -59,7 +64,10 @@ constexpr absl::Duration kAwaitMargin = absl::Seconds(60);
 // A rank's side, and the hub if it has one.
 class Watchdog::Rank {
  public:
-  Rank(const MpiRuntime& runtime, Roster roster, Options options);
+  // Collective.
+  static absl::StatusOr<std::unique_ptr<Rank>> Open(const MpiRuntime& runtime,
+                                                    const Roster& roster,
+                                                    Options options);
   ~Rank();
 
   // Collective.
@@ -67,7 +75,9 @@ class Watchdog::Rank {
   [[noreturn]] void Fail(const absl::Status& status);
 
  private:
-  absl::Status OpenHub();
+  Rank(int rank, const Roster& roster, Options options);
+  // May throw a std::system_error.
+  absl::Status OpenOwn();
   void Tick();
   void NoteActivity();
   void OnMessage(int hub, const WatchMessage& message);
@@ -102,18 +112,22 @@ class Watchdog::Rank {
   bool alarmed_ = false;
 };
 
-Watchdog::Rank::Rank(const MpiRuntime& runtime, Roster roster, Options options)
-    : rank_(runtime.rank()),
-      roster_(std::move(roster)),
-      hub_ranks_(HubRanks(roster_)),
+Watchdog::Rank::Rank(int rank, const Roster& roster, Options options)
+    : rank_(rank),
+      roster_(roster),
+      hub_ranks_(HubRanks(roster)),
       options_(std::move(options)),
       parent_(getppid()),
       tick_timer_(context_),
       other_timer_(context_),
-      crash_event_(context_, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      crash_event_(context_),
       ticked_at_(absl::Now()) {}
 
-absl::Status Watchdog::Rank::OpenHub() {
+absl::Status Watchdog::Rank::OpenOwn() {
+  const int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (event < 0)
+    return OpenError(kOpening, std::error_code(errno, std::system_category()));
+  crash_event_.assign(event);
   if (rank_ != hub_ranks_[0] && rank_ != hub_ranks_[1]) return absl::OkStatus();
   ASSIGN_OR_RETURN(
       hub_,
@@ -127,8 +141,21 @@ absl::Status Watchdog::Rank::OpenHub() {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::unique_ptr<Watchdog::Rank>> Watchdog::Rank::Open(
+    const MpiRuntime& runtime, const Roster& roster, Options options) {
+  std::unique_ptr<Rank> rank;
+  absl::Status status;
+  try {  // asio's objects throw where the system has no file for them
+    rank.reset(new Rank(runtime.rank(), roster, std::move(options)));
+    status = rank->OpenOwn();
+  } catch (const std::system_error& error) {
+    status = OpenError(kOpening, error.code());
+  }
+  RETURN_IF_ERROR(AgreeOnWatchdog(status, roster, runtime.rank()));
+  return rank;
+}
+
 absl::Status Watchdog::Rank::Connect(std::unique_ptr<StartWatch> start_watch) {
-  RETURN_IF_ERROR(AgreeOnWatchdog(OpenHub(), roster_, rank_));
   using Addresses = std::array<HubAddress, kNumHubs>;
   ASSIGN_OR_RETURN(
       const Addresses addresses,
@@ -322,10 +349,10 @@ absl::StatusOr<std::unique_ptr<Watchdog>> Watchdog::Start(
     const MpiRuntime& runtime, Options options,
     std::unique_ptr<StartWatch> start_watch) {
   const BlockingCall call("start of the watchdog", "world", /*first_rank=*/0);
-  ASSIGN_OR_RETURN(Roster roster, GatherRoster());
+  ASSIGN_OR_RETURN(const Roster roster, GatherRoster());
   const absl::Duration timeout = options.collective_timeout;
-  auto rank =
-      std::make_unique<Rank>(runtime, std::move(roster), std::move(options));
+  ASSIGN_OR_RETURN(std::unique_ptr<Rank> rank,
+                   Rank::Open(runtime, roster, std::move(options)));
   RETURN_IF_ERROR(rank->Connect(std::move(start_watch)));
   AwaitOptions await_options = GetAwaitOptions();
   await_options.timeout = timeout + kAwaitMargin;

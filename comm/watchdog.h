@@ -41,8 +41,8 @@ class Watchdog {
     std::function<void(const LostRankReport&)> report;
   };
   // Collective over all ranks; call it on the thread that trains. `start_watch`
-  // watches until this does; null: nothing does. Unavailable, on all ranks: a
-  // rank cannot reach a hub.
+  // watches until this does; null: nothing does. On all ranks Unavailable: a
+  // rank cannot reach a hub; ResourceExhausted: one has no thread or file left.
   static absl::StatusOr<std::unique_ptr<Watchdog>> Start(
       const MpiRuntime& runtime, Options options,
       std::unique_ptr<StartWatch> start_watch);
