@@ -130,6 +130,9 @@ void WatchHub::Greet(const ConnectionPtr& connection) {
         {.on_message = [this,
                         rank](const WatchMessage& m) { OnMessage(rank, m); },
          .on_closed = [this, rank] { OnClosed(rank); }});
+    WatchMessage welcome;
+    welcome.mutable_welcome();
+    self->Send(welcome);
   };
   connection->Start({.on_message = on_hello, .on_closed = nullptr});
 }

@@ -1,21 +1,18 @@
 #include "comm/watch_link.h"
 
-#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "comm/file_limit.h"
 
 namespace moe {
-namespace {
 
-constexpr std::chrono::seconds kConnecting(3);
-
-}  // namespace
-
-WatchLink::WatchLink(asio::io_context& context, int rank, Handlers handlers)
+WatchLink::WatchLink(asio::io_context& context, int rank, Handlers handlers,
+                     std::chrono::milliseconds patience)
     : context_(context),
       rank_(rank),
       handlers_(std::move(handlers)),
+      patience_(patience),
       timer_(context) {}
 
 void WatchLink::Connect(const HubAddress& address) {
@@ -24,64 +21,96 @@ void WatchLink::Connect(const HubAddress& address) {
 }
 
 void WatchLink::TryHost(size_t index) {
+  host_ = index;
   if (index >= address_.hosts.size()) {
-    handlers_.on_connected(absl::UnavailableError(failures_));
+    handlers_.on_connected(absl::UnavailableError(
+        failures_.empty() ? "its host has no address that others reach"
+                          : failures_));
     return;
   }
-  const std::string& host = address_.hosts[index];
-  const auto fail = [this, index, host](const std::string& why) {
-    absl::StrAppend(&failures_, failures_.empty() ? "" : ", ", host, " port ",
-                    address_.port, ": ", why);
-    TryHost(index + 1);
-  };
   asio::error_code error;
-  const asio::ip::address address = asio::ip::make_address(host, error);
+  const asio::ip::address host =
+      asio::ip::make_address(address_.hosts[index], error);
   if (error) {
-    fail(error.message());
+    GiveUpHost(error.message());
     return;
   }
+  BeginLimit(patience_);
   socket_ = std::make_unique<asio::ip::tcp::socket>(context_);
-  timer_.expires_after(kConnecting);
-  timer_.async_wait([this](const asio::error_code& cancelled) {
-    asio::error_code ignored;
-    if (!cancelled && socket_ != nullptr) socket_->close(ignored);
-  });
-  socket_->async_connect(
-      {address, static_cast<unsigned short>(address_.port)},
-      [this, fail](const asio::error_code& failed) {
-        timer_.cancel();
-        if (failed) {
-          fail(failed.message());
-          return;
-        }
-        connection_ = std::make_shared<WatchConnection>(
-            std::move(*socket_), WatchConnection::End::kRank);
-        socket_ = nullptr;
-        connection_->Start(
-            {.on_message = [this](const WatchMessage& m) { OnMessage(m); },
-             .on_closed =
-                 [this] {
-                   connection_ = nullptr;
-                   if (!hub_has_left_) handlers_.on_lost();
-                 }});
-        WatchMessage message;
-        message.mutable_hello()->set_rank(rank_);
-        message.mutable_hello()->set_nonce(address_.nonce);
-        connection_->Send(message);
-        handlers_.on_connected(absl::OkStatus());
+  socket_->async_connect({host, static_cast<unsigned short>(address_.port)},
+                         [this, index](const asio::error_code& failed) {
+                           if (index != host_) return;  // too late
+                           if (failed) {
+                             GiveUpHost(OpenErrorText(failed));
+                           } else {
+                             SayHello();
+                           }
+                         });
+}
+
+// A timer that has expired can no longer be cancelled: its handler comes even
+// when another limit has begun.
+void WatchLink::BeginLimit(std::chrono::milliseconds patience) {
+  timer_.expires_after(patience);
+  timer_.async_wait(
+      [this, number = ++num_limits_](const asio::error_code& cancelled) {
+        if (!cancelled && number == num_limits_)
+          GiveUpHost("no answer in time");
       });
 }
 
+void WatchLink::EndLimit() {
+  ++num_limits_;
+  timer_.cancel();
+}
+
+void WatchLink::GiveUpHost(const std::string& why) {
+  absl::StrAppend(&failures_, failures_.empty() ? "" : ", ",
+                  address_.hosts[host_], " port ", address_.port, ": ", why);
+  EndLimit();
+  socket_ = nullptr;
+  Close();
+  TryHost(host_ + 1);
+}
+
+// Somebody listens there; if it is the hub, it knows the nonce.
+void WatchLink::SayHello() {
+  connection_ = std::make_shared<WatchConnection>(std::move(*socket_),
+                                                  WatchConnection::End::kRank);
+  socket_ = nullptr;
+  BeginLimit(10 * patience_);
+  connection_->Start(
+      {.on_message = [this](const WatchMessage& m) { OnMessage(m); },
+       .on_closed = [this] { OnClosed(); }});
+  WatchMessage message;
+  message.mutable_hello()->set_rank(rank_);
+  message.mutable_hello()->set_nonce(address_.nonce);
+  connection_->Send(message);
+}
+
 void WatchLink::OnMessage(const WatchMessage& message) {
-  if (message.has_goodbye()) {
+  if (message.has_welcome() && !is_welcome_) {
+    is_welcome_ = true;
+    EndLimit();
+    handlers_.on_connected(absl::OkStatus());
+  } else if (message.has_goodbye()) {
     hub_has_left_ = true;
-    return;
+  } else if (is_welcome_) {
+    handlers_.on_message(message);
   }
-  handlers_.on_message(message);
+}
+
+void WatchLink::OnClosed() {
+  connection_ = nullptr;
+  if (!is_welcome_) {
+    GiveUpHost("no hub of this job");
+  } else if (!hub_has_left_) {
+    handlers_.on_lost();
+  }
 }
 
 void WatchLink::Send(const WatchMessage& message) {
-  if (connection_ != nullptr) connection_->Send(message);
+  if (is_open()) connection_->Send(message);
 }
 
 void WatchLink::Close() {

@@ -4,13 +4,15 @@
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/steady_timer.hpp>
+#include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
 
 #include "absl/status/status.h"
+#include "comm/hub_address.h"
 #include "comm/watch_connection.h"
-#include "comm/watch_hub.h"
 #include "comm/watch_message.pb.h"
 
 namespace moe {
@@ -19,33 +21,46 @@ namespace moe {
 class WatchLink {
  public:
   struct Handlers {
-    std::function<void(const absl::Status&)> on_connected;  // once
+    // Once: the hub has welcomed this rank. Unavailable: no host did.
+    std::function<void(const absl::Status&)> on_connected;
     std::function<void(const WatchMessage&)> on_message;
     std::function<void()> on_lost;  // without a goodbye
   };
-  WatchLink(asio::io_context& context, int rank, Handlers handlers);
+  // `patience`: with each host; with one that is reached ten times that, since
+  // the rank there may still be starting.
+  WatchLink(asio::io_context& context, int rank, Handlers handlers,
+            std::chrono::milliseconds patience = std::chrono::seconds(3));
   ~WatchLink() { Close(); }
 
-  // Tries the hub's hosts in turn, a few seconds each.
+  // Tries the hub's hosts in turn.
   void Connect(const HubAddress& address);
+  // Nothing where the hub has not welcomed this rank, or is gone.
   void Send(const WatchMessage& message);
-  // Connected, with all that was sent on its way.
-  bool idle() const { return connection_ == nullptr || connection_->idle(); }
-  bool is_open() const { return connection_ != nullptr; }
+  bool is_open() const { return is_welcome_ && connection_ != nullptr; }
   void Close();
 
  private:
   void TryHost(size_t index);
+  void BeginLimit(std::chrono::milliseconds patience);
+  void EndLimit();
+  void GiveUpHost(const std::string& why);
+  void SayHello();
   void OnMessage(const WatchMessage& message);
+  void OnClosed();
 
   asio::io_context& context_;
   const int rank_;
   const Handlers handlers_;
+  const std::chrono::milliseconds patience_;
   HubAddress address_;
+  // Of those hosts: the one that is tried, or was found.
+  size_t host_ = 0;
   asio::steady_timer timer_;
+  int num_limits_ = 0;                             // that have begun or ended
   std::unique_ptr<asio::ip::tcp::socket> socket_;  // while connecting
   std::string failures_;
   std::shared_ptr<WatchConnection> connection_;
+  bool is_welcome_ = false;
   bool hub_has_left_ = false;
 };
 

@@ -32,7 +32,6 @@ class WatchHubTest : public testing::Test {
     hub_ = *std::move(hub);
     for (int rank = 0; rank < 3; ++rank) Connect(rank, hub_->address());
     RunUntil([&] { return connected_ == 3; });
-    Settle();  // until the hub has read who they are
   }
   static Member On(const std::string& kernel, int pid) {
     return {.host = "a",

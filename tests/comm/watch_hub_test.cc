@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "comm/watch_link.h"
 #include "tests/comm/watch_hub_fixture.h"
 
 namespace moe {
@@ -133,9 +134,16 @@ TEST_F(WatchHubTest, HeedsNoStranger) {
   Open();
   HubAddress address = hub_->address();
   ++address.nonce;
-  Connect(1, address);
-  Settle();
-  EXPECT_EQ(lost_, 1);
+  bool is_refused = false;
+  WatchLink stranger(context_, 1,
+                     {.on_connected =
+                          [&](const absl::Status& status) {
+                            is_refused = absl::IsUnavailable(status);
+                          },
+                      .on_message = nullptr,
+                      .on_lost = nullptr});
+  stranger.Connect(address);
+  RunUntil([&] { return is_refused; });
   // Not even a message: a size beyond all limits.
   asio::ip::tcp::socket socket(context_);
   socket.connect({asio::ip::make_address(address.hosts[0]),
