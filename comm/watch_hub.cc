@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <asio/ip/v6_only.hpp>
-#include <chrono>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -29,6 +28,8 @@ constexpr milliseconds kAnsweringWithoutLoss(3000);
 constexpr milliseconds kPatience(2500);
 // From being told to leave to leaving: the others' messages are on their way.
 constexpr milliseconds kFarewell(200);
+// Who connects and says nothing, beside all the ranks at once.
+constexpr size_t kMostStrangers = 64;
 
 bool IsOneHost(const Roster& roster) {
   return std::all_of(roster.begin(), roster.end(), [&](const Member& member) {
@@ -56,6 +57,8 @@ WatchHub::WatchHub(asio::io_context& context, Options options)
       acceptor_(context),
       timer_(context),
       accept_timer_(context),
+      strangers_(context, options_.roster.size() + kMostStrangers,
+                 options_.stranger_patience),
       peers_(options_.roster.size()),
       watched_(options_.roster.size()) {}
 
@@ -118,6 +121,7 @@ void WatchHub::Greet(const ConnectionPtr& connection) {
   const auto on_hello = [this, weak](const WatchMessage& message) {
     const ConnectionPtr self = weak.lock();
     if (self == nullptr) return;
+    strangers_.Remove(self);
     const int rank = message.hello().rank();
     if (message.hello().nonce() != address_.nonce || rank < 0 ||
         rank >= static_cast<int>(peers_.size())) {
@@ -134,7 +138,10 @@ void WatchHub::Greet(const ConnectionPtr& connection) {
     welcome.mutable_welcome();
     self->Send(welcome);
   };
-  connection->Start({.on_message = on_hello, .on_closed = nullptr});
+  connection->Start({.on_message = on_hello, .on_closed = [this, weak] {
+                       strangers_.Remove(weak.lock());
+                     }});
+  strangers_.Add(connection);
 }
 
 void WatchHub::OnMessage(int rank, const WatchMessage& message) {

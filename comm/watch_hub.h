@@ -4,6 +4,7 @@
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/steady_timer.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "comm/roster.h"
 #include "comm/watch_connection.h"
 #include "comm/watch_report.h"
+#include "comm/watch_strangers.h"
 
 namespace moe {
 
@@ -32,6 +34,8 @@ class WatchHub {
     // called with the exit code: it does not return.
     std::function<void(const LostRankReport&)> report;
     std::function<void(int exit_code)> leave;
+    // How long who connects may say nothing.
+    std::chrono::milliseconds stranger_patience = std::chrono::seconds(10);
   };
   // Unavailable, ResourceExhausted: the system does not let it listen.
   static absl::StatusOr<std::unique_ptr<WatchHub>> Listen(
@@ -73,6 +77,7 @@ class WatchHub {
   asio::ip::tcp::acceptor acceptor_;
   asio::steady_timer timer_;
   asio::steady_timer accept_timer_;
+  WatchStrangers strangers_;
   // By rank.
   std::vector<Peer> peers_;
   std::vector<WatchedRank> watched_;
