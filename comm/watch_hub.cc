@@ -258,8 +258,33 @@ void WatchHub::ConcludeIfAllAnswered() {
   Conclude();
 }
 
+// A rank that is lost or has raised an alarm is a reason to end the job. That
+// ranks seemed to be in different collectives is one only if they still do, now
+// that they were asked.
+bool WatchHub::HasCause() const {
+  for (int rank = 0; rank < static_cast<int>(watched_.size()); ++rank) {
+    const WatchedRank& watched = watched_[static_cast<size_t>(rank)];
+    if (watched.link == Link::kLost || watched.alarm.has_value() ||
+        NumDifferent(watched_, rank) > 0)
+      return true;
+  }
+  return false;
+}
+
 void WatchHub::Conclude() {
   if (phase_ != Phase::kInquiring) return;
+  if (HasCause()) {
+    End();
+    return;
+  }
+  phase_ = Phase::kWatching;
+  timer_.cancel();
+  WatchMessage message;
+  message.mutable_call_off();
+  Broadcast(message);
+}
+
+void WatchHub::End() {
   phase_ = Phase::kConcluded;
   const absl::Time now = absl::Now();
   for (size_t rank = 0; rank < peers_.size(); ++rank)

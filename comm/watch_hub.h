@@ -45,6 +45,8 @@ class WatchHub {
   HubAddress address() const { return address_; }
   // Rank 0's hub has begun to inquire: the deputy holds back.
   void NoteInquiryOfOther();
+  // It has found nothing, and watches again.
+  void NoteCallOffOfOther() { other_inquires_ = false; }
   // This rank leaves in good order: so does the hub.
   void SayGoodbye();
 
@@ -67,7 +69,9 @@ class WatchHub {
   void Inquire();
   void AwaitAnswers();
   void ConcludeIfAllAnswered();
+  bool HasCause() const;
   void Conclude();
+  void End();
   void Broadcast(const WatchMessage& message);
   bool RankZeroIsGone() const;
 

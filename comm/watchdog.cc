@@ -227,8 +227,10 @@ void Watchdog::Rank::NoteActivity() {
 
 void Watchdog::Rank::OnMessage(int hub, const WatchMessage& message) {
   if (message.has_leave()) std::_Exit(message.leave().exit_code());
+  const bool is_of_other = hub == 0 && hub_ != nullptr && rank_ != 0;
+  if (message.has_call_off() && is_of_other) hub_->NoteCallOffOfOther();
   if (!message.has_inquiry()) return;
-  if (hub == 0 && hub_ != nullptr && rank_ != 0) hub_->NoteInquiryOfOther();
+  if (is_of_other) hub_->NoteInquiryOfOther();
   Answer(hub);
 }
 

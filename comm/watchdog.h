@@ -25,7 +25,8 @@ namespace moe {
 //      is gone. Silence alone is nothing: a rank may be slow.
 //   2. The hub asks all ranks what they do, and waits a second for answers,
 //      which come with the stack of the thread that trains.
-//   3. It finds the cause (watch_report.h) and tells it, once for the job.
+//   3. It finds the cause (watch_report.h) and tells it, once for the job; or
+//      the ranks turn out to be in one collective, and it watches again.
 //   4. All ranks are told to end with one exit code, and do so at once.
 //
 // Rank 0's hub decides; the other one does so when rank 0 is lost or does not

@@ -52,6 +52,14 @@ TEST_F(WatchDeputyTest, HoldsBackWhenRankZeroActs) {
   EXPECT_FALSE(report_.has_value());
 }
 
+TEST_F(WatchDeputyTest, ActsAgainWhenRankZeroHasFoundNothing) {
+  Open(/*is_deputy=*/true);
+  hub_->NoteInquiryOfOther();
+  hub_->NoteCallOffOfOther();
+  SendAlarm(2, WatchAlarm::TIME_LIMIT);
+  RunUntil([&] { return left_.has_value(); });
+}
+
 // There must not be two reports.
 TEST_F(WatchDeputyTest, StepsBackWhenRankZeroIsLateButActs) {
   Open(/*is_deputy=*/true);

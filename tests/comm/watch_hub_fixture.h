@@ -5,6 +5,7 @@
 
 #include <asio/io_context.hpp>
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -59,11 +60,14 @@ class WatchHubTest : public testing::Test {
 
   void OnMessage(int rank, const WatchMessage& message) {
     if (message.has_leave()) leaves_.push_back(message.leave().exit_code());
+    if (message.has_call_off()) ++call_offs_;
     if (!message.has_inquiry()) return;
     ++inquiries_;
     if (rank == silent_) return;
     WatchMessage answer;
     *answer.mutable_answer() = State(rank, "answering");
+    if (!answers_.empty())
+      *answer.mutable_answer() = WaitState(rank, answers_[rank]);
     Send(rank, answer);
   }
   static RankState State(int rank, const std::string& stage) {
@@ -112,8 +116,11 @@ class WatchHubTest : public testing::Test {
   std::vector<std::unique_ptr<WatchLink>> links_;
   int connected_ = 0;
   int inquiries_ = 0;
+  int call_offs_ = 0;
   int lost_ = 0;
   int silent_ = -1;
+  // By rank: the collective that it answers to be in; none if this is empty.
+  std::map<int, uint32_t> answers_;
   std::vector<int> leaves_;
   std::optional<LostRankReport> report_;
   std::optional<int> left_;

@@ -108,6 +108,39 @@ TEST_F(WatchHubTest, FindsRanksInDifferentCollectivesByItself) {
   RunUntil([&] { return inquiries_ > 0; });
 }
 
+TEST_F(WatchHubTest, EndsTheJobWhereAnswersConfirmDifferentCollectives) {
+  Open();
+  answers_ = {{0, 1}, {1, 1}, {2, 2}};
+  SendWait(0, 1);
+  SendWait(2, 2);
+  RunUntil([&] { return left_.has_value(); });
+  EXPECT_EQ(left_, 70);
+  EXPECT_THAT(report_->cause, HasSubstr("in another collective"));
+}
+
+TEST_F(WatchHubTest, WatchesAgainWhereAnswersConfirmNothing) {
+  Open();
+  SendWait(0, 1);
+  SendWait(2, 2);
+  RunUntil([&] { return call_offs_ == 3; });
+  EXPECT_FALSE(report_.has_value());
+  EXPECT_FALSE(left_.has_value());
+  links_[1]->Close();
+  RunUntil([&] { return left_.has_value(); });
+  EXPECT_THAT(report_->cause, HasSubstr("rank 1 ")) << "and it still works";
+}
+
+// What is not answered holds as it was said last.
+TEST_F(WatchHubTest, EndsTheJobWhereARankInAnotherCollectiveIsSilent) {
+  Open();
+  answers_ = {{0, 1}, {1, 1}};
+  silent_ = 2;
+  SendWait(2, 2);
+  SendWait(0, 1);
+  RunUntil([&] { return left_.has_value(); });
+  EXPECT_THAT(report_->cause, HasSubstr("in another collective"));
+}
+
 TEST_F(WatchHubTest, ThinksNothingOfSilence) {
   Open();
   silent_ = 1;
