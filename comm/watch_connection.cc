@@ -78,7 +78,7 @@ void WatchConnection::ReadBody() {
 }
 
 void WatchConnection::Send(const WatchMessage& message) {
-  if (!socket_.is_open()) return;
+  if (!socket_.is_open() || is_unheard_) return;
   // News of an old state is worth nothing to one who does not read it.
   if (message.has_state() && !idle()) return;
   const std::string body = message.SerializeAsString();
@@ -93,11 +93,13 @@ void WatchConnection::WriteNext() {
   asio::async_write(
       socket_, asio::buffer(outgoing_.front()),
       [self = shared_from_this()](const asio::error_code& error, size_t) {
+        if (!self->socket_.is_open()) return;  // closed meanwhile
         if (error) {
-          self->Fail();
+          // Who reads finds the end too, behind the other's last words.
+          self->is_unheard_ = true;
+          self->outgoing_.clear();
           return;
         }
-        if (!self->socket_.is_open()) return;  // closed meanwhile
         self->outgoing_.pop_front();
         if (!self->outgoing_.empty()) self->WriteNext();
       });

@@ -49,6 +49,7 @@ class WatchConnection : public std::enable_shared_from_this<WatchConnection> {
   uint32_t size_ = 0;
   std::string body_;
   std::deque<std::string> outgoing_;
+  bool is_unheard_ = false;  // the other end takes nothing any more
 };
 
 }  // namespace moe
