@@ -70,6 +70,22 @@ on_interrupt() {
   fi
 }
 
+# Where a host is lost, mpirun waits for its daemon there until TCP gives up, a
+# quarter of an hour. The ranks that are left have told and ended long before.
+end_after_report() {
+  local until=
+  while kill -0 "$job"; do
+    if [[ -z "$until" && "$(report_identity "$run")" != "$old_report" ]]; then
+      until=$((SECONDS + 20))
+    elif [[ -n "$until" ]] && ((SECONDS > until)); then
+      kill -KILL "$job"
+      return 1
+    fi
+    sleep 1
+  done
+  return 0
+} >/dev/null 2>&1
+
 trap on_interrupt INT TERM
 trap on_stop USR1 HUP
 trap : PIPE  # Ctrl-C ends a tee behind us too, and our words must not end us
@@ -190,7 +206,9 @@ leave() {
     code=$(report_code "$run")
     code=${code:-71}
     # Else the ranks have said it.
-    if [[ -n "$job_was_killed" ]]; then head -n 20 "$report" >&2; fi
+    if [[ -n "$job_was_killed" && -z "$was_ended" ]]; then
+      head -n 20 "$report" >&2
+    fi
   elif [[ -n "$signal" ]]; then
     code=71
     say "$signal ended $victim, and with it the run"
@@ -209,6 +227,19 @@ start_guard ${shared_memory:+"$shared_memory"}
 start_job mpirun -q --bind-to none -x MOE_TERMINAL -x MOE_READY_FILE \
   ${options[@]+"${options[@]}"} "$program" "$@"
 if [[ -n "$pending" ]]; then ask_to_stop {guard_pipe}>&- & fi
+watcher='' was_ended=''
+if [[ -z "$alone" && -n "$run" ]]; then
+  end_after_report {guard_pipe}>&- &
+  watcher=$!
+fi
 await_job
+if [[ -n "$watcher" ]]; then
+  while kill -0 "$watcher" 2>/dev/null; do wait "$watcher"; done
+  wait "$watcher"
+  if [[ $? -eq 1 ]]; then
+    was_ended=yes
+    say "mpirun has not ended after the report; it was killed"
+  fi
+fi
 end_guard ${shared_memory:+"$shared_memory"}
 leave

@@ -18,6 +18,7 @@ packages=(
   sentencepiece                                  # spm_train; the tests' oracle
   libgtest-dev libgmock-dev                      # tests
   procps mount                                   # tests: pgrep, small disks
+  iproute2                                       # tests over two hosts
   slurmctld slurmd slurm-client                  # tests under Slurm
   slurm-wlm-basic-plugins
   bible-kjv bible-kjv-text                       # the quick start's corpus
