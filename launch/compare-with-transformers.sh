@@ -17,11 +17,12 @@
 #
 # e8-*, e64-*: a whole step on one thread, over transformers; memory, and shares
 # of the peak and of routing. ranks-*: 2 ranks, over transformers on 2 threads.
-# jobs-*: 2 ranks over two jobs of one rank at once. experts-*, memory-*, skew-*:
-# what moe-bench compares alone. Wants 2 cores without other work and 16 GB of
-# memory (memory-*: seven arrays of four times the last cache); all rows take
-# about an hour. transformers is installed into .venv unless MOE_PEERS_PYTHON
-# names a python that has it.
+# jobs-*: 2 ranks over two jobs of one rank at once. threads-*: 1 rank of 2
+# threads over 2 ranks. experts-*, memory-*, skew-*: what moe-bench compares
+# alone. Wants 2 cores without other work and 16 GB of memory (memory-*: seven
+# arrays of four times the last cache); all rows take about an hour.
+# transformers is installed into .venv unless MOE_PEERS_PYTHON names a python
+# that has it.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 

@@ -37,6 +37,7 @@ UTILISATION = {"f32": Limit(0.70, 0.78), "bf16": Limit(0.55, 0.68)}
 MEMORY = Limit(0.7, 0.5)
 TWO_RANKS = {"f32": Limit(1.2, 1.4), "bf16": Limit(1.7, 2.0)}
 OVER_TWO_JOBS = Limit(0.93, 0.98)
+OVER_TWO_RANKS = Limit(0.9, 0.9)
 ROUTING_SHARE = {1: Limit(0.08, 0.04), 2: Limit(0.15, 0.08)}
 DISPATCH_BYTES = Limit(1.05, 1.0)
 SKEW = Limit(1.05, 1.02)
@@ -72,7 +73,8 @@ class Comparison:
     for preset in ["e8", "e64"]:
       for dtype in ["f32", "bf16"]:
         rows[f"{preset}-{dtype}"] = self._row(self.one_thread, preset, dtype)
-    for name, measure in [("ranks", self.two_ranks), ("jobs", self.two_jobs)]:
+    for name, measure in [("ranks", self.two_ranks), ("jobs", self.two_jobs),
+                          ("threads", self.two_threads)]:
       for dtype in ["f32", "bf16"]:
         rows[f"{name}-{dtype}"] = self._row(measure, dtype)
     for preset in ["e8", "e64"]:
@@ -188,6 +190,17 @@ class Comparison:
     return [speed_table.speed_line(
         row, "2 ranks, forced balance", "two jobs of 1 rank",
         results["2 ranks"], results["two jobs"], OVER_TWO_JOBS)]
+
+  def two_threads(self, row, dtype):
+    results = self.in_turns(row, {
+        "2 threads":
+            lambda: self.ours.step("e8", dtype, 1, BALANCED, threads=2),
+        "2 ranks":
+            lambda: self.ours.step("e8", dtype, 2, EXPERT_RANKS + BALANCED),
+    })
+    return [speed_table.speed_line(
+        row, "1 rank of 2 threads, forced balance", "2 ranks",
+        results["2 threads"], results["2 ranks"], OVER_TWO_RANKS)]
 
   def part(self, row, name, preset, dtype):
     """{name: result} of what moe-bench measures in turns itself."""

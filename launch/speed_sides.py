@@ -11,7 +11,7 @@ PEER = ROOT / "tests" / "peers" / "mixtral_speed.py"
 
 COMPUTE_DTYPES = {"f32": "FLOAT32", "bf16": "BFLOAT16"}
 TORCH_DTYPES = {"f32": "float32", "bf16": "bfloat16"}
-SEQUENCES = 4  # a rank, or a thread of transformers
+SEQUENCES = 4  # a thread
 
 # What --tiny makes of every model.
 TINY = dict(
@@ -25,22 +25,23 @@ class Failure(Exception):
 
 
 class Ours:
-  """moe-bench, started anew for each measurement, a thread a rank."""
+  """moe-bench, started anew for each measurement."""
 
   def __init__(self, build, seconds, tiny):
     self.programs = build / "bin"
     self.seconds = seconds
     self.tiny = tiny
 
-  def start(self, part, preset, dtype, ranks=1, overrides=()):
+  def start(self, part, preset, dtype, ranks=1, overrides=(), threads=1):
+    """Of `threads` a rank."""
     # Parts of many short measurements take less time for each.
     seconds = self.seconds / (1 if part in ["step", "skew"] else 8)
     command = [
         self.programs / "moe-bench", f"--preset={preset}", f"--part={part}",
-        f"--seconds={seconds:g}", "--json", "run.threads=1",
+        f"--seconds={seconds:g}", "--json", f"run.threads={threads}",
         f"run.compute_dtype={COMPUTE_DTYPES[dtype]}",
-        f"batch.micro_size={SEQUENCES}",
-        f"batch.global_size={SEQUENCES * ranks}", *overrides]
+        f"batch.micro_size={SEQUENCES * threads}",
+        f"batch.global_size={SEQUENCES * threads * ranks}", *overrides]
     if self.tiny:
       command += [f"model.{key}={value}" for key, value in TINY.items()]
       command += [f"batch.sequence_length={TINY_LENGTH}", "--array-mib=1"]
@@ -59,9 +60,10 @@ class Ours:
   def part(self, part, preset, dtype):
     return self.finish(self.start(part, preset, dtype))
 
-  def step(self, preset, dtype, ranks=1, overrides=()):
+  def step(self, preset, dtype, ranks=1, overrides=(), threads=1):
     """The result of a training step."""
-    return self.finish(self.start("step", preset, dtype, ranks, overrides))[0]
+    return self.finish(
+        self.start("step", preset, dtype, ranks, overrides, threads))[0]
 
   def two_jobs(self, preset, dtype, overrides=()):
     """Two jobs of one rank at once, as if they were one."""

@@ -53,17 +53,18 @@ fi
 
 # A python is all that the rest needs.
 export MOE_PEERS_PYTHON=python3
-compare --rows='jobs-*,skew-f32' --json || fail "exit code $?"
-has '[l["row"] for l in lines] == ["jobs-f32", "jobs-bf16", "skew-f32"]'
+compare --rows='jobs-*,threads-bf16,skew-f32' --json || fail "exit code $?"
+has '[l["row"] for l in lines] ==
+  ["jobs-f32", "jobs-bf16", "threads-bf16", "skew-f32"]'
 has 'all(l["ratio"] > 0 for l in lines)'
 has 'lines[0]["ratio"] == lines[0]["ours"] / lines[0]["theirs"]'
-has '[l["must"] for l in lines] == [0.93, 0.93, 1.05]'
+has '[l["must"] for l in lines] == [0.93, 0.93, 0.9, 1.05]'
 compare --rows=experts-e64-bf16,memory-bf16 || fail "exit code $?"
 [[ $(grep -c '^| experts-e64-bf16 ' "$work/out") -eq 12 ]] || fail "no 12 lines"
 [[ $(grep -c '^| memory-bf16 .*>= ' "$work/out") -eq 7 ]] || fail "no 7 limits"
 
 compare --list-rows || fail "exit code $?"
-[[ $(wc -l <"$work/out") -eq 16 ]] || fail "not 16 rows"
+[[ $(wc -l <"$work/out") -eq 18 ]] || fail "not 18 rows"
 compare --rows=e9-f32
 [[ $? -eq 64 ]] || fail "e9 is a row"
 grep -q "no row 'e9-f32'; there are e8-f32, " "$work/err" || fail "no such word"
