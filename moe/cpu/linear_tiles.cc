@@ -3,7 +3,9 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <cstring>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -38,6 +40,16 @@ bool PrefersKnownRows(LinearOp op, DType in) {
          (op == LinearOp::kInputGradient && in == DType::kBFloat16);
 }
 
+// Multiples of this many rows, up to a tile's, are known beforehand: an
+// expert's number of rows changes with each step, which must create nothing. In
+// bfloat16 (a third and more faster at 64 to 192 rows) a tile takes in as many
+// rows of the next expert as its own lack, and does not keep their results.
+constexpr int64_t kKnownRows = 8;
+
+int64_t RoundUp(int64_t n, int64_t unit) {
+  return (n + unit - 1) / unit * unit;
+}
+
 // A piece [begin, begin + size) of a dim.
 struct Range {
   int64_t begin = 0;
@@ -65,6 +77,10 @@ struct Tile {
   int64_t y_step_bytes = 0;
   int64_t step_rows = 0;
   int64_t rows = 0;
+  // Where the result's rows are copied to from the thread's scratch memory, if
+  // the product has more of them than the tile.
+  void* kept = nullptr;
+  int64_t kept_bytes = 0;
 };
 
 class TilePlan {
@@ -104,7 +120,10 @@ class TilePlan {
   }
 
   const std::vector<Tile>& tiles() const { return tiles_; }
+  LinearOp op() const { return class_.op; }
+  // Of a product, and of a result that is not kept whole.
   int64_t scratch_bytes() const { return scratch_bytes_; }
+  int64_t result_bytes() const { return result_bytes_; }
 
  private:
   absl::Status AddRows(int64_t expert, Range rows, Range outputs,
@@ -131,9 +150,10 @@ class TilePlan {
     MatMulClass shape = class_;
     shape.outputs = outputs.size;
     shape.inputs = inputs.size;
-    if (rows.size == step_rows && PrefersKnownRows(class_.op, class_.in))
-      shape.rows = step_rows;
-    ASSIGN_OR_RETURN(const MatMul* product, engine_.Get(shape));
+    const int64_t known_rows = KnownRows(rows, shape);
+    ASSIGN_OR_RETURN(const MatMul* product, known_rows == 0
+                                                ? engine_.Get(shape)
+                                                : GetKnown(shape, known_rows));
     scratch_bytes_ = std::max(scratch_bytes_, product->ScratchBytes(step_rows));
     tiles_.push_back(
         {.product = product,
@@ -144,7 +164,51 @@ class TilePlan {
          .y_step_bytes = step_rows * O * SizeOf(tensors_.y_RO.dtype()),
          .step_rows = step_rows,
          .rows = rows.size});
+    if (known_rows > rows.size) KeepFirstRows(tiles_.back(), known_rows);
     return absl::OkStatus();
+  }
+
+  // How many rows the product of a tile of `rows` is made for; 0: any number.
+  int64_t KnownRows(Range rows, const MatMulClass& shape) const {
+    if (!PrefersKnownRows(shape.op, shape.in)) return 0;
+    const int64_t known_rows = RoundUp(rows.size, kKnownRows);
+    if (known_rows == rows.size) return known_rows;
+    const bool is_whole =
+        shape.outputs == shape.y_pitch && shape.inputs == shape.x_pitch;
+    const bool are_there = rows.begin + known_rows <= tensors_.x_RI.dim(0);
+    return shape.in == DType::kBFloat16 && is_whole && are_there &&
+                   !shape.accumulate
+               ? known_rows
+               : 0;
+  }
+
+  // A product for `rows`; if that is not a whole tile, made with those for all
+  // other numbers.
+  absl::StatusOr<const MatMul*> GetKnown(MatMulClass shape, int64_t rows) {
+    if (rows == sizes_.rows) {
+      shape.rows = rows;
+      return engine_.Get(shape);
+    }
+    if (shape != known_class_) {
+      known_.fill(nullptr);
+      known_class_ = shape;
+      for (shape.rows = kKnownRows; shape.rows < sizes_.rows;
+           shape.rows += kKnownRows) {
+        ASSIGN_OR_RETURN(known_[static_cast<size_t>(shape.rows / kKnownRows)],
+                         engine_.Get(shape));
+      }
+    }
+    return known_[static_cast<size_t>(rows / kKnownRows)];
+  }
+
+  void KeepFirstRows(Tile& tile, int64_t known_rows) {
+    const bool forward = class_.op == LinearOp::kForward;
+    const int64_t row_bytes = forward ? class_.y_pitch * SizeOf(class_.out)
+                                      : class_.x_pitch * SizeOf(class_.out);
+    tile.kept = forward ? tile.first.y : tile.first.x;
+    tile.kept_bytes = tile.rows * row_bytes;
+    tile.rows = known_rows;
+    result_bytes_ = sizes_.rows * row_bytes;  // whatever comes next step
   }
 
   MatMulEngine& engine_;
@@ -153,7 +217,21 @@ class TilePlan {
   MatMulClass class_;  // but for the tile's own dims
   std::vector<Tile> tiles_;
   int64_t scratch_bytes_ = 0;
+  int64_t result_bytes_ = 0;
+  // Products of one class for each known number of rows, in units of it.
+  MatMulClass known_class_;
+  std::array<const MatMul*, TileSizes{}.rows / kKnownRows> known_ = {};
 };
+
+// The product of more rows than the tile has: see Tile::kept.
+bool ExecuteAndKeep(const Tile& tile, LinearOp op, std::byte* result,
+                    const MatMulWorker& worker) {
+  MatMulOperands operands = tile.first;
+  (op == LinearOp::kForward ? operands.y : operands.x) = result;
+  if (!tile.product->Execute(operands, tile.rows, worker)) return false;
+  std::memcpy(tile.kept, result, static_cast<size_t>(tile.kept_bytes));
+  return true;
+}
 
 // Calls progress() after each step.
 template <typename Progress>
@@ -176,8 +254,9 @@ bool ExecuteTile(const Tile& tile, const MatMulWorker& worker,
 
 void ExecutePlan(KernelContext& context, const TilePlan& plan) {
   const std::vector<Tile>& tiles = plan.tiles();
-  const ThreadScratch scratch =
-      context.ReserveThreadScratch(std::max<int64_t>(plan.scratch_bytes(), 1));
+  const int64_t product_bytes = RoundUp(plan.scratch_bytes(), 64);
+  const ThreadScratch scratch = context.ReserveThreadScratch(
+      std::max<int64_t>(product_bytes + plan.result_bytes(), 1));
   if (scratch.is_null()) return;
   std::atomic<bool> failed = false;
   const auto execute = [&](size_t i, int thread) {
@@ -186,6 +265,11 @@ void ExecutePlan(KernelContext& context, const TilePlan& plan) {
     const auto progress = [&] {
       if (thread == 0) context.Progress();  // the thread that called us
     };
+    if (tiles[i].kept != nullptr) {
+      std::byte* result = worker.scratch + product_bytes;
+      if (!ExecuteAndKeep(tiles[i], plan.op(), result, worker)) failed = true;
+      return progress();
+    }
     if (!ExecuteTile(tiles[i], worker, progress)) failed = true;
   };
   const int threads =
