@@ -65,6 +65,12 @@ stop_slurm() {
     kill "$pid" 2>/dev/null
     await 10 is_gone "$pid" || kill -KILL "$pid"
   done
+  # What still had to tell them of a step tries for ever.
+  for pid in $(pgrep -x slurmstepd); do
+    if grep -qszxF "SLURM_CONF=$work/slurm/slurm.conf" "/proc/$pid/environ"; then
+      kill -KILL "$pid"
+    fi
+  done
 }
 
 is_gone() { ! lives "$1"; }
