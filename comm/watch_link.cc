@@ -8,7 +8,7 @@
 namespace moe {
 
 WatchLink::WatchLink(asio::io_context& context, int rank, Handlers handlers,
-                     std::chrono::milliseconds patience)
+                     Patience patience)
     : context_(context),
       rank_(rank),
       handlers_(std::move(handlers)),
@@ -35,7 +35,7 @@ void WatchLink::TryHost(size_t index) {
     GiveUpHost(error.message());
     return;
   }
-  BeginLimit(patience_);
+  BeginLimit(patience_.reach);
   socket_ = std::make_unique<asio::ip::tcp::socket>(context_);
   socket_->async_connect({host, static_cast<unsigned short>(address_.port)},
                          [this, index](const asio::error_code& failed) {
@@ -50,8 +50,8 @@ void WatchLink::TryHost(size_t index) {
 
 // A timer that has expired can no longer be cancelled: its handler comes even
 // when another limit has begun.
-void WatchLink::BeginLimit(std::chrono::milliseconds patience) {
-  timer_.expires_after(patience);
+void WatchLink::BeginLimit(std::chrono::milliseconds limit) {
+  timer_.expires_after(limit);
   timer_.async_wait(
       [this, number = ++num_limits_](const asio::error_code& cancelled) {
         if (!cancelled && number == num_limits_)
@@ -78,7 +78,7 @@ void WatchLink::SayHello() {
   connection_ = std::make_shared<WatchConnection>(std::move(*socket_),
                                                   WatchConnection::End::kRank);
   socket_ = nullptr;
-  BeginLimit(10 * patience_);
+  BeginLimit(patience_.welcome);
   connection_->Start(
       {.on_message = [this](const WatchMessage& m) { OnMessage(m); },
        .on_closed = [this] { OnClosed(); }});

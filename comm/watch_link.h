@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "comm/hub_address.h"
@@ -26,10 +27,16 @@ class WatchLink {
     std::function<void(const WatchMessage&)> on_message;
     std::function<void()> on_lost;  // without a goodbye
   };
-  // `patience`: with each host; with one that is reached ten times that, since
-  // the rank there may still be starting.
+  // How long each host is given.
+  struct Patience {
+    std::chrono::milliseconds reach = std::chrono::seconds(3);
+    // To welcome the rank, once reached: the one there may still be starting.
+    std::chrono::milliseconds welcome = std::chrono::seconds(30);
+  };
   WatchLink(asio::io_context& context, int rank, Handlers handlers,
-            std::chrono::milliseconds patience = std::chrono::seconds(3));
+            Patience patience);
+  WatchLink(asio::io_context& context, int rank, Handlers handlers)
+      : WatchLink(context, rank, std::move(handlers), Patience()) {}
   ~WatchLink() { Close(); }
 
   // Tries the hub's hosts in turn.
@@ -41,7 +48,7 @@ class WatchLink {
 
  private:
   void TryHost(size_t index);
-  void BeginLimit(std::chrono::milliseconds patience);
+  void BeginLimit(std::chrono::milliseconds limit);
   void EndLimit();
   void GiveUpHost(const std::string& why);
   void SayHello();
@@ -51,7 +58,7 @@ class WatchLink {
   asio::io_context& context_;
   const int rank_;
   const Handlers handlers_;
-  const std::chrono::milliseconds patience_;
+  const Patience patience_;
   HubAddress address_;
   // Of those hosts: the one that is tried, or was found.
   size_t host_ = 0;

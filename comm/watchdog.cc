@@ -177,7 +177,10 @@ absl::Status Watchdog::Rank::Connect(std::unique_ptr<StartWatch> start_watch) {
         WatchLink::Handlers{
             .on_connected = on_connected,
             .on_message = [this, i](const WatchMessage& m) { OnMessage(i, m); },
-            .on_lost = [this] { OnHubLost(); }});
+            .on_lost = [this] { OnHubLost(); }},
+        // A hub that takes longer is named by the start watch.
+        WatchLink::Patience{.welcome = absl::ToChronoMilliseconds(
+                                options_.collective_timeout)});
     links_[static_cast<size_t>(i)]->Connect(addresses[static_cast<size_t>(i)]);
   }
   InstallStackTraces();

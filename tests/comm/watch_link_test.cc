@@ -40,7 +40,7 @@ class WatchLinkTest : public testing::Test {
             .on_connected = [this](const absl::Status& s) { connected_ = s; },
             .on_message = [](const WatchMessage&) {},
             .on_lost = [] {}},
-        patience);
+        WatchLink::Patience{.reach = patience, .welcome = 10 * patience});
     HubAddress address = hub_->address();
     address.hosts = hosts;
     link_->Connect(address);
