@@ -3,7 +3,6 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstring>
 #include <vector>
@@ -40,10 +39,11 @@ bool PrefersKnownRows(LinearOp op, DType in) {
          (op == LinearOp::kInputGradient && in == DType::kBFloat16);
 }
 
-// Multiples of this many rows, up to a tile's, are known beforehand: an
-// expert's number of rows changes with each step, which must create nothing. In
-// bfloat16 (a third and more faster at 64 to 192 rows) a tile takes in as many
-// rows of the next expert as its own lack, and does not keep their results.
+// In bfloat16, where that gains a third and more at 64 to 192 rows, multiples
+// of this many, up to a tile's, are known beforehand: an expert's number of
+// rows changes with each step, which must create nothing. A tile between two
+// takes in as many rows of the next expert as its own lack, and does not keep
+// their results.
 constexpr int64_t kKnownRows = 8;
 
 int64_t RoundUp(int64_t n, int64_t unit) {
@@ -150,10 +150,16 @@ class TilePlan {
     MatMulClass shape = class_;
     shape.outputs = outputs.size;
     shape.inputs = inputs.size;
-    const int64_t known_rows = KnownRows(rows, shape);
-    ASSIGN_OR_RETURN(const MatMul* product, known_rows == 0
-                                                ? engine_.Get(shape)
-                                                : GetKnown(shape, known_rows));
+    int64_t known_rows = 0;  // of the product; 0: it takes any number
+    if (TakesKnownRows(shape)) {
+      RETURN_IF_ERROR(MakeKnown(shape));
+      known_rows = RoundUp(rows.size, kKnownRows);
+      if (rows.begin + known_rows > tensors_.x_RI.dim(0)) known_rows = 0;
+    } else if (rows.size == step_rows && PrefersKnownRows(shape.op, shape.in)) {
+      known_rows = step_rows;
+    }
+    shape.rows = known_rows == 0 ? MatMulClass::kAnyRows : known_rows;
+    ASSIGN_OR_RETURN(const MatMul* product, engine_.Get(shape));
     scratch_bytes_ = std::max(scratch_bytes_, product->ScratchBytes(step_rows));
     tiles_.push_back(
         {.product = product,
@@ -168,47 +174,42 @@ class TilePlan {
     return absl::OkStatus();
   }
 
-  // How many rows the product of a tile of `rows` is made for; 0: any number.
-  int64_t KnownRows(Range rows, const MatMulClass& shape) const {
-    if (!PrefersKnownRows(shape.op, shape.in)) return 0;
-    const int64_t known_rows = RoundUp(rows.size, kKnownRows);
-    if (known_rows == rows.size) return known_rows;
-    const bool is_whole =
-        shape.outputs == shape.y_pitch && shape.inputs == shape.x_pitch;
-    const bool are_there = rows.begin + known_rows <= tensors_.x_RI.dim(0);
-    return shape.in == DType::kBFloat16 && is_whole && are_there &&
-                   !shape.accumulate
-               ? known_rows
-               : 0;
+  // Whether products of `shape` are made for each known number of rows.
+  static bool TakesKnownRows(const MatMulClass& shape) {
+    return shape.in == DType::kBFloat16 && !shape.accumulate &&
+           PrefersKnownRows(shape.op, shape.in) &&
+           shape.outputs == shape.y_pitch && shape.inputs == shape.x_pitch;
   }
 
-  // A product for `rows`; if that is not a whole tile, made with those for all
-  // other numbers.
-  absl::StatusOr<const MatMul*> GetKnown(MatMulClass shape, int64_t rows) {
-    if (rows == sizes_.rows) {
-      shape.rows = rows;
-      return engine_.Get(shape);
-    }
-    if (shape != known_class_) {
-      known_.fill(nullptr);
-      known_class_ = shape;
-      for (shape.rows = kKnownRows; shape.rows < sizes_.rows;
-           shape.rows += kKnownRows) {
-        ASSIGN_OR_RETURN(known_[static_cast<size_t>(shape.rows / kKnownRows)],
-                         engine_.Get(shape));
-      }
-    }
-    return known_[static_cast<size_t>(rows / kKnownRows)];
+  // All products and scratch memory that tiles of `shape` may need in any step.
+  absl::Status MakeKnown(MatMulClass shape) {
+    if (shape == known_class_) return absl::OkStatus();
+    known_class_ = shape;
+    for (shape.rows = kKnownRows; shape.rows <= sizes_.rows;
+         shape.rows += kKnownRows)
+      RETURN_IF_ERROR(Make(shape));
+    shape.rows = MatMulClass::kAnyRows;
+    RETURN_IF_ERROR(Make(shape));
+    result_bytes_ = std::max(result_bytes_, sizes_.rows * ResultRowBytes());
+    return absl::OkStatus();
   }
 
-  void KeepFirstRows(Tile& tile, int64_t known_rows) {
-    const bool forward = class_.op == LinearOp::kForward;
-    const int64_t row_bytes = forward ? class_.y_pitch * SizeOf(class_.out)
-                                      : class_.x_pitch * SizeOf(class_.out);
-    tile.kept = forward ? tile.first.y : tile.first.x;
-    tile.kept_bytes = tile.rows * row_bytes;
+  absl::Status Make(const MatMulClass& shape) {
+    ASSIGN_OR_RETURN(const MatMul* product, engine_.Get(shape));
+    scratch_bytes_ =
+        std::max(scratch_bytes_, product->ScratchBytes(sizes_.rows));
+    return absl::OkStatus();
+  }
+
+  int64_t ResultRowBytes() const {
+    return (class_.op == LinearOp::kForward ? class_.y_pitch : class_.x_pitch) *
+           SizeOf(class_.out);
+  }
+
+  void KeepFirstRows(Tile& tile, int64_t known_rows) const {
+    tile.kept = class_.op == LinearOp::kForward ? tile.first.y : tile.first.x;
+    tile.kept_bytes = tile.rows * ResultRowBytes();
     tile.rows = known_rows;
-    result_bytes_ = sizes_.rows * row_bytes;  // whatever comes next step
   }
 
   MatMulEngine& engine_;
@@ -218,9 +219,7 @@ class TilePlan {
   std::vector<Tile> tiles_;
   int64_t scratch_bytes_ = 0;
   int64_t result_bytes_ = 0;
-  // Products of one class for each known number of rows, in units of it.
-  MatMulClass known_class_;
-  std::array<const MatMul*, TileSizes{}.rows / kKnownRows> known_ = {};
+  MatMulClass known_class_;  // for which all is made
 };
 
 // The product of more rows than the tile has: see Tile::kept.
