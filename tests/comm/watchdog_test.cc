@@ -52,6 +52,10 @@ absl::StatusOr<std::unique_ptr<Watchdog>> Start() {
 
 // The rank without a file is one with a hub, or, of four, one without.
 TEST(Watchdog, SaysOnAllRanksThatOneHasNoFileLeft) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "UndefinedBehaviorSanitizer opens a pipe to look at an "
+                  "object's type, and takes it for none without";
+#endif
   // Open MPI's own files, for its connections, are open by then.
   EXPECT_TRUE(GatherRoster().ok());
   for (int poor : {1, TestRuntime().world() - 1}) {
