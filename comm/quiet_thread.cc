@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <csignal>
+#include <string>
 #include <system_error>
 #include <utility>
 

@@ -35,8 +35,7 @@ constexpr absl::Duration kLongestTick = absl::Seconds(2);
 constexpr absl::Duration kFirstWord = absl::Seconds(1);
 constexpr absl::Duration kBetweenRanks = absl::Seconds(3);
 
-// A process's variable of the environment that it was started with; empty if it
-// has none, is gone or not ours to read.
+// Of an environment as /proc shows it: the value of `name`, or empty.
 std::string VariableOf(const std::string& environment, absl::string_view name) {
   for (absl::string_view entry : absl::StrSplit(environment, '\0')) {
     if (absl::ConsumePrefix(&entry, name) && absl::ConsumePrefix(&entry, "="))
@@ -45,6 +44,8 @@ std::string VariableOf(const std::string& environment, absl::string_view name) {
   return "";
 }
 
+// That which a process was started with; empty if it is gone or not ours to
+// read.
 std::string ReadEnvironment(int pid) {
   std::ifstream file(absl::StrCat("/proc/", pid, "/environ"));
   return std::string(std::istreambuf_iterator<char>(file), {});
@@ -66,10 +67,11 @@ std::vector<SeenProcess> FindProcessesOfJob() {
   const char* job = std::getenv("PMIX_NAMESPACE");
   if (job == nullptr) return seen;
   std::error_code error;
-  for (const auto& entry :
-       std::filesystem::directory_iterator("/proc", error)) {
+  // Not a range-for: its steps throw.
+  for (std::filesystem::directory_iterator entry("/proc", error), end;
+       !error && entry != end; entry.increment(error)) {
     SeenProcess process;
-    if (!absl::SimpleAtoi(entry.path().filename().string(), &process.pid))
+    if (!absl::SimpleAtoi(entry->path().filename().string(), &process.pid))
       continue;
     const std::string environment = ReadEnvironment(process.pid);
     if (VariableOf(environment, "PMIX_NAMESPACE") != job ||
@@ -89,9 +91,9 @@ LostRankReport MakeStartReport(int self, int world, const std::string& host,
                                const std::string& operation,
                                const std::vector<SeenProcess>& seen,
                                absl::Duration limit) {
-  std::vector<std::string> lines(
-      static_cast<size_t>(world),
-      absl::StrCat("its process was not found on host ", host));
+  const std::string not_found =
+      absl::StrCat("its process was not found on host ", host);
+  std::vector<std::string> lines(static_cast<size_t>(world), not_found);
   const SeenProcess* strange = nullptr;
   for (const SeenProcess& process : seen) {
     if (process.rank < 0 || process.rank >= world) continue;
@@ -104,7 +106,7 @@ LostRankReport MakeStartReport(int self, int world, const std::string& host,
       // The disk of others may just be slow.
       if (strange == nullptr || (IsStopped(process) && !IsStopped(*strange)))
         strange = &process;
-    } else if (strange == nullptr || strange->rank != process.rank) {
+    } else if (line == not_found) {
       line = absl::StrCat("its process runs on host ", host);
     }
   }

@@ -30,7 +30,7 @@ class BatchLoader {
   BatchLoader(const BatchLoader&) = delete;
   BatchLoader& operator=(const BatchLoader&) = delete;
 
-  // Starts reading positions [first, first + count). At most two blocks may be
+  // Starts reading samples [first, first + count). At most two blocks may be
   // prepared and not yet taken.
   void Prepare(int64_t first, int64_t count);
   // The oldest prepared block, waited for. It stays valid until the next Take.

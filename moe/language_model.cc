@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "comm/activity.h"
 #include "comm/check.h"
 #include "comm/status_macros.h"

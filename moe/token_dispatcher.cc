@@ -16,7 +16,7 @@ namespace {
 
 constexpr DType kIndex = DType::kInt32;
 constexpr char kExchange[] = "exchange of token rows";
-// A row's counts fit the stack for groups up to this size.
+// One for each rank; on the stack for groups up to this size.
 using CountsP = absl::InlinedVector<int64_t, 64>;
 
 }  // namespace

@@ -123,7 +123,7 @@ class TokenDispatcher {
   absl::Status ExchangeCounts(DispatchPlan& plan) const;
   absl::Status CheckCounts(const DispatchPlan& plan, int source) const;
   // Steps 3 and 4 for rows of any width: [N, width] -> [R, width], made in
-  // `arena`. A group of one rank returns sorted_N itself.
+  // `arena`. A group of one rank returns sorted_ND itself.
   absl::StatusOr<Tensor> ToExperts(LayerContext& context, Arena& arena,
                                    const DispatchPlan& plan,
                                    const Tensor& sorted_ND) const;

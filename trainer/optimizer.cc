@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "comm/status_macros.h"
-#include "trainer/gradient_reducer.h"
 
 namespace moe {
 namespace {

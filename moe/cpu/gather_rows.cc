@@ -14,7 +14,7 @@
 // expert, so index_N is a few runs that rise with gaps. One run after the other
 // would read all of x anew for each, in single rows, which the processor's own
 // prefetching does not follow. Instead x is cut into blocks that fit the
-// second- level cache; all runs take what they have in a block before any goes
+// second-level cache; all runs take what they have in a block before any goes
 // on to the next one, and meanwhile the next block is fetched as one stream. So
 // x is read once, and y written once, in as many streams as there are runs.
 
@@ -44,7 +44,7 @@ struct Rows {
   int64_t row_bytes;
 };
 
-// Rows [next, end) of y, whose indices rise where they are not -1.
+// Rows [next, end) of y, whose indices do not fall where they are not -1.
 struct Run {
   int64_t next;
   int64_t end;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstring>
 #include <vector>
 
@@ -41,9 +42,10 @@ bool PrefersKnownRows(LinearOp op, DType in) {
 
 // In bfloat16, where that gains a third and more at 64 to 192 rows, multiples
 // of this many, up to a tile's, are known beforehand: an expert's number of
-// rows changes with each step, which must create nothing. A tile between two
-// takes in as many rows of the next expert as its own lack, and does not keep
-// their results.
+// rows changes with each step, which must create nothing (but where a step has
+// so few rows that weights are cut for the first time, see ChooseSizes). A tile
+// between two takes in as many rows of the next expert as its own lack, and
+// does not keep their results.
 constexpr int64_t kKnownRows = 8;
 
 int64_t RoundUp(int64_t n, int64_t unit) {
@@ -183,8 +185,8 @@ class TilePlan {
 
   // All products and scratch memory that tiles of `shape` may need in any step.
   absl::Status MakeKnown(MatMulClass shape) {
-    if (shape == known_class_) return absl::OkStatus();
-    known_class_ = shape;
+    if (known_are_made_) return absl::OkStatus();
+    known_are_made_ = true;
     for (shape.rows = kKnownRows; shape.rows <= sizes_.rows;
          shape.rows += kKnownRows)
       RETURN_IF_ERROR(Make(shape));
@@ -219,7 +221,7 @@ class TilePlan {
   std::vector<Tile> tiles_;
   int64_t scratch_bytes_ = 0;
   int64_t result_bytes_ = 0;
-  MatMulClass known_class_;  // for which all is made
+  bool known_are_made_ = false;  // of the one class that takes known rows
 };
 
 // The product of more rows than the tile has: see Tile::kept.

@@ -48,6 +48,12 @@ TEST(StartReport, NamesTheStoppedRankOfThisHost) {
   EXPECT_EQ(report.exit_code, 71);
 }
 
+TEST(StartReport, TellsOfEveryRankWhatIsStrangeAboutIt) {
+  const std::string text =
+      Report({{0, 100, 'S'}, {1, 101, 'T'}, {2, 102, 'D'}, {2, 103, 'S'}}).text;
+  EXPECT_THAT(text, testing::HasSubstr("rank 2: its process is in the kernel"));
+}
+
 TEST(StartReport, ThinksOfTheStoppedBeforeTheSlow) {
   EXPECT_THAT(Report({{1, 101, 'D'}, {2, 102, 'T'}}).cause,
               StartsWith("rank 2 (pid 102 "));
