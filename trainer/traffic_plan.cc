@@ -41,6 +41,9 @@ class Walk {
         layers_(config.model().num_hidden_layers()) {}
 
   RankTraffic Run() {
+    // Whether the tokens could be read.
+    traffic_[Axis::kTensor] +=
+        AllReduceBytes(Place(Axis::kTensor), 1, DType::kInt32);
     if (config_.data().reset_attention())
       AllReduce(Axis::kData, 1);  // number of targets, as wide as a double
     for (int micro = 0; micro < plan_.num_micro_steps(); ++micro)

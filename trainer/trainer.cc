@@ -147,16 +147,18 @@ absl::StatusOr<StepReport> Trainer::TrainStep() {
 }
 
 // This step's sequences of this rank, and the next step's on their way. When
-// the data fail the rank goes on without tokens until SumOverWorld, where all
-// ranks learn of it together.
+// the data of a rank fail its tensor group, whose sums want the same tokens of
+// all, goes on without any until SumOverWorld, where all ranks learn of it
+// together.
 TokenBlock Trainer::NextTokens() {
   absl::StatusOr<TokenBlock> tokens = loader_->Take();
-  data_status_ = tokens.status();
+  data_status_ =
+      AgreeOnStatus(tokens.status(), environment_.groups[Axis::kTensor]);
   const BatchPlan::Range mine =
       plan_.OfRank(environment_.groups[Axis::kData].rank());
   loader_->Prepare(consumed_samples_ + plan_.global_size() + mine.begin,
                    mine.count);
-  return tokens.ok() ? *tokens : TokenBlock{};
+  return data_status_.ok() ? *tokens : TokenBlock{};
 }
 
 // Of the whole step, before its first backward. A number that the configuration
@@ -334,12 +336,14 @@ absl::StatusOr<double> Trainer::ValidationLoss(int64_t batches) {
     const BatchPlan::Range mine = plan.OfRank(rank);
     valid_loader_->Prepare(begin + mine.begin, mine.count);
     absl::StatusOr<TokenBlock> tokens = valid_loader_->Take();
-    if (status.ok()) status = tokens.status();
-    if (tokens.ok()) targets += tokens->num_targets;
+    const absl::Status read =
+        AgreeOnStatus(tokens.status(), environment_.groups[Axis::kTensor]);
+    if (status.ok()) status = read;
+    if (read.ok()) targets += tokens->num_targets;
     for (int micro = 0; micro < plan.num_micro_steps(); ++micro) {
       // Divided by 1: how many targets there are is known when all are read.
       const MicroBatch batch =
-          MakeMicroBatch(plan, micro, tokens.ok() ? *tokens : TokenBlock{},
+          MakeMicroBatch(plan, micro, read.ok() ? *tokens : TokenBlock{},
                          sequences, /*global_targets=*/1);
       RETURN_IF_ERROR(model_->Forward(&losses, batch, weights_, nullptr));
     }

@@ -251,16 +251,32 @@ class FailingSamples : public RandomSamples {
   }
 };
 
-TEST(Trainer, DataThatFailOnOneRankStopAllRanks) {
-  const TrainConfig config = SmallConfig();
-  const FailingSamples samples(config.model().vocab_size(),
-                               config.batch().sequence_length());
-  TestTrainer trainer(config, /*alone=*/false, &samples);
+void ExpectAllRanksToldOfSample19(TestTrainer& trainer) {
   ASSERT_TRUE(trainer->TrainStep().ok());
   const absl::Status status = trainer->TrainStep().status();
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(std::string(status.message()), HasSubstr("sample 19 is damaged"));
   EXPECT_TRUE(IsAgreed(status));
+}
+
+TEST(Trainer, DataThatFailOnOneRankStopAllRanks) {
+  const TrainConfig config = SmallConfig();
+  const FailingSamples samples(config.model().vocab_size(),
+                               config.batch().sequence_length());
+  TestTrainer trainer(config, /*alone=*/false, &samples);
+  ExpectAllRanksToldOfSample19(trainer);
+}
+
+// The other rank of the tensor group can read the same samples.
+TEST(Trainer, DataThatFailOnOneRankOfATensorGroupStopAllRanks) {
+  if (TestRuntime().world() % 2 != 0) GTEST_SKIP() << "needs pairs of ranks";
+  TrainConfig config = SmallConfig();
+  config.mutable_parallel()->set_tensor(2);
+  const FailingSamples samples(config.model().vocab_size(),
+                               config.batch().sequence_length());
+  const bool fails = TestRuntime().rank() % 2 == 1;
+  TestTrainer trainer(config, /*alone=*/false, fails ? &samples : nullptr);
+  ExpectAllRanksToldOfSample19(trainer);
 }
 
 }  // namespace
