@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "comm/check.h"
+#include "comm/quiet_thread.h"
 
 namespace moe {
 namespace {
@@ -50,7 +51,7 @@ struct BatchLoader::State {
   int64_t read = 0;
   int64_t taken = 0;
   bool stopping = false;
-  std::thread thread;
+  absl::StatusOr<std::thread> thread;
 };
 
 void BatchLoader::State::Run() {
@@ -96,7 +97,8 @@ BatchLoader::BatchLoader(const SampleSequence& samples, int64_t sequence_length,
                          bool reset_attention)
     : state_(
           std::make_unique<State>(samples, sequence_length, reset_attention)) {
-  state_->thread = std::thread([state = state_.get()] { state->Run(); });
+  state_->thread = StartQuietThread("batch_loader",
+                                    [state = state_.get()] { state->Run(); });
 }
 
 BatchLoader::~BatchLoader() {
@@ -105,7 +107,7 @@ BatchLoader::~BatchLoader() {
     state_->stopping = true;
   }
   state_->changed.notify_all();
-  state_->thread.join();
+  if (state_->thread.ok()) state_->thread->join();
 }
 
 void BatchLoader::Prepare(int64_t first, int64_t count) {
@@ -125,6 +127,10 @@ void BatchLoader::Prepare(int64_t first, int64_t count) {
 absl::StatusOr<TokenBlock> BatchLoader::Take() {
   std::unique_lock<std::mutex> lock(state_->mutex);
   CHECK(state_->taken < state_->prepared);
+  if (!state_->thread.ok()) {
+    ++state_->taken;
+    return state_->thread.status();
+  }
   state_->changed.wait(lock, [this] { return state_->taken < state_->read; });
   const Block& block =
       state_->blocks[static_cast<size_t>(state_->taken % kNumBlocks)];

@@ -34,6 +34,7 @@ class BatchLoader {
   // prepared and not yet taken.
   void Prepare(int64_t first, int64_t count);
   // The oldest prepared block, waited for. It stays valid until the next Take.
+  // ResourceExhausted: there is no thread to read with.
   absl::StatusOr<TokenBlock> Take();
 
  private:

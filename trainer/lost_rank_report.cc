@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "comm/quiet_thread.h"
 #include "comm/status_macros.h"
 
 namespace moe {
@@ -33,9 +34,10 @@ absl::Status SaveLostRankReport(FileSystem& files, const std::string& directory,
   // Not joined where the disk hangs: the process is about to end.
   auto saved = std::make_shared<std::promise<absl::Status>>();
   std::future<absl::Status> result = saved->get_future();
-  std::thread([saved, &files, directory, text] {
-    saved->set_value(Save(files, directory, text));
-  }).detach();
+  ASSIGN_OR_RETURN(std::thread thread, StartQuietThread("report", [=, &files] {
+                     saved->set_value(Save(files, directory, text));
+                   }));
+  thread.detach();
   if (result.wait_for(kDiskPatience) == std::future_status::ready)
     return result.get();
   return absl::DeadlineExceededError(
