@@ -100,9 +100,11 @@ TEST(DryRun, TrafficOfATensorGroupIsWhatTheNetworkExchanges) {
   const int64_t tokens = 1024;
   const int64_t sequences = 16;
   const int64_t targets_and_statistics = tokens * 4 + 2 * tokens * 3 * 4;
+  const int64_t agreement_on_data = 4;
   EXPECT_EQ(run->traffic[Axis::kTensor],
             tokens * 128 * 4 * (embedding + layers * attention + head) +
-                targets_and_statistics + layers * 2 * sequences * 8 * 8);
+                targets_and_statistics + layers * 2 * sequences * 8 * 8 +
+                agreement_on_data);
 }
 
 // 8 experts, top-2, sequences of 128: an even share is 32 rows.

@@ -272,6 +272,7 @@ TEST(Trainer, DataThatFailOnOneRankOfATensorGroupStopAllRanks) {
   if (TestRuntime().world() % 2 != 0) GTEST_SKIP() << "needs pairs of ranks";
   TrainConfig config = SmallConfig();
   config.mutable_parallel()->set_tensor(2);
+  config.mutable_batch()->set_sequence_length(8);  // shared by the two
   const FailingSamples samples(config.model().vocab_size(),
                                config.batch().sequence_length());
   const bool fails = TestRuntime().rank() % 2 == 1;
