@@ -97,7 +97,8 @@ class Watchdog::Rank {
   const pid_t parent_;
   asio::io_context context_;
   asio::steady_timer tick_timer_;
-  asio::steady_timer other_timer_;
+  // Until this rank acts, or ends, although no hub has told it to.
+  asio::steady_timer leaving_timer_;
   asio::posix::stream_descriptor crash_event_;
   std::unique_ptr<WatchHub> hub_;
   std::array<std::unique_ptr<WatchLink>, kNumHubs> links_;
@@ -105,10 +106,9 @@ class Watchdog::Rank {
   std::string connecting_failed_;
   std::promise<absl::Status> connected_;
   std::thread thread_;
-  // Of the last tick.
-  Activity activity_;
+  Activity activity_;  // at the last tick
   absl::Time ticked_at_;
-  absl::Duration still_;
+  absl::Duration still_;  // since the activity last changed
   bool alarmed_ = false;
 };
 
@@ -119,7 +119,7 @@ Watchdog::Rank::Rank(int rank, const Roster& roster, Options options)
       options_(std::move(options)),
       parent_(getppid()),
       tick_timer_(context_),
-      other_timer_(context_),
+      leaving_timer_(context_),
       crash_event_(context_),
       ticked_at_(absl::Now()) {}
 
@@ -253,8 +253,8 @@ void Watchdog::Rank::Answer(int hub) {
 void Watchdog::Rank::OnHubLost() {
   for (const std::unique_ptr<WatchLink>& link : links_)
     if (link->is_open()) return;
-  other_timer_.expires_after(kWithoutHubs);
-  other_timer_.async_wait([this](const asio::error_code& error) {
+  leaving_timer_.expires_after(kWithoutHubs);
+  leaving_timer_.async_wait([this](const asio::error_code& error) {
     if (!error) GoOnWithoutHubs();
   });
 }
@@ -274,8 +274,9 @@ void Watchdog::Rank::GoOnWithoutHubs() {
     message.mutable_leave()->set_exit_code(report.exit_code);
     SendToHubs(message);
   }
-  other_timer_.expires_after(rank_ == teller ? milliseconds(50) : kWithoutWord);
-  other_timer_.async_wait([](const asio::error_code& error) {
+  leaving_timer_.expires_after(rank_ == teller ? milliseconds(50)
+                                               : kWithoutWord);
+  leaving_timer_.async_wait([](const asio::error_code& error) {
     if (!error) std::_Exit(ExitCode(absl::UnavailableError("")));
   });
 }
@@ -292,8 +293,8 @@ void Watchdog::Rank::AwaitCrash() {
               absl::StrCat(SignalName(crash.signal), where), 0, crash.stack);
         // Who decides stays until it has, or the two seconds are over.
         if (rank_ == 0) return;
-        other_timer_.expires_after(kCrashAlarm);
-        other_timer_.async_wait(
+        leaving_timer_.expires_after(kCrashAlarm);
+        leaving_timer_.async_wait(
             [](const asio::error_code&) { CrashWasTold(); });
       });
 }
@@ -312,8 +313,8 @@ void Watchdog::Rank::Alarm(WatchAlarm::Kind kind, const std::string& text,
   alarm.set_exit_code(exit_code);
   for (const std::string& frame : stack) alarm.add_stack(frame);
   SendToHubs(message);
-  other_timer_.expires_after(kHubsPatience);
-  other_timer_.async_wait([this](const asio::error_code& error) {
+  leaving_timer_.expires_after(kHubsPatience);
+  leaving_timer_.async_wait([this](const asio::error_code& error) {
     if (!error) GoOnWithoutHubs();
   });
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "comm/round_up.h"
 #include "comm/status_macros.h"
 
 namespace moe {
@@ -11,16 +12,12 @@ namespace {
 constexpr int64_t kAlignment = 64;
 constexpr int64_t kMinimumChunkBytes = int64_t{1} << 20;
 
-int64_t RoundUp(int64_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
-
 }  // namespace
 
 absl::StatusOr<Tensor> Arena::Allocate(std::initializer_list<int64_t> shape,
                                        DType dtype) {
   const int64_t bytes =
-      RoundUp(Tensor(nullptr, shape, dtype).size() * SizeOf(dtype));
+      RoundUp(Tensor(nullptr, shape, dtype).size() * SizeOf(dtype), kAlignment);
   // A chunk that is too small for this tensor is passed over, never split.
   while (top_.chunk < chunks_.size() &&
          top_.offset + bytes > chunks_[top_.chunk].num_bytes()) {
@@ -30,8 +27,9 @@ absl::StatusOr<Tensor> Arena::Allocate(std::initializer_list<int64_t> shape,
   if (top_.chunk == chunks_.size()) {
     const int64_t chunk_bytes =
         std::max({bytes, kMinimumChunkBytes, capacity_bytes() / 8});
-    ASSIGN_OR_RETURN(Buffer chunk,
-                     Buffer::Allocate(RoundUp(chunk_bytes), device_));
+    ASSIGN_OR_RETURN(
+        Buffer chunk,
+        Buffer::Allocate(RoundUp(chunk_bytes, kAlignment), device_));
     chunks_.push_back(std::move(chunk));
   }
   char* data = static_cast<char*>(chunks_[top_.chunk].data()) + top_.offset;

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "comm/check.h"
+#include "comm/round_up.h"
 #include "moe/model_config.h"
 
 namespace moe {
@@ -27,10 +28,6 @@ Parameter Norm(std::string name, int64_t width) {
           .arena = ArenaKind::kReplicated,
           .decay = false,
           .is_norm = true};
-}
-
-int64_t RoundUp(int64_t n, int64_t multiple) {
-  return (n + multiple - 1) / multiple * multiple;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "comm/activity.h"
 #include "comm/check.h"
+#include "comm/round_up.h"
 #include "comm/status_macros.h"
 #include "comm/trace.h"
 
@@ -148,7 +149,7 @@ absl::StatusOr<int64_t> TokenDispatcher::NumChunks(const DispatchPlan& plan,
                                                    int64_t max_rows) const {
   if (max_rows == 0) return 1;
   int64_t chunks =
-      std::max<int64_t>(1, (plan.num_received_rows + max_rows - 1) / max_rows);
+      std::max<int64_t>(1, CeilDiv(plan.num_received_rows, max_rows));
   RETURN_IF_ERROR(Annotate(
       group_.AllReduce(ViewOf(absl::MakeSpan(&chunks, 1)), ReduceOp::kMax),
       "number of parts of a dispatch"));

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <vector>
 
+#include "comm/round_up.h"
 #include "moe/loss_head.h"
 #include "moe/model_config.h"
 
@@ -15,15 +16,15 @@ namespace {
 class ArenaModel {
  public:
   void Allocate(int64_t elements, DType dtype) {
-    const int64_t bytes = RoundUp(elements * SizeOf(dtype));
+    const int64_t bytes = RoundUp(elements * SizeOf(dtype), kAlignment);
     while (top_.chunk < chunks_.size() &&
            top_.offset + bytes > chunks_[top_.chunk]) {
       ++top_.chunk;
       top_.offset = 0;
     }
     if (top_.chunk == chunks_.size()) {
-      chunks_.push_back(
-          RoundUp(std::max({bytes, kMinimumChunkBytes, capacity() / 8})));
+      chunks_.push_back(RoundUp(
+          std::max({bytes, kMinimumChunkBytes, capacity() / 8}), kAlignment));
     }
     top_.offset += bytes;
     const int64_t before = std::accumulate(
@@ -41,9 +42,9 @@ class ArenaModel {
   ArenaBytes bytes() const { return {.capacity = capacity(), .peak = peak_}; }
 
  private:
+  static constexpr int64_t kAlignment = 64;
   static constexpr int64_t kMinimumChunkBytes = int64_t{1} << 20;
 
-  static int64_t RoundUp(int64_t bytes) { return (bytes + 63) / 64 * 64; }
   int64_t capacity() const {
     return std::accumulate(chunks_.begin(), chunks_.end(), int64_t{0});
   }
@@ -77,7 +78,7 @@ class Walk {
         S(shape.sequences * shape.length),
         T(S / t),
         D(shape.model.hidden_size()),
-        V((shape.model.vocab_size() + t - 1) / t),
+        V(CeilDiv(shape.model.vocab_size(), t)),
         H(shape.model.num_attention_heads() / t),
         A(H * HeadDim(shape.model)),
         C(A + 2 * shape.model.num_key_value_heads() / t * HeadDim(shape.model)),

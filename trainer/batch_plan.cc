@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "comm/check.h"
+#include "comm/round_up.h"
 
 namespace moe {
 
@@ -13,7 +14,7 @@ BatchPlan::BatchPlan(int64_t global_size, int64_t micro_size, int num_ranks)
   for (int rank = 0; rank < num_ranks; ++rank)
     most = std::max(most, OfRank(rank).count);
   micro_size_ = micro_size == 0 ? most : micro_size;
-  num_micro_steps_ = static_cast<int>((most + micro_size_ - 1) / micro_size_);
+  num_micro_steps_ = static_cast<int>(CeilDiv(most, micro_size_));
 }
 
 BatchPlan::Range BatchPlan::OfRank(int rank) const {

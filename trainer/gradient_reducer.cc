@@ -12,11 +12,15 @@ GradientReducer::GradientReducer(const ParameterTable& table,
                                  const ShardMaps& shards,
                                  const ParameterStorage& gradients)
     : table_(table), shards_(shards), gradients_(gradients) {
+  for (ArenaKind kind : kAllArenaKinds)
+    arenas_[Index(kind)].group = &groups[ReductionAxis(kind)];
+  AwaitAll();
+}
+
+void GradientReducer::AwaitAll() {
   for (ArenaKind kind : kAllArenaKinds) {
-    ArenaState& arena = arenas_[Index(kind)];
-    arena.group = &groups[ReductionAxis(kind)];
-    arena.ready_from = table.ArenaSize(kind);
-    arena.next_bucket = shards[Index(kind)].num_buckets() - 1;
+    arenas_[Index(kind)].ready_from = table_.ArenaSize(kind);
+    arenas_[Index(kind)].next_bucket = shards_[Index(kind)].num_buckets() - 1;
   }
 }
 
@@ -80,10 +84,7 @@ absl::Status GradientReducer::Finish() {
   }
   while (!works_.empty()) RETURN_IF_ERROR(WaitForOldest());
   finished_bytes_ = 0;
-  for (ArenaKind kind : kAllArenaKinds) {
-    arenas_[Index(kind)].ready_from = table_.ArenaSize(kind);
-    arenas_[Index(kind)].next_bucket = shards_[Index(kind)].num_buckets() - 1;
-  }
+  AwaitAll();
   return absl::OkStatus();
 }
 

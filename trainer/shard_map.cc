@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "comm/check.h"
+#include "comm/round_up.h"
 
 namespace moe {
 
@@ -10,9 +11,8 @@ ShardMap::ShardMap(int64_t arena_size, int num_owners, int64_t bucket_elements)
     : arena_size_(arena_size), num_owners_(num_owners) {
   const int64_t unit = ParameterTable::kAlignment * num_owners;
   CHECK(arena_size % unit == 0 && bucket_elements > 0);
-  bucket_size_ = (bucket_elements + unit - 1) / unit * unit;
-  num_buckets_ =
-      static_cast<int>((arena_size + bucket_size_ - 1) / bucket_size_);
+  bucket_size_ = RoundUp(bucket_elements, unit);
+  num_buckets_ = static_cast<int>(CeilDiv(arena_size, bucket_size_));
 }
 
 ShardMap::Range ShardMap::Bucket(int bucket) const {

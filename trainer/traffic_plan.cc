@@ -10,6 +10,7 @@
 #include "trainer/batch_plan.h"
 #include "trainer/config_resolve.h"
 #include "trainer/routing_statistics.h"
+#include "trainer/step_totals.h"
 
 // Letters: as in moe/kernels.h; S tokens of the tensor group in a micro-step, T
 // of them this rank's, N = T K of its rows leave, R arrive.
@@ -18,10 +19,6 @@ namespace moe {
 namespace {
 
 constexpr DType kF32 = DType::kFloat32;
-
-// Three losses, the gradient's norm, three flags, the batch's digest
-// (Trainer::SumOverWorld).
-constexpr int64_t kStepScalars = 8;
 
 // The collectives of a step in their order, one function for each part of the
 // network or the trainer that has any.
@@ -50,7 +47,7 @@ class Walk {
       MicroStep(micro);
     for (ArenaKind kind : kAllArenaKinds) Reduce(kind);
     AllReduce(Axis::kWorld,
-              kStepScalars + RoutingStatistics::NumTotals(layers_, E));
+              kNumStepTotals + RoutingStatistics::NumTotals(layers_, E));
     for (ArenaKind kind : kAllArenaKinds) GatherWeights(kind);
     return traffic_;
   }

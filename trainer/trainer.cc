@@ -11,6 +11,7 @@
 #include "trainer/checkpoint/restore.h"
 #include "trainer/config_resolve.h"
 #include "trainer/learning_rate.h"
+#include "trainer/step_totals.h"
 
 namespace moe {
 namespace {
@@ -229,37 +230,40 @@ void Trainer::AddToDigest(int micro_step, const MicroBatch& batch) {
 
 absl::StatusOr<StepReport> Trainer::SumOverWorld(const LossTerms& losses) {
   const absl::Span<double> routing = routing_.totals();
-  totals_.assign({losses.cross_entropy, losses.aux, losses.z,
-                  optimizer_->SumOfSquares(gradient_storage_),
-                  data_status_.ok() ? 0.0 : 1.0, stop_requested_ ? 1.0 : 0.0,
-                  save_requested_ ? 1.0 : 0.0,
-                  static_cast<double>(batch_digest_)});
+  totals_.resize(kNumStepTotals);
+  totals_[kCrossEntropy] = losses.cross_entropy;
+  totals_[kAuxLoss] = losses.aux;
+  totals_[kZLoss] = losses.z;
+  totals_[kSumOfSquares] = optimizer_->SumOfSquares(gradient_storage_);
+  totals_[kFailedReads] = data_status_.ok() ? 0 : 1;
+  totals_[kStopRequests] = stop_requested_ ? 1 : 0;
+  totals_[kSaveRequests] = save_requested_ ? 1 : 0;
+  totals_[kBatchDigest] = static_cast<double>(batch_digest_);
   save_requested_ = false;
-  const size_t num_scalars = totals_.size();
   totals_.insert(totals_.end(), routing.begin(), routing.end());
   ProcessGroup& world = environment_.groups.world();
   RETURN_IF_ERROR(
       Annotate(world.AllReduce(ViewOf(absl::MakeSpan(totals_)), ReduceOp::kSum),
                "sum of losses"));
-  if (totals_[4] > 0) {
+  if (totals_[kFailedReads] > 0) {
     RETURN_IF_ERROR(AgreeOnStatus(data_status_, world));
   }
-  std::copy(totals_.begin() + static_cast<std::ptrdiff_t>(num_scalars),
-            totals_.end(), routing.begin());
+  std::copy(totals_.begin() + kNumStepTotals, totals_.end(), routing.begin());
 
   StepReport report;
   report.step = step_ + 1;
   report.tokens = (consumed_samples_ + plan_.global_size()) *
                   config_.batch().sequence_length();
-  report.losses = {
-      .cross_entropy = totals_[0], .aux = totals_[1], .z = totals_[2]};
-  report.grad_norm = std::sqrt(totals_[3]);
+  report.losses = {.cross_entropy = totals_[kCrossEntropy],
+                   .aux = totals_[kAuxLoss],
+                   .z = totals_[kZLoss]};
+  report.grad_norm = std::sqrt(totals_[kSumOfSquares]);
   report.learning_rate =
       LearningRate(config_.schedule(), config_.optimizer(), report.step);
-  report.batch_digest = SumOfBatchDigests(totals_[7]);
+  report.batch_digest = SumOfBatchDigests(totals_[kBatchDigest]);
   report.layers = routing_.Layers();
-  report.stop_requested = totals_[5] > 0;
-  report.save_requested = totals_[6] > 0;
+  report.stop_requested = totals_[kStopRequests] > 0;
+  report.save_requested = totals_[kSaveRequests] > 0;
   return report;
 }
 

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "comm/round_up.h"
 #include "moe/cpu/vector.h"
 #include "moe/kernels.h"
 
@@ -66,9 +67,9 @@ bool AttentionBackwardUnit(const AttentionCall<T>& call, int64_t sequence,
 // a power of two apart and would share a few sets of the cache.
 struct AttentionScratchSizes {
   explicit AttentionScratchSizes(const AttentionShape& shape)
-      : sequence(RoundUp(shape.length * shape.head_dim)),
-        rows(RoundUp(MaxRows(shape))),
-        tile(RoundUp(MaxRows(shape) * shape.head_dim)),
+      : sequence(RoundUp(shape.length * shape.head_dim, kLineFloats)),
+        rows(RoundUp(MaxRows(shape), kLineFloats)),
+        tile(RoundUp(MaxRows(shape) * shape.head_dim, kLineFloats)),
         scores(MaxRows(shape) * kKeyBlock) {}
 
   int64_t sequence;  // [L, d]
@@ -77,12 +78,12 @@ struct AttentionScratchSizes {
   int64_t scores;    // [M, N]
 
  private:
+  static constexpr int64_t kLineFloats = 16;  // of a cache line
+
   static int64_t MaxRows(const AttentionShape& shape) {
     const int64_t J = shape.heads / shape.kv_heads;
     return J * std::min(TileTokens(J), shape.length);
   }
-  // To whole cache lines.
-  static int64_t RoundUp(int64_t n) { return (n + 15) / 16 * 16; }
 };
 
 // The next `n` floats of scratch.
@@ -194,7 +195,7 @@ bool ForEachKeyBlock(const AttentionUnit& unit, AttentionTile tile,
 inline KeyRange MaskEnds(float* scores, const KeyRange& visible) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const KeyRange whole = {visible.begin / kLanes * kLanes,
-                          (visible.end + kLanes - 1) / kLanes * kLanes};
+                          RoundUp(visible.end, kLanes)};
   std::fill(scores + whole.begin, scores + visible.begin, -kInfinity);
   std::fill(scores + visible.end, scores + whole.end, -kInfinity);
   return whole;

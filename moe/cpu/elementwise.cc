@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "comm/check.h"
+#include "comm/round_up.h"
 #include "moe/cpu/dispatch_dtype.h"
 #include "moe/cpu/kernel_context.h"
 #include "moe/cpu/vector.h"
@@ -70,7 +71,7 @@ bool AnyNonFinite(const BFloat16* x, int64_t n) {
 
 template <typename T>
 int64_t FirstNonFiniteOf(KernelContext& context, const T* x, int64_t n) {
-  const int64_t num_blocks = (n + kBlock - 1) / kBlock;
+  const int64_t num_blocks = CeilDiv(n, kBlock);
   std::atomic<int64_t> first_block = num_blocks;
   ParallelFor(context, num_blocks, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
@@ -126,7 +127,7 @@ double SumOfSquares(KernelContext& context, const Tensor& x) {
   const int64_t n = x.size();
   // At most kMaxParts sums are kept, each of whole blocks in their order.
   constexpr int64_t kMaxParts = 256;
-  const int64_t num_blocks = (n + kBlock - 1) / kBlock;
+  const int64_t num_blocks = CeilDiv(n, kBlock);
   const int64_t num_parts = std::min(num_blocks, kMaxParts);
   double sums[kMaxParts];
   ParallelFor(context, num_parts, [&](int64_t begin, int64_t end) {

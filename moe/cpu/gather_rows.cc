@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "comm/check.h"
+#include "comm/round_up.h"
 #include "moe/cpu/kernel_context.h"
 #include "moe/kernels.h"
 
@@ -31,11 +32,6 @@ constexpr int64_t kShortRow = 256;  // bytes
 
 // Runs that are taken together, at most.
 constexpr int64_t kMaxRuns = 256;
-
-// Rows of `row_bytes` that a thread is worth waking for.
-int64_t Grain(int64_t row_bytes) {
-  return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, row_bytes));
-}
 
 struct Rows {
   char* y;
@@ -108,7 +104,7 @@ void CopyRowAndFetch(const Rows& rows, int64_t n, int64_t fetched) {
 // to be looked at more often than there are rows.
 bool AreWorthBlocks(const Runs& found, int64_t block_tokens) {
   const int64_t span = found.last_token - found.first_token + 1;
-  const int64_t blocks = (span + block_tokens - 1) / block_tokens;
+  const int64_t blocks = CeilDiv(span, block_tokens);
   return found.num_rows >= span && found.num_rows >= 2 * found.size * blocks;
 }
 
@@ -155,7 +151,7 @@ void GatherRows(KernelContext& context, Tensor y_ND, const Tensor& x_TD,
                   .x = static_cast<const char*>(x_TD.raw()),
                   .index_N = index_N.data<int32_t>(),
                   .row_bytes = y_ND.dim(1) * SizeOf(y_ND.dtype())};
-  ParallelFor(context, y_ND.dim(0), Grain(rows.row_bytes),
+  ParallelFor(context, y_ND.dim(0), RowsForAThread(rows.row_bytes),
               [&](int64_t begin, int64_t end) {
                 if (rows.row_bytes >= kShortRow)
                   return Gather(rows, begin, end);

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "comm/check.h"
+#include "comm/round_up.h"
 #include "comm/status_macros.h"
 #include "moe/cpu/matmul.h"
 
@@ -34,7 +35,7 @@ ThreadScratch KernelContext::ReserveThreadScratch(int64_t bytes_per_thread) {
   // Whole pairs of cache lines, so that no two threads share one.
   constexpr int64_t kAlign = 128;
   const int64_t stride =
-      std::max<int64_t>((bytes_per_thread + kAlign - 1) / kAlign, 1) * kAlign;
+      RoundUp(std::max<int64_t>(bytes_per_thread, 1), kAlign);
   if (scratch_.num_bytes() < stride * threads_) {
     scratch_ = Buffer();  // before the larger one, not beside it
     absl::StatusOr<Buffer> larger = Buffer::Allocate(stride * threads_);

@@ -4,6 +4,7 @@
 // What the CPU kernels keep between calls, and how they share a loop between
 // threads. Every kernel is called from one thread.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -14,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "comm/buffer.h"
+#include "comm/round_up.h"
 #include "moe/kernels.h"
 
 namespace moe {
@@ -77,6 +79,11 @@ class KernelContext {
   std::unique_ptr<MatMulEngine> matmul_;
 };
 
+// A `grain` for rows that are but copied or added.
+inline int64_t RowsForAThread(int64_t row_bytes) {
+  return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, row_bytes));
+}
+
 // Calls body(begin, end), or body(begin, end, thread) with thread in
 // [0, context.threads()), for consecutive pieces of [0, n), one a thread. Where
 // the cuts fall depends on n and the number of threads only. Fewer than `grain`
@@ -92,7 +99,7 @@ void ParallelFor(const KernelContext& context, int64_t n, int64_t grain,
     }
   };
   if (n <= 0) return;
-  const int64_t useful = grain > 1 ? (n + grain - 1) / grain : n;
+  const int64_t useful = grain > 1 ? CeilDiv(n, grain) : n;
   const int pieces =
       useful < context.threads() ? static_cast<int>(useful) : context.threads();
   if (pieces <= 1) return call(0, n, 0);

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "comm/check.h"
+#include "comm/round_up.h"
 #include "comm/status_macros.h"
 
 namespace moe {
@@ -48,10 +49,6 @@ bool PrefersKnownRows(LinearOp op, DType in) {
 // does not keep their results.
 constexpr int64_t kKnownRows = 8;
 
-int64_t RoundUp(int64_t n, int64_t unit) {
-  return (n + unit - 1) / unit * unit;
-}
-
 // A piece [begin, begin + size) of a dim.
 struct Range {
   int64_t begin = 0;
@@ -62,9 +59,9 @@ struct Range {
 template <typename Body>
 absl::Status ForEachPiece(int64_t n, int64_t limit, const Body& body) {
   if (n == 0) return absl::OkStatus();
-  const int64_t pieces = (n + limit - 1) / limit;
-  const int64_t even = (n + pieces - 1) / pieces;
-  const int64_t size = std::min(limit, (even + 15) / 16 * 16);
+  const int64_t pieces = CeilDiv(n, limit);
+  const int64_t even = CeilDiv(n, pieces);
+  const int64_t size = std::min(limit, RoundUp(even, 16));
   for (int64_t begin = 0; begin < n; begin += size)
     RETURN_IF_ERROR(body(Range{begin, std::min(size, n - begin)}));
   return absl::OkStatus();
@@ -287,9 +284,6 @@ void ExecutePlan(KernelContext& context, const TilePlan& plan) {
 
 // Smaller tiles where there are fewer than two for a thread.
 TileSizes ChooseSizes(int threads, LinearOp op, const LinearTensors& tensors) {
-  const auto count = [](int64_t n, int64_t size) {
-    return (n + size - 1) / size;
-  };
   const int64_t R = tensors.x_RI.dim(0);
   const int64_t I = tensors.x_RI.dim(1);
   const int64_t O = tensors.y_RO.dim(1);
@@ -298,11 +292,11 @@ TileSizes ChooseSizes(int threads, LinearOp op, const LinearTensors& tensors) {
   if (op != LinearOp::kWeightGradient && O * I <= kWholeWeights)
     sizes.columns = op == LinearOp::kForward ? O : I;
   const auto num_tiles = [&] {
-    const int64_t in = count(I, sizes.columns);
-    const int64_t out = count(O, sizes.columns);
+    const int64_t in = CeilDiv(I, sizes.columns);
+    const int64_t out = CeilDiv(O, sizes.columns);
     if (op == LinearOp::kWeightGradient) return experts * in * out;
     const int64_t columns = op == LinearOp::kForward ? out : in;
-    return std::max(count(R, sizes.rows), experts) * columns;
+    return std::max(CeilDiv(R, sizes.rows), experts) * columns;
   };
   while (threads > 1 && sizes.columns > 128 && num_tiles() < 2 * threads) {
     sizes.columns /= 2;

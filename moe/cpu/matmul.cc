@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "comm/check.h"
+#include "comm/round_up.h"
 #include "comm/status_macros.h"
 #include "moe/cpu/vector.h"
 
@@ -70,9 +71,7 @@ Handles InLibraryOrder(LinearOp op, const MatMulOperands& operands) {
 
 constexpr int64_t kAlign = 64;
 
-int64_t Aligned(int64_t bytes) {
-  return (bytes + kAlign - 1) / kAlign * kAlign;
-}
+int64_t Aligned(int64_t bytes) { return RoundUp(bytes, kAlign); }
 
 // A matrix of the product whose elements are converted.
 struct Block {
@@ -123,12 +122,6 @@ bool IsNaive(const std::string& implementation) {
 }
 
 }  // namespace
-
-bool HasBFloat16Instructions() {
-  // An instruction set's number has the bits of those that it includes.
-  const unsigned needed = dnnl_cpu_isa_avx512_core_bf16;
-  return (dnnl_get_effective_cpu_isa() & needed) == needed;
-}
 
 absl::StatusOr<std::unique_ptr<const MatMul>> MatMul::Create(
     const dnnl::engine& engine, const MatMulClass& shape) {

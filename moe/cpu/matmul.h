@@ -2,7 +2,7 @@
 #define MOE_CPU_MATMUL_H_
 
 // Matrix products of one tile, by oneDNN, each on the thread that asks for it.
-// Only this and block_product.h know oneDNN.
+// Only this, instructions.cc and block_product.h know oneDNN.
 //
 // Letters: T rows, I inputs and O outputs of a linear map.
 
@@ -20,10 +20,6 @@
 #include "comm/dtype.h"
 
 namespace moe {
-
-// Whether the processor has AVX-512 with instructions for bfloat16, and
-// ONEDNN_MAX_CPU_ISA, which tests set, allows them.
-bool HasBFloat16Instructions();
 
 // The three products of a linear map: x_TI, w_OI, y_TO, all row-major.
 enum class LinearOp {

@@ -11,11 +11,6 @@
 namespace moe {
 namespace {
 
-// Rows of `row_bytes` that a thread is worth waking for.
-int64_t Grain(int64_t row_bytes) {
-  return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, row_bytes));
-}
-
 // y (+)= the sum of K rows of x, which stand at index_K, or nowhere.
 template <bool kAccumulate, typename Y, typename X>
 void SumRow(Y* y_D, const X* x, const int32_t* index_K, int64_t K, int64_t D) {
@@ -38,7 +33,8 @@ void SumRows(KernelContext& context, Tensor y_TD, const Tensor& x_ND,
   const int64_t K = index_TK.dim(1);
   const int32_t* index = index_TK.data<int32_t>();
   const auto sum_rows = [&]<typename Y, typename X>(Y* y, const X* x) {
-    ParallelFor(context, y_TD.dim(0), Grain(K * D * SizeOf(DTypeOf<X>())),
+    ParallelFor(context, y_TD.dim(0),
+                RowsForAThread(K * D * SizeOf(DTypeOf<X>())),
                 [&](int64_t begin, int64_t end) {
                   for (int64_t t = begin; t < end; ++t) {
                     if (accumulate) {

@@ -3,8 +3,8 @@
 #include <type_traits>
 
 #include "moe/cpu/dispatch_dtype.h"
+#include "moe/cpu/instructions.h"
 #include "moe/cpu/kernel_context.h"
-#include "moe/cpu/matmul.h"
 #include "moe/cpu/swiglu_bfloat16.h"
 #include "moe/cpu/vector.h"
 #include "moe/kernels.h"
