@@ -90,7 +90,8 @@ trap on_interrupt INT TERM
 trap on_stop USR1 HUP
 trap : PIPE  # Ctrl-C ends a tee behind us too, and our words must not end us
 
-# Options of mpirun that stand alone; all others are taken to have a value.
+# Options of mpirun that stand alone; all others are taken to have a value, if a
+# word follows that can be one.
 is_flag() {
   case "$1" in
     -q | --quiet | --oversubscribe | --tag-output | --report-bindings | -v) ;;
@@ -108,6 +109,18 @@ names_machines() {
   esac
 }
 
+# Of an option and the word behind it, if that says how many ranks.
+check_ranks() {
+  case "$1" in
+    -n | -np | -c | --n | --np)
+      if [[ ! "$2" =~ ^0*[1-9][0-9]*$ ]]; then
+        say "$1 is '$2', must be a whole number of at least 1"
+        exit 64
+      fi
+      ;;
+  esac
+}
+
 options=()
 machines=
 while [[ $# -gt 0 && "$1" == -* ]]; do
@@ -122,8 +135,9 @@ while [[ $# -gt 0 && "$1" == -* ]]; do
       shift $(($# < 3 ? $# : 3))
       ;;
     *)
+      check_ranks "$1" "${2-}"
       options+=("$1")
-      if ! is_flag "$1" && [[ "$1" != *=* && $# -gt 1 ]]; then
+      if ! is_flag "$1" && [[ "$1" != *=* && $# -gt 1 && "$2" != -* ]]; then
         options+=("$2")
         shift
       fi
@@ -213,7 +227,8 @@ leave() {
     code=71
     say "$signal ended $victim, and with it the run"
   else
-    say "mpirun failed with code $code; without -q it may say why"
+    say "mpirun failed with code $code; this may say why:" \
+      "mpirun ${options[*]-} true"
   fi
   case $signal in
     SIGILL | SIGABRT | SIGBUS | SIGFPE | SIGSEGV) code=70 ;;

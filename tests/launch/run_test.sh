@@ -198,6 +198,16 @@ wait "$job"
 "$launch/run.sh" --hostfile "$work/nowhere" -n 2 true \
   >"$work/out" 2>"$work/err" && fail "a missing host file: exit code 0"
 [[ $(wc -l <"$work/err") -ge 1 ]] || fail "a missing host file: not a word"
+"$launch/run.sh" --nothing-like-this -n 2 true >"$work/out" 2>"$work/err" &&
+  fail "an unknown option: exit code 0"
+grep -q 'this may say why: mpirun --nothing-like-this -n 2 true' "$work/err" ||
+  fail "an unknown option: no word of how to learn more"
+for number in abc 0 -3 1.5 ''; do
+  "$launch/run.sh" -n "$number" true 2>"$work/err"
+  [[ $? -eq 64 ]] || fail "-n '$number': exit code is not 64"
+  grep -qF -- "-n is '$number', must be a whole number" "$work/err" ||
+    fail "-n '$number': not a word of it"
+done
 env -i "$launch/run.sh" -n 2 true 2>"$work/err" ||
   fail "an empty environment: exit code $?"
 "$launch/run.sh" -n 2 2>"$work/err"
