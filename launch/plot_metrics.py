@@ -31,7 +31,11 @@ def read_run(path):
   if path.is_dir():
     path = path / "metrics.jsonl"
   lines = {}
-  with open(path, encoding="utf-8") as file:
+  try:
+    file = open(path, encoding="utf-8")
+  except OSError as error:
+    sys.exit(f"plot_metrics.py: {path}: {error.strerror}")
+  with file:
     for number, text in enumerate(file, 1):
       if not text.strip():
         continue
@@ -116,7 +120,10 @@ def main():
   axes.legend(frameon=False)
   figure.tight_layout()
   metadata = {"Date": None} if arguments.out.suffix == ".svg" else None
-  figure.savefig(arguments.out, metadata=metadata)
+  try:
+    figure.savefig(arguments.out, metadata=metadata)
+  except OSError as error:
+    sys.exit(f"plot_metrics.py: {arguments.out}: {error.strerror}")
 
 
 if __name__ == "__main__":
