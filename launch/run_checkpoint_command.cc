@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "comm/status_macros.h"
 #include "launch/checkpoint_command.h"
 #include "launch/checkpoint_text.h"
@@ -37,15 +38,16 @@ absl::Status DamageStatus(const std::vector<CheckpointAudit>& damaged,
   std::string message =
       num_checked == 1
           ? absl::StrCat(first.path, " is damaged: ")
-          : absl::StrCat(damaged.size(), " of ", num_checked,
-                         " checkpoints are damaged: ", first.path, ": ");
+          : absl::StrCat(damaged.size(), " of ", num_checked, " checkpoints ",
+                         damaged.size() == 1 ? "is" : "are",
+                         " damaged or missing: ", first.path, ": ");
   absl::StrAppend(&message, first.problems.front());
   if (first.problems.size() > 1)
     absl::StrAppend(&message, ", and ", first.problems.size() - 1, " more");
   return absl::DataLossError(message);
 }
 
-// One that cannot be found is as damaged as one that is.
+// One that cannot be found is told of among those that are damaged.
 CheckpointOutcome Verify(FileSystem& files, const CheckpointCommand& command,
                          const ProgressFunction& progress) {
   CheckpointOutcome outcome;
@@ -57,8 +59,9 @@ CheckpointOutcome Verify(FileSystem& files, const CheckpointCommand& command,
     if (!audit.ok() && command.paths.size() == 1) return outcome;
     if (!audit.ok()) {
       audit = CheckpointAudit{.path = path};
-      audit->problems.push_back(
-          WithoutDirectory(outcome.status.message(), path));
+      absl::string_view problem = outcome.status.message();
+      absl::ConsumePrefix(&problem, absl::StrCat(path, ": "));
+      audit->problems.push_back(WithoutDirectory(problem, path));
     }
     outcome.text += command.json ? AuditJson(*audit) : AuditText(*audit);
     if (!audit->problems.empty()) damaged.push_back(*std::move(audit));

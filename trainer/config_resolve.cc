@@ -88,7 +88,7 @@ std::vector<std::string> ConfigWarnings(const TrainConfig& config, int world) {
         "batch.global_size is ", config.batch().global_size(), ", less than ",
         data_ranks,
         " data parallel ranks: ", data_ranks - config.batch().global_size(),
-        " of them have no sequence and only hold experts"));
+        " without any sequence, which only hold experts"));
   }
   return warnings;
 }

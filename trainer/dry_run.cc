@@ -77,18 +77,18 @@ std::string StepText(const DryRun& run) {
            absl::StrCat(
                "at most, in ", Many(run.micro_steps, "micro-step"), " of ",
                std::min<int64_t>(batch.micro_size(), run.sequences_per_rank))),
-      Line("work a token", FormatDecimal(run.flops_per_token) + "FLOP",
+      Line("work a token", FormatDecimal(run.flops_per_token, "FLOP"),
            "forward and backward"),
       Line("computed again",
-           FormatDecimal(run.recomputed_flops_per_token) + "FLOP",
+           FormatDecimal(run.recomputed_flops_per_token, "FLOP"),
            absl::StrFormat(
                "%.0f %% of that: run.recompute is %s",
                100 * run.recomputed_flops_per_token / run.flops_per_token,
                RunConfig::Recompute_Name(run.config.run().recompute()))),
       Line("work a step",
-           FormatDecimal(run.flops_per_token *
-                         static_cast<double>(run.tokens_per_step)) +
-               "FLOP",
+           FormatDecimal(
+               run.flops_per_token * static_cast<double>(run.tokens_per_step),
+               "FLOP"),
            "all ranks together"));
 }
 

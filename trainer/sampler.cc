@@ -33,15 +33,15 @@ std::vector<int32_t> LikeliestIds(absl::Span<const float> logits,
 absl::Status ValidateSampling(const SamplingOptions& options) {
   if (!std::isfinite(options.temperature) || options.temperature < 0) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "temperature is ", options.temperature, ", must be at least 0"));
+        "--temperature is ", options.temperature, ", must be at least 0"));
   }
   if (options.top_k < 0) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "top-k is ", options.top_k, ", must be at least 0 (0: all)"));
+        "--top-k is ", options.top_k, ", must be at least 0 (0: all)"));
   }
   if (!(options.top_p > 0 && options.top_p <= 1)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("top-p is ", options.top_p,
+        absl::StrCat("--top-p is ", options.top_p,
                      ", must be greater than 0 and at most 1 (1: all)"));
   }
   return absl::OkStatus();

@@ -33,12 +33,12 @@ std::string FormatBytes(int64_t bytes) {
   return absl::StrFormat("%s %ciB", ThreeDigits(number), *units);
 }
 
-std::string FormatDecimal(double number) {
-  if (number < 999.5) return ThreeDigits(number);
-  const char* units = "kMGTPEZY";
+std::string FormatDecimal(double number, absl::string_view unit) {
+  if (number < 999.5) return absl::StrCat(ThreeDigits(number), " ", unit);
+  const char* multiples = "kMGTPEZY";
   number /= 1000;
-  for (; number >= 999.5 && units[1] != '\0'; ++units) number /= 1000;
-  return absl::StrFormat("%s %c", ThreeDigits(number), *units);
+  for (; number >= 999.5 && multiples[1] != '\0'; ++multiples) number /= 1000;
+  return absl::StrFormat("%s %c%s", ThreeDigits(number), *multiples, unit);
 }
 
 }  // namespace moe

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/strings/string_view.h"
+
 namespace moe {
 
 // Numbers as people read them.
@@ -14,8 +16,8 @@ std::string WithCommas(int64_t number);
 // "1.50 GiB", "640 B": binary multiples, three digits.
 std::string FormatBytes(int64_t bytes);
 
-// "81.3 G": decimal multiples, three digits; a unit may follow.
-std::string FormatDecimal(double number);
+// "81.3 GFLOP", "0.00 FLOP": decimal multiples, three digits.
+std::string FormatDecimal(double number, absl::string_view unit);
 
 }  // namespace moe
 

@@ -148,7 +148,7 @@ flip() {  # the last byte of a file
 damage flipped flip model-00002-of-00004.safetensors
 refuses 65 "model-00002-of-00004.safetensors is damaged" verify flipped
 grep -qF "step_00000004: damaged" out || fail "verify: no report: $(cat out)"
-refuses 65 "1 of 2 checkpoints are damaged" verify four flipped
+refuses 65 "1 of 2 checkpoints is damaged" verify four flipped
 refuses 65 "model-00002-of-00004.safetensors" export flipped --output=never
 [[ ! -e never && ! -e never.tmp ]] || fail "damaged weights were exported"
 says 0 "whole" list flipped  # sizes tell nothing of it

@@ -75,8 +75,8 @@ grep -qF 'stopped at max_position_embeddings (32)' "$work/err" ||
 # --- everything that can be wrong -------------------------------------------
 expect 64 "--checkpoint=DIRECTORY is missing"
 expect 64 "--top-k" --checkpoint="$run" --topk=3
-expect 64 "top-p is 2" --checkpoint="$run" --top-p=2
-expect 64 "temperature is -1" --checkpoint="$run" --temperature=-1
+expect 64 "--top-p is 2" --checkpoint="$run" --top-p=2
+expect 64 "--temperature is -1" --checkpoint="$run" --temperature=-1
 expect 64 "max_position_embeddings (32)" --checkpoint="$run" \
   --prompt="$(head -c 400 "$work/text.txt")"
 expect 65 "$work/nowhere" --checkpoint="$work/nowhere"

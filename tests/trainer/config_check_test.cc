@@ -192,7 +192,7 @@ TEST(ConfigWarnings, NameWhatIsProbablyNotWanted) {
   EXPECT_THAT(ConfigWarnings(Config({"router.force_balance=true"}), 4),
               ElementsAre(HasSubstr("benchmarks only")));
   EXPECT_THAT(ConfigWarnings(Config(), 40),
-              ElementsAre(HasSubstr("8 of them have no sequence")));
+              ElementsAre(HasSubstr("8 without any sequence")));
 }
 
 TEST(ResolveConfig, ChoosesWhatWasLeftOpen) {

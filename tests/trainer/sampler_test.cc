@@ -112,10 +112,11 @@ TEST(Sampler, OptionsOutOfRangeAreNamed) {
     return std::string(status.message());
   };
   EXPECT_EQ(message({.temperature = -0.5}),
-            "temperature is -0.5, must be at least 0");
-  EXPECT_EQ(message({.top_k = -1}), "top-k is -1, must be at least 0 (0: all)");
+            "--temperature is -0.5, must be at least 0");
+  EXPECT_EQ(message({.top_k = -1}),
+            "--top-k is -1, must be at least 0 (0: all)");
   EXPECT_EQ(message({.top_p = 0}),
-            "top-p is 0, must be greater than 0 and at most 1 (1: all)");
+            "--top-p is 0, must be greater than 0 and at most 1 (1: all)");
   message({.top_p = 1.5});
   const double nan = std::numeric_limits<double>::quiet_NaN();
   message({.temperature = nan});

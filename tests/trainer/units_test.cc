@@ -27,11 +27,11 @@ TEST(Units, BytesAreBinary) {
 }
 
 TEST(Units, DecimalsHaveThreeDigits) {
-  EXPECT_EQ(FormatDecimal(0), "0.00");
-  EXPECT_EQ(FormatDecimal(999), "999");
-  EXPECT_EQ(FormatDecimal(999.6), "1.00 k");
-  EXPECT_EQ(FormatDecimal(81.34e9), "81.3 G");
-  EXPECT_EQ(FormatDecimal(2.5e17), "250 P");
+  EXPECT_EQ(FormatDecimal(0, "FLOP"), "0.00 FLOP");
+  EXPECT_EQ(FormatDecimal(999, "FLOP"), "999 FLOP");
+  EXPECT_EQ(FormatDecimal(999.6, "FLOP"), "1.00 kFLOP");
+  EXPECT_EQ(FormatDecimal(81.34e9, "FLOP"), "81.3 GFLOP");
+  EXPECT_EQ(FormatDecimal(2.5e17, "FLOP"), "250 PFLOP");
 }
 
 }  // namespace
