@@ -58,7 +58,8 @@ CommandLine MakeCommandLine(Flags& flags) {
            "start with a checkpoint's weights, ours or any Hugging Face "
            "Mixtral's",
            &flags.init_from);
-  line.Add("dry-run", "", "check everything; print sizes, memory and traffic",
+  line.Add("dry-run", "",
+           "check what can be checked here; print sizes, memory, traffic",
            &flags.dry_run);
   line.Add("ranks", "N", "with --dry-run: pretend so many ranks", &flags.ranks);
   line.Add("print-config", "", "print the whole configuration",
@@ -140,12 +141,16 @@ absl::Status FindData(const TrainConfig& config) {
       .status();
 }
 
-// Data that is not here is no error: it may be where the run is going to be.
-absl::StatusOr<std::string> DryRunOutput(const TrainConfig& config, int world) {
-  ASSIGN_OR_RETURN(const DryRun run, MakeDryRun(config, world));
+// What is not here, or not as it must be, is no error: it may be otherwise
+// where the run is going to be.
+absl::StatusOr<std::string> DryRunOutput(const TrainCommand& command,
+                                         int world) {
+  ASSIGN_OR_RETURN(const DryRun run, MakeDryRun(command.config, world));
   std::string text = DryRunText(run);
-  const absl::Status data = FindData(config);
-  if (!data.ok()) absl::StrAppend(&text, "Note: ", data.message(), "\n");
+  for (const absl::Status& status :
+       {FindData(command.config),
+        CheckStart(command.start, command.config, PosixFileSystem())})
+    if (!status.ok()) absl::StrAppend(&text, "Note: ", status.message(), "\n");
   return text;
 }
 
@@ -178,7 +183,7 @@ absl::StatusOr<TrainCommand> ParseTrainCommand(int argc,
   RETURN_IF_ERROR(ValidateConfig(command.config, world));
   command.warnings = ConfigWarnings(command.config, world);
   if (flags.dry_run) {
-    ASSIGN_OR_RETURN(command.text, DryRunOutput(command.config, world));
+    ASSIGN_OR_RETURN(command.text, DryRunOutput(command, world));
     return command;
   }
   RETURN_IF_ERROR(RequireTrainingData(command.config));

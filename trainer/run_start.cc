@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "comm/process_groups.h"
 #include "comm/status_macros.h"
 #include "data/hf_tokenizer.h"
@@ -50,10 +51,34 @@ absl::Status RefuseNewer(const RunDirectory& directory, int64_t step,
   for (const std::string& name : names) {
     const std::optional<int64_t> other = StepOfDirectory(name);
     if (!other.has_value() || *other <= step) continue;
+    const std::string newer =
+        step < 0 ? ", and --resume is none"
+                 : absl::StrCat(", newer than where the run would begin (step ",
+                                step, ")");
     return absl::InvalidArgumentError(
         absl::StrCat("run.directory is ", directory.path(), ", which holds ",
-                     name, ", newer than where the run would begin (step ",
-                     step, "): give another run.directory or remove it"));
+                     name, newer, ": give another run.directory or remove it"));
+  }
+  return absl::OkStatus();
+}
+
+// A run whose checkpoints were all damaged does not begin anew unasked, now or
+// when it is started again.
+absl::Status RefuseDamaged(const RunDirectory& directory, FileSystem& files) {
+  if (!files.IsDirectory(directory.checkpoints())) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                   files.List(directory.checkpoints()));
+  for (absl::string_view name : names) {
+    absl::string_view stem = name;
+    if (!absl::ConsumeSuffix(&stem, kDamagedSuffix) ||
+        !StepOfDirectory(stem).has_value()) {
+      continue;
+    }
+    return absl::DataLossError(absl::StrCat(
+        "run.directory is ", directory.path(), ", which holds checkpoints (",
+        name,
+        ") but none that is whole: give another run.directory, or remove "
+        "them to begin anew"));
   }
   return absl::OkStatus();
 }
@@ -61,10 +86,17 @@ absl::Status RefuseNewer(const RunDirectory& directory, int64_t step,
 absl::StatusOr<std::optional<FoundCheckpoint>> Find(
     const StartOptions& options, const RunDirectory& directory,
     FileSystem& files, ProcessGroup& world, const Say& say) {
-  if (options.resume == StartOptions::Resume::kAuto)
-    return FindNewestCheckpoint(files, directory.checkpoints(),
-                                Damaged::kSetAside, world, say);
   std::optional<FoundCheckpoint> found;
+  if (options.resume == StartOptions::Resume::kAuto) {
+    ASSIGN_OR_RETURN(found,
+                     FindNewestCheckpoint(files, directory.checkpoints(),
+                                          Damaged::kSetAside, world, say));
+    RETURN_IF_ERROR(AgreeOnStatus(!found.has_value() && world.rank() == 0
+                                      ? RefuseDamaged(directory, files)
+                                      : absl::OkStatus(),
+                                  world));
+    return found;
+  }
   int64_t begin = -1;
   if (options.resume == StartOptions::Resume::kDirectory) {
     ASSIGN_OR_RETURN(found,
@@ -78,10 +110,10 @@ absl::StatusOr<std::optional<FoundCheckpoint>> Find(
   return found;
 }
 
-absl::Status CheckSameRun(const FoundCheckpoint& found,
+absl::Status CheckSameRun(const std::string& checkpoint,
                           const TrainConfig& config, FileSystem& files,
                           const Say& say) {
-  const std::string path = JoinPath(found.path, kTrainConfigFile);
+  const std::string path = JoinPath(checkpoint, kTrainConfigFile);
   ASSIGN_OR_RETURN(const std::string text,
                    files.ReadFile(path, kMaxConfigBytes));
   const absl::StatusOr<TrainConfig> before = ParseConfig(text, path);
@@ -93,7 +125,7 @@ absl::Status CheckSameRun(const FoundCheckpoint& found,
         .push_back(std::move(difference));
   if (!contradictions.empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("the configuration is not that of ", found.path, ": ",
+        absl::StrCat("the configuration is not that of ", checkpoint, ": ",
                      DifferencesText(contradictions),
                      "; a run that goes on cannot change these"));
   }
@@ -147,7 +179,7 @@ absl::StatusOr<RunStart> ChooseStart(const StartOptions& options,
   absl::Status status;
   if (start.checkpoint.has_value()) {
     status = CheckSameRun(
-        *start.checkpoint, config, files,
+        start.checkpoint->path, config, files,
         world.rank() == 0 ? say : [](const std::string&) {});
     if (status.ok()) status = OpenState(start, files, table);
   } else if (!options.init_from.empty()) {
@@ -165,6 +197,24 @@ absl::StatusOr<RunStart> ChooseStart(const StartOptions& options,
     say(absl::StrCat("starting with the weights of ", options.init_from));
   }
   return start;
+}
+
+absl::Status CheckStart(const StartOptions& options, const TrainConfig& config,
+                        FileSystem& files) {
+  const RunDirectory directory(config.run().directory());
+  if (options.resume == StartOptions::Resume::kNone)
+    RETURN_IF_ERROR(RefuseNewer(directory, -1, files));
+  const bool named = options.resume == StartOptions::Resume::kDirectory;
+  absl::StatusOr<std::string> checkpoint = FindCheckpoint(
+      files, named ? options.resume_directory : directory.checkpoints());
+  if (named && !checkpoint.ok())
+    return Annotate(checkpoint.status(), "--resume");
+  if (checkpoint.ok())
+    return CheckSameRun(*checkpoint, config, files, [](const std::string&) {});
+  RETURN_IF_ERROR(RefuseDamaged(directory, files));
+  if (options.init_from.empty()) return absl::OkStatus();
+  return Annotate(FindCheckpoint(files, options.init_from).status(),
+                  "--init-from");
 }
 
 absl::Status CheckSameData(const RunStart& start, const Corpus& corpus,

@@ -53,6 +53,11 @@ absl::StatusOr<RunStart> ChooseStart(
     const RunDirectory& directory, FileSystem& files, ProcessGroup& world,
     const std::function<void(const std::string&)>& say);
 
+// What ChooseStart would refuse, as far as names and configurations tell: no
+// tensor is read, nothing is changed. Of one process alone.
+absl::Status CheckStart(const StartOptions& options, const TrainConfig& config,
+                        FileSystem& files);
+
 // InvalidArgument: the data or the tokenizer are not those of the checkpoint.
 absl::Status CheckSameData(const RunStart& start, const Corpus& corpus,
                            bool add_bos);

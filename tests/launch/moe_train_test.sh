@@ -78,18 +78,33 @@ compgen -G "$run/checkpoints/step_00000005/model*.safetensors" >/dev/null ||
 
 # --- going on ---------------------------------------------------------------
 used=$run
-expect 64 "newer than where the run would begin" run.directory="$used" \
+expect 64 ", and --resume is none" run.directory="$used" \
   --resume=none
 expect 64 "run.seed is 9, was" run.directory="$used" run.seed=9
 expect 64 "batch.sequence_length is 16, was" run.directory="$used" \
   batch.sequence_length=16
 expect 64 "model.num_hidden_layers is" run.directory="$used" \
   model.num_hidden_layers=3
+train run.directory="$used" run.seed=9 --dry-run &&
+  grep -qF 'Note: the configuration is not that of ' "$work/out" ||
+  fail "no note that a dry run would be refused: $(cat "$work/out")"
 expect 65 "holds no complete checkpoint" --resume="$work/nowhere"
 mkdir "$work/hollow"
 expect 65 "holds no complete checkpoint" --resume="$work/hollow"
 expect 65 "no such directory" --init-from="$work/nowhere"
 expect 65 "--init-from" --init-from="$work/hollow"
+
+# Where nothing is whole the run does not begin anew, however often it is asked.
+cp -r "$used" "$work/damaged"
+truncate -s 1000 "$work"/damaged/checkpoints/step_*/model*
+expect 65 "none that is whole" run.directory="$work/damaged"
+[[ $(grep -c '^passing over ' "$work/err") -eq 2 ]] ||
+  fail "damaged checkpoints: not two are named: $(cat "$work/err")"
+expect 65 "none that is whole" run.directory="$work/damaged"
+cmp -s "$used/metrics.jsonl" "$work/damaged/metrics.jsonl" ||
+  fail "damaged checkpoints: the metrics have changed"
+rm -r "$work"/damaged/checkpoints/*
+train run.directory="$work/damaged" || fail "begun anew: exit code $?"
 
 # --- data -------------------------------------------------------------------
 : >"$work/empty.txt"

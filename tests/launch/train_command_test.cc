@@ -83,6 +83,10 @@ TEST(TrainCommand, DryRunNotesDataThatIsNotHere) {
   ASSERT_TRUE(command.ok()) << command.status();
   EXPECT_THAT(command->text,
               HasSubstr("Note: data.train: there is no file nowhere.txt\n"));
+  EXPECT_THAT(Parse({"--dry-run", "--init-from=nowhere"})->text,
+              HasSubstr("Note: --init-from: nowhere: no such directory\n"));
+  EXPECT_THAT(Parse({"--dry-run", "--resume=nowhere"})->text,
+              HasSubstr("Note: --resume: nowhere: no such directory\n"));
 }
 
 TEST(TrainCommand, ListsThePresets) {

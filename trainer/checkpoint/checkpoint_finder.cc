@@ -77,8 +77,11 @@ absl::StatusOr<std::optional<FoundCheckpoint>> FindNewestCheckpoint(
       return found.status();
     absl::Status set_aside;
     if (world.rank() == 0) {
-      say(absl::StrCat("passing over ", path, ": ", found.status().message()));
-      if (damaged == Damaged::kSetAside) set_aside = SetAside(files, path);
+      const bool renames = damaged == Damaged::kSetAside;
+      say(absl::StrCat("passing over ", path, renames ? ", now called *" : "",
+                       renames ? kDamagedSuffix : "", ": ",
+                       found.status().message()));
+      if (renames) set_aside = SetAside(files, path);
     }
     RETURN_IF_ERROR(AgreeOnStatus(set_aside, world));
   }
