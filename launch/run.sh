@@ -227,8 +227,10 @@ leave() {
     code=71
     say "$signal ended $victim, and with it the run"
   else
+    local hint=(mpirun --oversubscribe)
+    if [[ $(id -u) -eq 0 ]]; then hint+=(--allow-run-as-root); fi
     say "mpirun failed with code $code; this may say why:" \
-      "mpirun ${options[*]-} true"
+      "${hint[*]} ${options[*]-} true"
   fi
   case $signal in
     SIGILL | SIGABRT | SIGBUS | SIGFPE | SIGSEGV) code=70 ;;
