@@ -211,7 +211,8 @@ absl::Status CheckStart(const StartOptions& options, const TrainConfig& config,
     return Annotate(checkpoint.status(), "--resume");
   if (checkpoint.ok())
     return CheckSameRun(*checkpoint, config, files, [](const std::string&) {});
-  RETURN_IF_ERROR(RefuseDamaged(directory, files));
+  if (options.resume == StartOptions::Resume::kAuto)
+    RETURN_IF_ERROR(RefuseDamaged(directory, files));
   if (options.init_from.empty()) return absl::OkStatus();
   return Annotate(FindCheckpoint(files, options.init_from).status(),
                   "--init-from");

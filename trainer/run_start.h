@@ -53,8 +53,8 @@ absl::StatusOr<RunStart> ChooseStart(
     const RunDirectory& directory, FileSystem& files, ProcessGroup& world,
     const std::function<void(const std::string&)>& say);
 
-// What ChooseStart would refuse, as far as names and configurations tell: no
-// tensor is read, nothing is changed. Of one process alone.
+// Most of what ChooseStart would refuse by names and configurations alone: no
+// tensor is read, nothing is changed. For one process.
 absl::Status CheckStart(const StartOptions& options, const TrainConfig& config,
                         FileSystem& files);
 

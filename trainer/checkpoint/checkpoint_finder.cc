@@ -78,10 +78,11 @@ absl::StatusOr<std::optional<FoundCheckpoint>> FindNewestCheckpoint(
     absl::Status set_aside;
     if (world.rank() == 0) {
       const bool renames = damaged == Damaged::kSetAside;
-      say(absl::StrCat("passing over ", path, renames ? ", now called *" : "",
-                       renames ? kDamagedSuffix : "", ": ",
-                       found.status().message()));
       if (renames) set_aside = SetAside(files, path);
+      const bool renamed = renames && set_aside.ok();
+      say(absl::StrCat("passing over ", path, renamed ? ", now called *" : "",
+                       renamed ? kDamagedSuffix : "", ": ",
+                       found.status().message()));
     }
     RETURN_IF_ERROR(AgreeOnStatus(set_aside, world));
   }
