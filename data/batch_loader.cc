@@ -32,8 +32,9 @@ struct Block {
 }  // namespace
 
 // Block n of the loader's life lies in blocks[n % kNumBlocks]. The counters
-// only grow: taken <= read <= prepared <= taken + kMostPrepared. The thread
-// owns the block number `read` while read < prepared, the caller all others.
+// only grow: taken <= read <= prepared <= taken + kMostPrepared (where no
+// thread could be had, read stays 0 and each Take says so). The thread owns the
+// block number `read` while read < prepared, the caller all others.
 struct BatchLoader::State {
   State(const SampleSequence& sequence, int64_t length, bool reset)
       : samples(sequence), sequence_length(length), reset_attention(reset) {}

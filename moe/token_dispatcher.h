@@ -29,7 +29,7 @@ namespace moe {
 //   and back by the inverse of 4, 3, 1.
 //
 // The way there and the way back are each other's gradient: a plan is made
-// once for a layer and step and used four times.
+// once for a layer and micro-step, and again where the layer is computed again.
 //
 // Letters: T tokens, K experts per token, N rows leaving (T K but for those
 // dropped), R rows arriving, D width, P ranks, E experts, e = E / P experts of

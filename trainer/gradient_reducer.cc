@@ -14,10 +14,11 @@ GradientReducer::GradientReducer(const ParameterTable& table,
     : table_(table), shards_(shards), gradients_(gradients) {
   for (ArenaKind kind : kAllArenaKinds)
     arenas_[Index(kind)].group = &groups[ReductionAxis(kind)];
-  AwaitAll();
+  Reset();
 }
 
-void GradientReducer::AwaitAll() {
+void GradientReducer::Reset() {
+  finished_bytes_ = 0;
   for (ArenaKind kind : kAllArenaKinds) {
     arenas_[Index(kind)].ready_from = table_.ArenaSize(kind);
     arenas_[Index(kind)].next_bucket = shards_[Index(kind)].num_buckets() - 1;
@@ -83,8 +84,7 @@ absl::Status GradientReducer::Finish() {
     RETURN_IF_ERROR(StartReadyBuckets(kind));
   }
   while (!works_.empty()) RETURN_IF_ERROR(WaitForOldest());
-  finished_bytes_ = 0;
-  AwaitAll();
+  Reset();
   return absl::OkStatus();
 }
 

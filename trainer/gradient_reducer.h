@@ -49,8 +49,8 @@ class GradientReducer : public GradientListener {
     int next_bucket = 0;     // buckets above this have been started
   };
 
-  // No gradient is complete, no bucket has been started.
-  void AwaitAll();
+  // As before a step: no gradient is complete, no bucket has been started.
+  void Reset();
   absl::Status StartReadyBuckets(ArenaKind kind);
   absl::Status StartBucket(ArenaKind kind, int bucket);
   absl::Status WaitForOldest();

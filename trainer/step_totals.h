@@ -12,7 +12,7 @@ enum StepTotal : int64_t {
   kAuxLoss,
   kZLoss,
   kSumOfSquares,  // of the gradient
-  kFailedReads,   // ranks that could not read their tokens
+  kFailedReads,   // ranks left without tokens
   kStopRequests,
   kSaveRequests,
   kBatchDigest,
