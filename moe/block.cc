@@ -84,13 +84,20 @@ absl::Status Block::ForEachChunk(
     ArenaScope scope(context.scratch);
     if (saved.num_chunks == 1) return pass(saved.plan, chunk);
     DispatchPlan plan;
-    ASSIGN_OR_RETURN(const Tensor ids_TK,
-                     dispatcher_.ChunkIds(context, routing.dispatched_ids_TK,
-                                          saved.plan, chunk, saved.num_chunks));
-    RETURN_IF_ERROR(dispatcher_.MakePlan(context, plan, ids_TK));
+    RETURN_IF_ERROR(PlanOfChunk(context, plan, saved, routing, chunk));
     RETURN_IF_ERROR(pass(plan, chunk));
   }
   return absl::OkStatus();
+}
+
+absl::Status Block::PlanOfChunk(LayerContext& context, DispatchPlan& plan,
+                                const BlockSaved& saved, const Routing& routing,
+                                int64_t chunk) const {
+  const StageScope stage("dispatch");
+  ASSIGN_OR_RETURN(const Tensor ids_TK,
+                   dispatcher_.ChunkIds(context, routing.dispatched_ids_TK,
+                                        saved.plan, chunk, saved.num_chunks));
+  return dispatcher_.MakePlan(context, plan, ids_TK);
 }
 
 absl::Status Block::UpToPlan(LayerContext& context, BlockSaved& saved,
@@ -120,14 +127,6 @@ absl::Status Block::UpToPlan(LayerContext& context, BlockSaved& saved,
   return dispatcher_.MakePlan(context, saved.plan, routing.dispatched_ids_TK);
 }
 
-absl::Status Block::Dispatch(LayerContext& context, BlockSaved& saved,
-                             const Routing& routing) const {
-  const StageScope stage("dispatch");
-  return dispatcher_.Dispatch(context, saved.experts.rows_RD,
-                              saved.experts.weight_R, saved.plan,
-                              saved.middle_normed_TD, routing.weights_TK);
-}
-
 absl::Status Block::ForwardAgain(LayerContext& context, BlockSaved& saved,
                                  const LayerWeights& weights,
                                  const BatchShape& batch) const {
@@ -135,10 +134,19 @@ absl::Status Block::ForwardAgain(LayerContext& context, BlockSaved& saved,
   Routing routing;  // the same once more
   RETURN_IF_ERROR(
       UpToPlan(context, saved, routing, saved.x_TD, weights, batch));
-  RETURN_IF_ERROR(Dispatch(context, saved, routing));
-  const StageScope stage("experts");
-  return ExpertsHidden(context, saved.experts, weights,
-                       saved.plan.expert_offsets);
+  return ExpertsAgain(context, saved.experts, saved.plan,
+                      saved.middle_normed_TD, routing, weights);
+}
+
+absl::Status Block::ExpertsAgain(LayerContext& context, ExpertsSaved& saved,
+                                 const DispatchPlan& plan, const Tensor& x_TD,
+                                 const Routing& routing,
+                                 const LayerWeights& weights) const {
+  StageScope stage("dispatch");
+  RETURN_IF_ERROR(dispatcher_.Dispatch(context, saved.rows_RD, saved.weight_R,
+                                       plan, x_TD, routing.weights_TK));
+  stage.Enter("experts");
+  return ExpertsHidden(context, saved, weights, plan.expert_offsets);
 }
 
 absl::Status Block::BackwardExperts(
@@ -162,11 +170,8 @@ absl::Status Block::BackwardExperts(
     const auto backward = [&](const DispatchPlan& plan,
                               int64_t chunk) -> absl::Status {
       ExpertsSaved experts;
-      RETURN_IF_ERROR(
-          dispatcher_.Dispatch(context, experts.rows_RD, experts.weight_R, plan,
-                               saved.middle_normed_TD, routing.weights_TK));
-      RETURN_IF_ERROR(
-          ExpertsHidden(context, experts, weights, plan.expert_offsets));
+      RETURN_IF_ERROR(ExpertsAgain(context, experts, plan,
+                                   saved.middle_normed_TD, routing, weights));
       return BackwardThroughExperts(context, d_normed_TD, d_weights_TK,
                                     gradients, plan, experts, d_out_TD, weights,
                                     /*accumulate=*/chunk > 0);

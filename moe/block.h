@@ -73,13 +73,16 @@ class Block {
                         Routing& routing, const Tensor& x_TD,
                         const LayerWeights& weights,
                         const BatchShape& batch) const;
-  absl::Status Dispatch(LayerContext& context, BlockSaved& saved,
-                        const Routing& routing) const;
   // Tokens to the experts and back, added to out.
   absl::Status ForwardExperts(LayerContext& context, Tensor out_TD,
                               const DispatchPlan& plan, ExpertsSaved& saved,
                               const Tensor& x_TD, const Routing& routing,
                               const LayerWeights& weights) const;
+  // The part of it that backward needs, once more.
+  absl::Status ExpertsAgain(LayerContext& context, ExpertsSaved& saved,
+                            const DispatchPlan& plan, const Tensor& x_TD,
+                            const Routing& routing,
+                            const LayerWeights& weights) const;
   // Its gradients by x and the routing weights, which `experts` saved.
   absl::Status BackwardThroughExperts(
       LayerContext& context, Tensor d_x_TD, Tensor d_weights_TK,
@@ -92,6 +95,9 @@ class Block {
       LayerContext& context, const BlockSaved& saved, const Routing& routing,
       absl::FunctionRef<absl::Status(const DispatchPlan&, int64_t chunk)> pass)
       const;
+  absl::Status PlanOfChunk(LayerContext& context, DispatchPlan& plan,
+                           const BlockSaved& saved, const Routing& routing,
+                           int64_t chunk) const;
 
   float epsilon_;
   const Attention& attention_;

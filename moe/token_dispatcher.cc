@@ -148,6 +148,7 @@ absl::Status TokenDispatcher::CheckCounts(const DispatchPlan& plan,
 absl::StatusOr<int64_t> TokenDispatcher::NumChunks(const DispatchPlan& plan,
                                                    int64_t max_rows) const {
   if (max_rows == 0) return 1;
+  const StageScope stage("dispatch");
   int64_t chunks =
       std::max<int64_t>(1, CeilDiv(plan.num_received_rows, max_rows));
   RETURN_IF_ERROR(Annotate(

@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <string>
 
 #include "comm/buffer.h"
+#include "comm/trace.h"
 #include "tests/counted_heap.h"
 #include "tests/mpi_test.h"
 #include "tests/trainer/trainer_fixture.h"
@@ -177,6 +179,34 @@ TEST(Trainer, WhatIsComputedAgainIsTheSameBits) {
       kept_bytes = bytes;
       EXPECT_EQ(weights, kept) << RunConfig::Recompute_Name(recompute);
     }
+  }
+}
+
+// Or what it costs would be hidden among "other".
+TEST(Trainer, WhatIsComputedAgainCountsForTheStageItIsOf) {
+  for (const auto recompute :
+       {RunConfig::NONE, RunConfig::EXPERTS, RunConfig::BLOCK}) {
+    TrainConfig config = SmallConfig();
+    config.mutable_run()->set_recompute(recompute);
+    TestTrainer trainer(config, /*alone=*/false);
+    StartTrace(/*capacity=*/1 << 16);
+    ASSERT_TRUE(trainer->TrainStep().ok());
+    int64_t dropped = 0;
+    std::set<std::string> in_backward;  // of a layer, each stage
+    bool backward = false;
+    for (const TraceEvent& event : TakeTrace(&dropped)) {
+      if (event.kind != TraceEvent::Kind::kStage) continue;
+      const std::string name = event.name;
+      if (name == "head") backward = true;
+      if (name == "embedding") backward = false;  // of the next micro-step
+      if (backward && event.position.layer >= 0) in_backward.insert(name);
+    }
+    EXPECT_EQ(dropped, 0);
+    for (const char* stage : {"dispatch", "experts"})
+      EXPECT_EQ(in_backward.contains(stage), recompute != RunConfig::NONE)
+          << stage << ", " << RunConfig::Recompute_Name(recompute);
+    EXPECT_EQ(in_backward.contains("attention"), recompute == RunConfig::BLOCK);
+    EXPECT_TRUE(in_backward.contains("experts backward"));
   }
 }
 
