@@ -1,6 +1,8 @@
 #include "moe/arena.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <numeric>
 #include <utility>
 
 #include "comm/round_up.h"
@@ -14,36 +16,50 @@ constexpr int64_t kMinimumChunkBytes = int64_t{1} << 20;
 
 }  // namespace
 
-absl::StatusOr<Tensor> Arena::Allocate(std::initializer_list<int64_t> shape,
-                                       DType dtype) {
-  const int64_t bytes =
-      RoundUp(Tensor(nullptr, shape, dtype).size() * SizeOf(dtype), kAlignment);
-  // A chunk that is too small for this tensor is passed over, never split.
-  while (top_.chunk < chunks_.size() &&
-         top_.offset + bytes > chunks_[top_.chunk].num_bytes()) {
-    ++top_.chunk;
-    top_.offset = 0;
-  }
-  if (top_.chunk == chunks_.size()) {
-    const int64_t chunk_bytes =
-        std::max({bytes, kMinimumChunkBytes, capacity_bytes() / 8});
-    ASSIGN_OR_RETURN(
-        Buffer chunk,
-        Buffer::Allocate(RoundUp(chunk_bytes, kAlignment), device_));
-    chunks_.push_back(std::move(chunk));
-  }
-  char* data = static_cast<char*>(chunks_[top_.chunk].data()) + top_.offset;
-  top_.offset += bytes;
-  int64_t used = top_.offset;
-  for (size_t i = 0; i < top_.chunk; ++i) used += chunks_[i].num_bytes();
-  peak_bytes_ = std::max(peak_bytes_, used);
-  return Tensor(data, shape, dtype);
+// A chunk that is too small is passed over, never split.
+ArenaLayout::Mark ArenaLayout::Find(int64_t bytes) const {
+  Mark place = top_;
+  while (place.chunk < chunk_bytes_.size() &&
+         place.offset + RoundUp(bytes, kAlignment) > chunk_bytes_[place.chunk])
+    place = {.chunk = place.chunk + 1};
+  return place;
 }
 
-int64_t Arena::capacity_bytes() const {
-  int64_t bytes = 0;
-  for (const Buffer& chunk : chunks_) bytes += chunk.num_bytes();
-  return bytes;
+int64_t ArenaLayout::NewChunkBytes(int64_t bytes) const {
+  if (Find(bytes).chunk < chunk_bytes_.size()) return 0;
+  return RoundUp(std::max({bytes, kMinimumChunkBytes, capacity_bytes() / 8}),
+                 kAlignment);
+}
+
+ArenaLayout::Mark ArenaLayout::Push(int64_t bytes) {
+  const int64_t new_chunk_bytes = NewChunkBytes(bytes);
+  if (new_chunk_bytes > 0) chunk_bytes_.push_back(new_chunk_bytes);
+  const Mark place = Find(bytes);
+  top_ = place;
+  top_.offset += RoundUp(bytes, kAlignment);
+  const auto begin = chunk_bytes_.begin();
+  peak_bytes_ = std::max(
+      peak_bytes_,
+      std::accumulate(begin, begin + static_cast<ptrdiff_t>(top_.chunk),
+                      top_.offset));
+  return place;
+}
+
+int64_t ArenaLayout::capacity_bytes() const {
+  return std::accumulate(chunk_bytes_.begin(), chunk_bytes_.end(), int64_t{0});
+}
+
+absl::StatusOr<Tensor> Arena::Allocate(std::initializer_list<int64_t> shape,
+                                       DType dtype) {
+  const int64_t bytes = Tensor(nullptr, shape, dtype).size() * SizeOf(dtype);
+  const int64_t new_chunk_bytes = layout_.NewChunkBytes(bytes);
+  if (new_chunk_bytes > 0) {
+    ASSIGN_OR_RETURN(Buffer chunk, Buffer::Allocate(new_chunk_bytes, device_));
+    chunks_.push_back(std::move(chunk));
+  }
+  const Mark place = layout_.Push(bytes);
+  char* chunk = static_cast<char*>(chunks_[place.chunk].data());
+  return Tensor(chunk + place.offset, shape, dtype);
 }
 
 }  // namespace moe

@@ -1,6 +1,7 @@
 #ifndef MOE_ARENA_H_
 #define MOE_ARENA_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <vector>
@@ -11,10 +12,42 @@
 
 namespace moe {
 
+// Where the tensors of a stack lie, in chunks that are kept: all of an Arena
+// but its memory. Plans of memory count with it (trainer/activation_plan.cc).
+class ArenaLayout {
+ public:
+  struct Mark {
+    size_t chunk = 0;
+    int64_t offset = 0;
+  };
+
+  // Of the further chunk that `bytes` more need; 0: they need none.
+  int64_t NewChunkBytes(int64_t bytes) const;
+  // The place of `bytes` more, in a further chunk if they need one.
+  Mark Push(int64_t bytes);
+
+  Mark mark() const { return top_; }
+  // Gives back all that was pushed since `mark`.
+  void Release(Mark mark) { top_ = mark; }
+
+  // Bytes of all chunks, and the most that were in use at once.
+  int64_t capacity_bytes() const;
+  int64_t peak_bytes() const { return peak_bytes_; }
+
+ private:
+  Mark Find(int64_t bytes) const;
+
+  std::vector<int64_t> chunk_bytes_;
+  Mark top_;
+  int64_t peak_bytes_ = 0;
+};
+
 // A stack of tensors: going back to a mark frees all that came after it. Memory
 // once taken is kept, so that steps of equal shape take no more of it.
 class Arena {
  public:
+  using Mark = ArenaLayout::Mark;
+
   explicit Arena(Device device = {}) : device_(device) {}
 
   // An uninitialised tensor, 64-byte aligned, valid until a mark from before
@@ -22,38 +55,35 @@ class Arena {
   absl::StatusOr<Tensor> Allocate(std::initializer_list<int64_t> shape,
                                   DType dtype);
 
-  struct Mark {
-    size_t chunk = 0;
-    int64_t offset = 0;
-  };
-  Mark mark() const { return top_; }
+  Mark mark() const { return layout_.mark(); }
   // Gives back all that was allocated since `mark`.
-  void Release(Mark mark) { top_ = mark; }
+  void Release(Mark mark) { layout_.Release(mark); }
 
   // Bytes held, and how often more had to be taken from the device.
-  int64_t capacity_bytes() const;
+  int64_t capacity_bytes() const { return layout_.capacity_bytes(); }
   int64_t num_growths() const { return static_cast<int64_t>(chunks_.size()); }
   // The most that was in use at once.
-  int64_t peak_bytes() const { return peak_bytes_; }
+  int64_t peak_bytes() const { return layout_.peak_bytes(); }
 
  private:
   Device device_;
+  ArenaLayout layout_;
   std::vector<Buffer> chunks_;
-  Mark top_;
-  int64_t peak_bytes_ = 0;
 };
 
-// Releases on leaving the scope all that was allocated in it.
+// Releases on leaving the scope all that was allocated in it, of an Arena or an
+// ArenaLayout.
+template <typename Stack>
 class ArenaScope {
  public:
-  explicit ArenaScope(Arena& arena) : arena_(arena), mark_(arena.mark()) {}
-  ~ArenaScope() { arena_.Release(mark_); }
+  explicit ArenaScope(Stack& stack) : stack_(stack), mark_(stack.mark()) {}
+  ~ArenaScope() { stack_.Release(mark_); }
   ArenaScope(const ArenaScope&) = delete;
   ArenaScope& operator=(const ArenaScope&) = delete;
 
  private:
-  Arena& arena_;
-  Arena::Mark mark_;
+  Stack& stack_;
+  ArenaLayout::Mark mark_;
 };
 
 }  // namespace moe

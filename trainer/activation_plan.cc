@@ -1,69 +1,23 @@
 #include "trainer/activation_plan.h"
 
 #include <algorithm>
-#include <cstddef>
-#include <numeric>
-#include <vector>
 
 #include "comm/round_up.h"
+#include "moe/arena.h"
 #include "moe/loss_head.h"
 #include "moe/model_config.h"
 
 namespace moe {
 namespace {
 
-// Arena (moe/arena.cc) without memory.
-class ArenaModel {
- public:
+// An Arena without memory.
+struct ArenaModel : ArenaLayout {
   void Allocate(int64_t elements, DType dtype) {
-    const int64_t bytes = RoundUp(elements * SizeOf(dtype), kAlignment);
-    while (top_.chunk < chunks_.size() &&
-           top_.offset + bytes > chunks_[top_.chunk]) {
-      ++top_.chunk;
-      top_.offset = 0;
-    }
-    if (top_.chunk == chunks_.size()) {
-      chunks_.push_back(RoundUp(
-          std::max({bytes, kMinimumChunkBytes, capacity() / 8}), kAlignment));
-    }
-    top_.offset += bytes;
-    const int64_t before = std::accumulate(
-        chunks_.begin(), chunks_.begin() + static_cast<ptrdiff_t>(top_.chunk),
-        int64_t{0});
-    peak_ = std::max(peak_, before + top_.offset);
+    Push(elements * SizeOf(dtype));
   }
-
-  struct Mark {
-    size_t chunk = 0;
-    int64_t offset = 0;
-  };
-  Mark mark() const { return top_; }
-  void Release(Mark mark) { top_ = mark; }
-  ArenaBytes bytes() const { return {.capacity = capacity(), .peak = peak_}; }
-
- private:
-  static constexpr int64_t kAlignment = 64;
-  static constexpr int64_t kMinimumChunkBytes = int64_t{1} << 20;
-
-  int64_t capacity() const {
-    return std::accumulate(chunks_.begin(), chunks_.end(), int64_t{0});
+  ArenaBytes bytes() const {
+    return {.capacity = capacity_bytes(), .peak = peak_bytes()};
   }
-
-  std::vector<int64_t> chunks_;
-  int64_t peak_ = 0;
-  Mark top_;
-};
-
-class ScopeModel {
- public:
-  explicit ScopeModel(ArenaModel& arena) : arena_(arena), mark_(arena.mark()) {}
-  ~ScopeModel() { arena_.Release(mark_); }
-  ScopeModel(const ScopeModel&) = delete;
-  ScopeModel& operator=(const ScopeModel&) = delete;
-
- private:
-  ArenaModel& arena_;
-  ArenaModel::Mark mark_;
 };
 
 constexpr DType kF32 = DType::kFloat32;
@@ -103,7 +57,7 @@ class Walk {
     SumOverTensorGroup(S, kF32, /*accumulate=*/false);
     for (int i = 0; i < layers_; ++i) {
       saved_.Allocate(T * D, kF32);  // the residual stream going out
-      const ArenaModel::Mark before = saved_.mark();
+      const Arena::Mark before = saved_.mark();
       BlockForward();
       if (recompute_ == Recompute::kBlock) saved_.Release(before);
     }
@@ -111,7 +65,7 @@ class Walk {
     Norm();
     saved_.Allocate(T * D, compute_);  // gradient of the final norm's output
     LossHead();
-    ScopeModel scope(scratch_);
+    ArenaScope scope(scratch_);
     scratch_.Allocate(T * D, kF32);  // gradient of the residual stream
     BlockBackward();
     EmbeddingBackward();
@@ -127,13 +81,13 @@ class Walk {
   }
 
   void BlockForward() {
-    ScopeModel scope(scratch_);
+    ArenaScope scope(scratch_);
     UpToPlan(recompute_ == Recompute::kBlock ? routing_ : saved_);
-    const ArenaModel::Mark before_experts = saved_.mark();
+    const Arena::Mark before_experts = saved_.mark();
     ExpertsHidden();
     scratch_.Allocate(R * D, compute_);  // the experts' outputs
     {
-      ScopeModel combine(scratch_);
+      ArenaScope combine(scratch_);
       FromExperts(D, compute_);
     }
     if (recompute_ == Recompute::kExperts) saved_.Release(before_experts);
@@ -155,9 +109,9 @@ class Walk {
   }
 
   void BlockBackward() {
-    ScopeModel again(saved_);
+    ArenaScope again(saved_);
     if (recompute_ == Recompute::kBlock) {
-      ScopeModel scope(scratch_);
+      ArenaScope scope(scratch_);
       UpToPlan(saved_);
       ExpertsHidden();
     }
@@ -166,7 +120,7 @@ class Walk {
   }
 
   void Attention() {
-    ScopeModel scope(scratch_);
+    ArenaScope scope(scratch_);
     Gather(S * D, compute_);
     saved_.Allocate(S * C, compute_);
     saved_.Allocate(S * A, compute_);
@@ -181,7 +135,7 @@ class Walk {
   }
   void SumOverTensorGroup(int64_t rows, DType dtype, bool accumulate) {
     if (t == 1) return;
-    ScopeModel scope(scratch_);
+    ArenaScope scope(scratch_);
     scratch_.Allocate(rows * D, kF32);
     if (accumulate || dtype != kF32) scratch_.Allocate(rows / t * D, kF32);
   }
@@ -192,7 +146,7 @@ class Walk {
     routing.Allocate(T * K, kF32);
     routing.Allocate(T, kF32);
     {
-      ScopeModel choose(scratch_);
+      ArenaScope choose(scratch_);
       scratch_.Allocate(T * E, kF32);
       CopyUnless(kF32, kF32);
     }
@@ -204,7 +158,7 @@ class Walk {
   void Capacity(ArenaModel& routing) {
     if (!drops_) return;
     routing.Allocate(T * K, kIndex);
-    ScopeModel scope(scratch_);
+    ArenaScope scope(scratch_);
     Gather(S * K, kIndex);
     if (!by_probability_) return;
     scratch_.Allocate(T * K, kF32);
@@ -218,7 +172,7 @@ class Walk {
   }
 
   void Dispatch() {
-    ScopeModel scope(scratch_);
+    ArenaScope scope(scratch_);
     ArenaModel& arena = exchanges_ ? scratch_ : saved_;
     arena.Allocate(N * D, compute_);
     arena.Allocate(N, kF32);
@@ -229,7 +183,7 @@ class Walk {
   void ToExperts(ArenaModel& arena, int64_t width, DType dtype) {
     if (!exchanges_) return;
     arena.Allocate(R * width, dtype);
-    ScopeModel scope(scratch_);
+    ArenaScope scope(scratch_);
     if (reorders_) scratch_.Allocate(R * width, dtype);
   }
 
@@ -245,7 +199,7 @@ class Walk {
   }
 
   void LossHead() {
-    ScopeModel scope(scratch_);
+    ArenaScope scope(scratch_);
     const int64_t rows = t * chunk_;
     Gather(rows * D, compute_);
     Gather(rows, kIndex);
@@ -257,15 +211,15 @@ class Walk {
   }
 
   void BackwardExperts() {
-    ScopeModel scope(scratch_);
-    ScopeModel again(saved_);
+    ArenaScope scope(scratch_);
+    ArenaScope again(saved_);
     CopyUnless(kF32, compute_);
     scratch_.Allocate(T * D, kF32);
     scratch_.Allocate(T * K, kF32);
     if (recompute_ == Recompute::kExperts) ExpertsHidden();
     BackwardThroughExperts();
     {
-      ScopeModel router(scratch_);
+      ArenaScope router(scratch_);
       scratch_.Allocate(T * E, kF32);
       CopyUnless(kF32, kF32);
     }
@@ -273,13 +227,13 @@ class Walk {
   }
 
   void BackwardThroughExperts() {
-    ScopeModel scope(scratch_);
+    ArenaScope scope(scratch_);
     scratch_.Allocate(N * D, compute_);
     ToExperts(scratch_, D, compute_);
     scratch_.Allocate(R * D, compute_);
     scratch_.Allocate(R, kF32);
     {
-      ScopeModel experts(scratch_);
+      ArenaScope experts(scratch_);
       scratch_.Allocate(R * F, compute_);
     }
     FromExperts(D, compute_);
@@ -287,7 +241,7 @@ class Walk {
   }
 
   void BackwardAttention() {
-    ScopeModel scope(scratch_);
+    ArenaScope scope(scratch_);
     CopyUnless(kF32, compute_);
     scratch_.Allocate(T * D, compute_);
     Gather(S * D, compute_);
@@ -298,7 +252,7 @@ class Walk {
   }
 
   void EmbeddingBackward() {
-    ScopeModel scope(scratch_);
+    ArenaScope scope(scratch_);
     Gather(S * D, kF32);
   }
 
