@@ -26,7 +26,7 @@ struct BlockSaved {
   Tensor middle_inverse_rms_T;
   Tensor middle_normed_TD;  // compute
   DispatchPlan plan;
-  int64_t num_chunks = 1;  // the experts' rows come in so many parts
+  int64_t num_chunks = 1;  // the experts' rows come in so many
   ExpertsSaved experts;
 };
 
@@ -89,8 +89,8 @@ class Block {
       LayerWeights& gradients, const DispatchPlan& plan,
       const ExpertsSaved& experts, const Tensor& d_out_TD,
       const LayerWeights& weights, bool accumulate) const;
-  // Calls pass(plan) with the plan of one part after another; what is allocated
-  // meanwhile is released after each.
+  // Calls pass(plan, chunk) with the plan of one chunk of the rows after
+  // another; what is allocated meanwhile is released after each.
   absl::Status ForEachChunk(
       LayerContext& context, const BlockSaved& saved, const Routing& routing,
       absl::FunctionRef<absl::Status(const DispatchPlan&, int64_t chunk)> pass)

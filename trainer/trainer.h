@@ -97,7 +97,8 @@ class Trainer {
   ShardedAdamW& optimizer() { return *optimizer_; }
   const GradientReducer& reducer() const { return *reducer_; }
   const ParameterStorage& weights() const { return weight_storage_; }
-  // Reduced on this rank's slices only, valid between steps.
+  // Of the last step: reduced, on this rank's slices only. After one that was
+  // not finite: what the search for the cause left, this rank's own or zeros.
   const ParameterStorage& gradients() const { return gradient_storage_; }
   const ShardMaps& shards() const { return shards_; }
   // [layers, E]: the world's choices of each expert in the last step.
