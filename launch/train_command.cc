@@ -149,7 +149,7 @@ absl::StatusOr<std::string> DryRunOutput(const TrainCommand& command,
   std::string text = DryRunText(run);
   for (const absl::Status& status :
        {FindData(command.config),
-        CheckStart(command.start, command.config, PosixFileSystem())})
+        CheckStart(command.start, run.config, PosixFileSystem())})
     if (!status.ok()) absl::StrAppend(&text, "Note: ", status.message(), "\n");
   return text;
 }

@@ -85,6 +85,8 @@ expect 64 "batch.sequence_length is 16, was" run.directory="$used" \
   batch.sequence_length=16
 expect 64 "model.num_hidden_layers is" run.directory="$used" \
   model.num_hidden_layers=3
+train run.directory="$used" --dry-run && ! grep -F 'Note: ' "$work/out" ||
+  fail "a note that a dry run would be refused, which is not so"
 train run.directory="$used" run.seed=9 --dry-run &&
   grep -qF 'Note: the configuration is not that of ' "$work/out" ||
   fail "no note that a dry run would be refused: $(cat "$work/out")"
