@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "comm/process_groups.h"
+#include "comm/single_group.h"
 #include "comm/status_macros.h"
 #include "data/hf_tokenizer.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
@@ -21,17 +22,26 @@ using Say = std::function<void(const std::string&)>;
 
 constexpr int64_t kMaxConfigBytes = int64_t{1} << 20;
 
+// What looks for a checkpoint: a run, or a dry run that changes nothing.
+struct Search {
+  FileSystem& files;
+  ProcessGroup& world;
+  const Say& say;
+  Verify verify = Verify::kBytes;
+  Damaged damaged_in_run = Damaged::kSetAside;  // in run.directory
+};
+
 // The checkpoint that --resume=DIRECTORY means: that itself, or the newest
 // below it.
 absl::StatusOr<FoundCheckpoint> FindNamed(const std::string& path,
-                                          FileSystem& files,
-                                          ProcessGroup& world, const Say& say) {
+                                          const Search& search) {
+  const auto& [files, world, say, verify, damaged_in_run] = search;
   if (files.Exists(JoinPath(path, kManifestFile)))
-    return VerifyCheckpoint(files, path, world);
+    return VerifyCheckpoint(files, path, world, verify);
   for (const std::string& directory : {CheckpointsDirectory(path), path}) {
-    ASSIGN_OR_RETURN(
-        std::optional<FoundCheckpoint> found,
-        FindNewestCheckpoint(files, directory, Damaged::kLeave, world, say));
+    ASSIGN_OR_RETURN(std::optional<FoundCheckpoint> found,
+                     FindNewestCheckpoint(files, directory, Damaged::kLeave,
+                                          world, say, verify));
     if (found.has_value()) return *std::move(found);
   }
   return AgreeOnStatus(
@@ -62,18 +72,15 @@ absl::Status RefuseNewer(const RunDirectory& directory, int64_t step,
   return absl::OkStatus();
 }
 
-// A run whose checkpoints were all damaged does not begin anew unasked, now or
-// when it is started again.
+// Where no checkpoint is whole: a run does not begin anew unasked, now or when
+// it is started again.
 absl::Status RefuseDamaged(const RunDirectory& directory, FileSystem& files) {
   if (!files.IsDirectory(directory.checkpoints())) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::vector<std::string> names,
                    files.List(directory.checkpoints()));
   for (absl::string_view name : names) {
-    absl::string_view stem = name;
-    if (!absl::ConsumeSuffix(&stem, kDamagedSuffix) ||
-        !StepOfDirectory(stem).has_value()) {
-      continue;
-    }
+    const absl::string_view stem = absl::StripSuffix(name, kDamagedSuffix);
+    if (!StepOfDirectory(stem).has_value()) continue;
     return absl::DataLossError(absl::StrCat(
         "run.directory is ", directory.path(), ", which holds checkpoints (",
         name,
@@ -85,12 +92,13 @@ absl::Status RefuseDamaged(const RunDirectory& directory, FileSystem& files) {
 
 absl::StatusOr<std::optional<FoundCheckpoint>> Find(
     const StartOptions& options, const RunDirectory& directory,
-    FileSystem& files, ProcessGroup& world, const Say& say) {
+    const Search& search) {
+  const auto& [files, world, say, verify, damaged_in_run] = search;
   std::optional<FoundCheckpoint> found;
   if (options.resume == StartOptions::Resume::kAuto) {
     ASSIGN_OR_RETURN(found,
                      FindNewestCheckpoint(files, directory.checkpoints(),
-                                          Damaged::kSetAside, world, say));
+                                          damaged_in_run, world, say, verify));
     RETURN_IF_ERROR(AgreeOnStatus(!found.has_value() && world.rank() == 0
                                       ? RefuseDamaged(directory, files)
                                       : absl::OkStatus(),
@@ -99,8 +107,7 @@ absl::StatusOr<std::optional<FoundCheckpoint>> Find(
   }
   int64_t begin = -1;
   if (options.resume == StartOptions::Resume::kDirectory) {
-    ASSIGN_OR_RETURN(found,
-                     FindNamed(options.resume_directory, files, world, say));
+    ASSIGN_OR_RETURN(found, FindNamed(options.resume_directory, search));
     begin = found->manifest.step();
   }
   RETURN_IF_ERROR(AgreeOnStatus(world.rank() == 0
@@ -173,8 +180,9 @@ absl::StatusOr<RunStart> ChooseStart(const StartOptions& options,
     cleaned = RemoveTemporaries(files, directory.checkpoints());
   RETURN_IF_ERROR(AgreeOnStatus(cleaned, world));
   RunStart start;
-  ASSIGN_OR_RETURN(start.checkpoint,
-                   Find(options, directory, files, world, say));
+  ASSIGN_OR_RETURN(
+      start.checkpoint,
+      Find(options, directory, {.files = files, .world = world, .say = say}));
   const ParameterTable table = WholeTable(config.model());
   absl::Status status;
   if (start.checkpoint.has_value()) {
@@ -202,17 +210,18 @@ absl::StatusOr<RunStart> ChooseStart(const StartOptions& options,
 absl::Status CheckStart(const StartOptions& options, const TrainConfig& config,
                         FileSystem& files) {
   const RunDirectory directory(config.run().directory());
-  if (options.resume == StartOptions::Resume::kNone)
-    RETURN_IF_ERROR(RefuseNewer(directory, -1, files));
-  const bool named = options.resume == StartOptions::Resume::kDirectory;
-  absl::StatusOr<std::string> checkpoint = FindCheckpoint(
-      files, named ? options.resume_directory : directory.checkpoints());
-  if (named && !checkpoint.ok())
-    return Annotate(checkpoint.status(), "--resume");
-  if (checkpoint.ok())
-    return CheckSameRun(*checkpoint, config, files, [](const std::string&) {});
-  if (options.resume == StartOptions::Resume::kAuto)
-    RETURN_IF_ERROR(RefuseDamaged(directory, files));
+  const std::unique_ptr<ProcessGroup> alone = MakeSingleGroup("world");
+  const Say silent = [](const std::string&) {};
+  ASSIGN_OR_RETURN(const std::optional<FoundCheckpoint> checkpoint,
+                   Find(options, directory,
+                        {.files = files,
+                         .world = *alone,
+                         .say = silent,
+                         .verify = Verify::kSizes,
+
+                         .damaged_in_run = Damaged::kLeave}));
+  if (checkpoint.has_value())
+    return CheckSameRun(checkpoint->path, config, files, silent);
   if (options.init_from.empty()) return absl::OkStatus();
   return Annotate(FindCheckpoint(files, options.init_from).status(),
                   "--init-from");

@@ -43,18 +43,18 @@ struct RunStart {
   TrainingStart training() const;
 };
 
-// Collective; an error is the same on all ranks. InvalidArgument: the
-// configuration contradicts the checkpoint's (each key with both values), or
-// run.directory holds what the options refuse. NotFound, DataLoss and
-// FailedPrecondition: what is asked for is not there, damaged, or of another
-// model. `say` is for rank 0.
+// For a resolved configuration. Collective; an error is the same on all ranks.
+// InvalidArgument: the configuration contradicts the checkpoint's (each key
+// with both values), or run.directory holds what the options refuse. NotFound,
+// DataLoss and FailedPrecondition: what is asked for is not there, damaged, or
+// of another model. `say` is for rank 0.
 absl::StatusOr<RunStart> ChooseStart(
     const StartOptions& options, const TrainConfig& config,
     const RunDirectory& directory, FileSystem& files, ProcessGroup& world,
     const std::function<void(const std::string&)>& say);
 
-// Most of what ChooseStart would refuse by names and configurations alone: no
-// tensor is read, nothing is changed. For one process.
+// Most of what ChooseStart would refuse, by names, sizes and configurations
+// alone: no tensor is read, nothing is changed. For one process.
 absl::Status CheckStart(const StartOptions& options, const TrainConfig& config,
                         FileSystem& files);
 

@@ -86,7 +86,8 @@ TEST(TrainCommand, DryRunNotesDataThatIsNotHere) {
   EXPECT_THAT(Parse({"--dry-run", "--init-from=nowhere"})->text,
               HasSubstr("Note: --init-from: nowhere: no such directory\n"));
   EXPECT_THAT(Parse({"--dry-run", "--resume=nowhere"})->text,
-              HasSubstr("Note: --resume: nowhere: no such directory\n"));
+              HasSubstr("Note: --resume is nowhere, which holds no complete "
+                        "checkpoint"));
 }
 
 TEST(TrainCommand, ListsThePresets) {

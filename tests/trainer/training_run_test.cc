@@ -3,6 +3,7 @@
 #include "trainer/training_run.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <memory>
@@ -10,11 +11,14 @@
 #include <vector>
 
 #include "comm/mpi_runtime.h"
+#include "comm/single_group.h"
 #include "data/indexed_dataset_writer.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/fake_file_system.h"
 #include "tests/trainer/trainer_fixture.h"
 #include "trainer/config_resolve.h"
+#include "trainer/run_directory.h"
+#include "trainer/run_start.h"
 
 namespace moe {
 namespace {
@@ -108,6 +112,46 @@ TEST_F(TrainingRunTest, StoppedAsAskedIsNotSaidWhenTheDiskRefusesTheWeights) {
   config_.mutable_schedule()->set_stop_after_seconds(1e-9);
   EXPECT_TRUE(absl::IsAborted(RunWithFailingWrite(2)));
   EXPECT_FALSE(HasWeights("step_00000001"));
+}
+
+// A dry run's word of a start, and then the run's own.
+TEST_F(TrainingRunTest, ADryRunIsToldWhatTheRunWouldBe) {
+  config_.mutable_checkpoint()->set_interval_steps(2);
+  ASSERT_TRUE(RunWithFailingWrite(0).ok());
+  const TrainConfig config = *ResolveConfig(config_, /*world=*/1, 1);
+  const std::string run = directory_.Path("run");
+  const RunDirectory directory(run);
+  const auto cut = [&](const std::string& step) {
+    const std::string path = directory_.Path("run/checkpoints/" + step +
+                                             "/model.safetensors.index.json");
+    EXPECT_EQ(truncate(path.c_str(), 9), 0);
+  };
+  const auto expect = [&](const StartOptions& options, absl::StatusCode code) {
+    const absl::Status dry = CheckStart(options, config, files_);
+    const auto ignore = [](const std::string&) {};
+    EXPECT_EQ(dry.code(), code) << dry;
+    const auto start = ChooseStart(options, config, directory, files_,
+                                   *MakeSingleGroup("world"), ignore);
+    EXPECT_EQ(start.status().message(), dry.message());
+  };
+  using Resume = StartOptions::Resume;
+  const auto named = [&](const std::string& path) {
+    return StartOptions{.resume = Resume::kDirectory, .resume_directory = path};
+  };
+  expect({}, absl::StatusCode::kOk);
+  expect({.resume = Resume::kNone}, absl::StatusCode::kInvalidArgument);
+  expect(named(run), absl::StatusCode::kOk);
+  expect(named(run + "/nowhere"), absl::StatusCode::kNotFound);
+  expect(named(run + "/checkpoints/step_00000002"),
+         absl::StatusCode::kInvalidArgument);
+  cut("step_00000004");
+  expect(named(run + "/checkpoints/step_00000004"),
+         absl::StatusCode::kDataLoss);
+  expect(named(run), absl::StatusCode::kInvalidArgument);
+  expect({}, absl::StatusCode::kOk);  // with step 2; step 4 is set aside
+  cut("step_00000002");
+  EXPECT_TRUE(absl::IsDataLoss(CheckStart({}, config, files_)));
+  EXPECT_TRUE(HasWeights("step_00000002")) << "a dry run changes nothing";
 }
 
 class RefusedSaveTest : public TrainingRunTest {

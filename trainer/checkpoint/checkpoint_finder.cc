@@ -47,7 +47,8 @@ absl::Status SetAside(FileSystem& files, const std::string& path) {
 
 absl::StatusOr<FoundCheckpoint> VerifyCheckpoint(FileSystem& files,
                                                  const std::string& path,
-                                                 ProcessGroup& world) {
+                                                 ProcessGroup& world,
+                                                 Verify verify) {
   absl::StatusOr<CheckpointManifest> manifest = ReadManifest(files, path);
   absl::Status status = manifest.status();
   const std::optional<int64_t> step =
@@ -56,22 +57,25 @@ absl::StatusOr<FoundCheckpoint> VerifyCheckpoint(FileSystem& files,
     status = absl::DataLossError(absl::StrCat(
         path, " has the manifest of another step, ", manifest->step()));
   }
-  for (int i = world.rank(); status.ok() && i < manifest->file_size();
-       i += world.size())
-    status = VerifyFile(files, path, manifest->file(i));
+  if (status.ok() && verify == Verify::kBytes) {
+    for (int i = world.rank(); status.ok() && i < manifest->file_size();
+         i += world.size())
+      status = VerifyFile(files, path, manifest->file(i));
+  }
   RETURN_IF_ERROR(AgreeOnStatus(status, world));
   return FoundCheckpoint{path, *std::move(manifest)};
 }
 
 absl::StatusOr<std::optional<FoundCheckpoint>> FindNewestCheckpoint(
     FileSystem& files, const std::string& directory, Damaged damaged,
-    ProcessGroup& world, const std::function<void(const std::string&)>& say) {
+    ProcessGroup& world, const std::function<void(const std::string&)>& say,
+    Verify verify) {
   ASSIGN_OR_RETURN(const std::vector<int64_t> steps,
                    Steps(files, directory, world));
   for (int64_t step : steps) {
     const std::string path = JoinPath(directory, StepDirectoryName(step));
     absl::StatusOr<FoundCheckpoint> found =
-        VerifyCheckpoint(files, path, world);
+        VerifyCheckpoint(files, path, world, verify);
     if (found.ok()) return *std::move(found);
     if (!IsAgreed(found.status()) || absl::IsPermissionDenied(found.status()))
       return found.status();

@@ -18,12 +18,17 @@ struct FoundCheckpoint {
   CheckpointManifest manifest;
 };
 
-// Reads the manifest of `path` and every byte of its files, which the ranks
-// share. Collective; the same result on all. NotFound and DataLoss as
-// ReadManifest and VerifyFile.
-absl::StatusOr<FoundCheckpoint> VerifyCheckpoint(FileSystem& files,
-                                                 const std::string& path,
-                                                 ProcessGroup& world);
+// How much of a checkpoint is looked at.
+enum class Verify {
+  kBytes,  // every one of its files, which the ranks share
+  kSizes,  // nothing is read but the manifest
+};
+
+// Reads the manifest of `path` and looks at its files. Collective; the same
+// result on all. NotFound and DataLoss as ReadManifest and VerifyFile.
+absl::StatusOr<FoundCheckpoint> VerifyCheckpoint(
+    FileSystem& files, const std::string& path, ProcessGroup& world,
+    Verify verify = Verify::kBytes);
 
 // What becomes of a checkpoint that is damaged.
 enum class Damaged {
@@ -37,7 +42,8 @@ enum class Damaged {
 // Collective; an error is the same on all ranks.
 absl::StatusOr<std::optional<FoundCheckpoint>> FindNewestCheckpoint(
     FileSystem& files, const std::string& directory, Damaged damaged,
-    ProcessGroup& world, const std::function<void(const std::string&)>& say);
+    ProcessGroup& world, const std::function<void(const std::string&)>& say,
+    Verify verify = Verify::kBytes);
 
 }  // namespace moe
 
