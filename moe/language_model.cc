@@ -83,12 +83,11 @@ absl::Status LanguageModel::Forward(LossTerms* losses, const MicroBatch& batch,
 
   stage.Enter("head");
   ASSIGN_OR_RETURN(Tensor normed_TD, FinalNorm(weights));
-  LossHeadArguments head = {
-      .x_TD = normed_TD,
-      .w_VD = weights.head_VD,
-      .first_id = weights.first_id,
-      .targets_T = batch.targets_S.Rows(shape.first_token, normed_TD.dim(0)),
-      .scale = static_cast<float>(1.0 / targets)};
+  LossHeadArguments head = {.x_TD = normed_TD,
+                            .w_VD = weights.head_VD,
+                            .first_id = weights.first_id,
+                            .targets_S = batch.targets_S,
+                            .scale = static_cast<float>(1.0 / targets)};
   if (gradients != nullptr) {
     ASSIGN_OR_RETURN(head.d_x_TD,
                      saved_arena_.Allocate({normed_TD.dim(0), normed_TD.dim(1)},

@@ -16,12 +16,13 @@ namespace moe {
 // The ranks of a tensor group each compute the logits of their slice of the
 // vocabulary for all tokens; what they exchange of them are three numbers a
 // token, not the logits.
-// T tokens of this rank, D model width, V its slice of the vocabulary.
+// S tokens of the group, T of this rank, D model width, V its slice of the
+// vocabulary.
 struct LossHeadArguments {
   Tensor x_TD;
   Tensor w_VD;
   int64_t first_id = 0;  // of the slice
-  Tensor targets_T;      // -1: none
+  Tensor targets_S;      // -1: none; the same on all ranks of the group
   float scale = 0;       // of the sum of losses that is differentiated
   // Training: d_x is overwritten, d_w added to. Null: evaluation.
   Tensor d_x_TD = {};

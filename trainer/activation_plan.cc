@@ -202,7 +202,6 @@ class Walk {
     ArenaScope scope(scratch_);
     const int64_t rows = t * chunk_;
     Gather(rows * D, compute_);
-    Gather(rows, kIndex);
     scratch_.Allocate(rows * V, kF32);
     scratch_.Allocate(rows * 3, kF32);
     Gather(t * rows * 3, kF32);

@@ -143,7 +143,6 @@ class Walk {
   // group's.
   void LossHead(int64_t T) {
     GatherTensorGroup(T * D, compute_);
-    GatherTensorGroup(T, DType::kInt32);  // targets
     GatherTensorGroup(mesh_.tensor() * T * 3, kF32);
     SumOverTensorGroup(T * D);  // gradient
   }

@@ -37,7 +37,7 @@ class LossHeadTest : public LayerTest {
     EXPECT_TRUE(LossHead(context_, TensorParallel(*group_), &loss,
                          {.x_TD = x_TD_,
                           .w_VD = w_VD_,
-                          .targets_T = targets_T_,
+                          .targets_S = targets_T_,
                           .scale = kScale,
                           .d_x_TD = d_x_TD,
                           .d_w_VD = d_w_VD},
