@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "comm/running_time.h"
 
 namespace moe {
 namespace {
@@ -21,9 +22,6 @@ constexpr int kYieldsOversubscribed = 2;
 constexpr absl::Duration kFirstSleep = absl::Microseconds(5);
 constexpr absl::Duration kLongestSleep = absl::Microseconds(200);
 constexpr absl::Duration kDescribeEvery = absl::Milliseconds(100);
-// Time between two tests counts up to this much towards the limit: more has
-// passed while the process was suspended, or the machine's clock was set.
-constexpr absl::Duration kLongestCounted = absl::Seconds(2);
 
 // How the process waits: set once at start, before any wait.
 AwaitOptions& GlobalOptions() {
@@ -39,8 +37,6 @@ class WaitingTime {
   ~WaitingTime() { EndWait(absl::Now() - begin_); }
   WaitingTime(const WaitingTime&) = delete;
   WaitingTime& operator=(const WaitingTime&) = delete;
-
-  absl::Time begin() const { return begin_; }
 
  private:
   absl::Time begin_;
@@ -59,7 +55,7 @@ absl::Status Await(absl::FunctionRef<bool()> is_done,
   for (int i = 0; i < busy_tests; ++i)
     if (is_done()) return absl::OkStatus();
 
-  WaitingTime waiting;
+  const WaitingTime waiting;
   const int yields = options.oversubscribed ? kYieldsOversubscribed : kYields;
   for (int i = 0; i < yields; ++i) {
     sched_yield();
@@ -67,16 +63,14 @@ absl::Status Await(absl::FunctionRef<bool()> is_done,
   }
 
   BeginWait(describe());
-  absl::Time tested = waiting.begin();
+  RunningTime time;
   absl::Duration waited;
   absl::Duration described;
   absl::Duration sleep = kFirstSleep;
   while (waited < options.timeout) {
     absl::SleepFor(sleep);
     if (is_done()) return absl::OkStatus();
-    const absl::Time now = absl::Now();
-    waited += std::clamp(now - tested, absl::ZeroDuration(), kLongestCounted);
-    tested = now;
+    waited += time.Take();
     sleep = std::min(2 * sleep, kLongestSleep);
     if (sleep < kLongestSleep || waited - described < kDescribeEvery) continue;
     UpdateWait(describe());

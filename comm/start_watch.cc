@@ -15,11 +15,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "absl/time/clock.h"
 #include "comm/activity.h"
 #include "comm/exit_code.h"
 #include "comm/quiet_thread.h"
 #include "comm/roster.h"
+#include "comm/running_time.h"
 #include "comm/status_macros.h"
 #include "comm/watch_state.h"
 
@@ -27,9 +27,6 @@ namespace moe {
 namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(500);
-// Time that passed between two ticks counts up to this much: more has passed
-// while the process was suspended, or the machine's clock was set.
-constexpr absl::Duration kLongestTick = absl::Seconds(2);
 // Rank 0 speaks this long after the limit, so that a watchdog that stands
 // already is first, and each further rank so much later than the one before.
 constexpr absl::Duration kFirstWord = absl::Seconds(1);
@@ -151,11 +148,9 @@ void StartWatch::Run() {
   const absl::Duration patience =
       options_.limit + kFirstWord + options_.rank * kBetweenRanks;
   absl::Duration counted;
-  absl::Time ticked_at = absl::Now();
+  RunningTime time;
   while (!over_.WaitForNotificationWithTimeout(kTick)) {
-    const absl::Time now = absl::Now();
-    counted += std::clamp(now - ticked_at, absl::ZeroDuration(), kLongestTick);
-    ticked_at = now;
+    counted += time.Take();
     if (counted <= patience) continue;
     const Activity activity = CurrentActivity();
     const LostRankReport report = MakeStartReport(

@@ -3,7 +3,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
@@ -26,6 +25,7 @@
 #include "comm/file_limit.h"
 #include "comm/quiet_thread.h"
 #include "comm/roster.h"
+#include "comm/running_time.h"
 #include "comm/stack_trace.h"
 #include "comm/status_macros.h"
 #include "comm/watch_hub.h"
@@ -41,9 +41,6 @@ using std::chrono::milliseconds;
 constexpr char kOpening[] = "opening what its connections need";
 
 constexpr milliseconds kTick(500);
-// Time that passed between two ticks counts up to this much: more has passed
-// while the process was suspended, or the machine's clock was set.
-constexpr absl::Duration kLongestTick = absl::Seconds(2);
 // How long the main thread may take to show its stack.
 constexpr absl::Duration kStackPatience = absl::Milliseconds(200);
 // What a crash's alarm may take to be on its way.
@@ -106,8 +103,8 @@ class Watchdog::Rank {
   std::string connecting_failed_;
   std::promise<absl::Status> connected_;
   std::thread thread_;
-  Activity activity_;  // at the last tick
-  absl::Time ticked_at_;
+  Activity activity_;     // at the last tick
+  RunningTime time_;      // from tick to tick
   absl::Duration still_;  // since the activity last changed
   bool alarmed_ = false;
 };
@@ -120,8 +117,7 @@ Watchdog::Rank::Rank(int rank, const Roster& roster, Options options)
       parent_(getppid()),
       tick_timer_(context_),
       leaving_timer_(context_),
-      crash_event_(context_),
-      ticked_at_(absl::Now()) {}
+      crash_event_(context_) {}
 
 absl::Status Watchdog::Rank::OpenOwn() {
   const int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -217,15 +213,11 @@ void Watchdog::Rank::Tick() {
 }
 
 void Watchdog::Rank::NoteActivity() {
-  const absl::Time now = absl::Now();
+  const absl::Duration passed = time_.Take();
   const int64_t changes_before = activity_.changes;
   activity_ = CurrentActivity();
-  if (activity_.changes == changes_before) {
-    still_ += std::clamp(now - ticked_at_, absl::ZeroDuration(), kLongestTick);
-  } else {
-    still_ = absl::ZeroDuration();
-  }
-  ticked_at_ = now;
+  still_ = activity_.changes == changes_before ? still_ + passed
+                                               : absl::ZeroDuration();
 }
 
 void Watchdog::Rank::OnMessage(int hub, const WatchMessage& message) {
