@@ -14,9 +14,8 @@
 namespace moe {
 namespace {
 
-// Two prepared blocks and the one that was taken last and is still in use.
-constexpr int64_t kNumBlocks = 3;
-constexpr int64_t kMostPrepared = 2;
+// The prepared one, and the one that was taken last and is still in use.
+constexpr int64_t kNumBlocks = 2;
 
 struct Block {
   int64_t first = 0;
@@ -32,9 +31,9 @@ struct Block {
 }  // namespace
 
 // Block n of the loader's life lies in blocks[n % kNumBlocks]. The counters
-// only grow: taken <= read <= prepared <= taken + kMostPrepared (where no
-// thread could be had, read stays 0 and each Take says so). The thread owns the
-// block number `read` while read < prepared, the caller all others.
+// only grow: taken <= read <= prepared <= taken + 1 (where no thread could be
+// had, read stays 0 and each Take says so). The thread owns the block number
+// `read` while read < prepared, the caller the other.
 struct BatchLoader::State {
   State(const SampleSequence& sequence, int64_t length, bool reset)
       : samples(sequence), sequence_length(length), reset_attention(reset) {}
@@ -115,7 +114,7 @@ void BatchLoader::Prepare(int64_t first, int64_t count) {
   CHECK(first >= 0 && count >= 0);
   {
     const std::lock_guard<std::mutex> lock(state_->mutex);
-    CHECK(state_->prepared - state_->taken < kMostPrepared);
+    CHECK(state_->prepared == state_->taken);
     Block& block =
         state_->blocks[static_cast<size_t>(state_->prepared % kNumBlocks)];
     block.first = first;

@@ -30,10 +30,10 @@ class BatchLoader {
   BatchLoader(const BatchLoader&) = delete;
   BatchLoader& operator=(const BatchLoader&) = delete;
 
-  // Starts reading samples [first, first + count). At most two blocks may be
-  // prepared and not yet taken.
+  // Starts reading samples [first, first + count). The block prepared before
+  // must have been taken.
   void Prepare(int64_t first, int64_t count);
-  // The oldest prepared block, waited for. It stays valid until the next Take.
+  // The prepared block, waited for. It stays valid until the next Take.
   // ResourceExhausted: there is no thread to read with.
   absl::StatusOr<TokenBlock> Take();
 
