@@ -34,7 +34,7 @@ build=$(cd "$1" && pwd)
 kills=$2
 seed=$3
 work=$(mktemp -d)
-source "$(dirname "${BASH_SOURCE[0]}")/small_run.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/killed_run.sh"
 RANDOM=$seed
 
 ranks=4
@@ -53,20 +53,11 @@ leave() {
   rm -rf "$work"
 } 2>/dev/null
 trap leave EXIT
-exec 3>&1
-exec 2>"$work/bash"  # where bash tells of children that were killed
-
-die() {
-  echo "FAIL: kill $kill (seed $seed): $*" >&3
-  tail -5 "$work/err" | cut -c 1-300 >&3
-  exit 1
-}
 
 # train DIRECTORY: becomes the run.
 train() {
-  exec "$launch/run.sh" -n $ranks \
-    --mca btl_vader_backing_directory "$work/launcher" \
-    --mca orte_tmpdir_base "$work/launcher" "$program" "${small_model[@]}" \
+  exec "$launch/run.sh" -n $ranks "${launcher_directory[@]}" \
+    "$program" "${small_model[@]}" \
     schedule.steps=$steps schedule.warmup_steps=1 schedule.decay=CONSTANT \
     checkpoint.interval_steps=3 checkpoint.keep=$keep run.directory="$1" \
     >"$work/out" 2>"$work/err" </dev/null
@@ -181,15 +172,9 @@ await_phase() {
 strike() {
   see
   survives=$newest
-  case $victim in
-    rank) kill -9 "${pids[RANDOM % ${#pids[@]}]}" ;;
-    all) kill -9 "${pids[@]}" ;;
-    mpirun) kill -9 "$mpirun" ;;
-  esac
+  kill_victim $victim
 }
 
-# What Open MPI leaves behind of jobs that were killed.
-mkdir "$work/launcher"
 phases=(start step snapshot write agree manifest rename delete)
 declare -A count=() hits=()
 victims=(rank all mpirun)
@@ -232,17 +217,9 @@ await_step
 wait "$job" || die "the last start ended with code $?"
 job=''
 (train "$work/calm") || die "the undisturbed run failed: code $?"
-last=checkpoints/$(printf 'step_%08d' $steps)
-for file in "$work/calm/$last"/*; do
-  name=${file##*/}
-  [[ $name == train_config.textproto || $name == manifest.textproto ]] ||
-    cmp "$file" "$run/$last/$name" >&3 || die "$name is not the same"
-done
+expect_calm_end
 [[ $(ls "$work/calm/checkpoints") == $(ls "$run/checkpoints") ]] ||
   die "other checkpoints: $(ls "$run/checkpoints")"
-losses() { cut -d, -f1-8 "$1/metrics.jsonl"; }
-[[ $(losses "$run" | wc -l) -eq $steps ]] || die "metrics.jsonl: not $steps lines"
-diff <(losses "$work/calm") <(losses "$run") >&3 || die "metrics.jsonl differs"
 
 in_save=0 rare=''
 for phase in "${phases[@]}"; do

@@ -8,35 +8,26 @@ set -u
 build=$(cd "$1" && pwd)
 RANDOM=${2-1}
 work=$(mktemp -d)
-source "$(dirname "${BASH_SOURCE[0]}")/small_run.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/killed_run.sh"
 run=$work/moved
 # While it is killed, more than it can use up; the rate is constant, so that how
 # long the run is changes none of its numbers.
 steps=100000
-job='' launcher=''
+job='' mpirun=''
 pids=()
 
 leave() {
-  if [[ -n "$job" ]]; then kill -9 "$launcher" "${pids[@]}"; fi
+  if [[ -n "$job" ]]; then kill -9 "$mpirun" "${pids[@]}"; fi
   wait
   rm -rf "$work"
 } 2>/dev/null
 trap leave EXIT
-exec 3>&1
-exec 2>"$work/bash"  # where bash tells of children that were killed
-
-die() {
-  echo "FAIL: $*" >&3
-  tail -5 "$work/err" | cut -c 1-300 >&3
-  exit 1
-}
 
 # train DIRECTORY RANKS TENSOR: becomes the run. 16 ranks have fewer sequences
 # than ranks, and the passes over the data end within a batch.
 train() {
-  exec "$launch/run.sh" -n "$2" \
-    --mca btl_vader_backing_directory "$work/launcher" \
-    --mca orte_tmpdir_base "$work/launcher" "$program" "${small_model[@]}" \
+  exec "$launch/run.sh" -n "$2" "${launcher_directory[@]}" \
+    "$program" "${small_model[@]}" \
     batch.global_size=10 batch.micro_size=2 schedule.steps=$steps \
     schedule.warmup_steps=1 schedule.decay=CONSTANT \
     checkpoint.interval_steps=3 checkpoint.keep=2 parallel.tensor="$3" \
@@ -56,8 +47,8 @@ await_steps() {
     kill -0 "$job" || die "leg $leg ended at its start"
     sleep 0.02
   done
-  launcher=$(pgrep -P "$job" -x mpirun)
-  mapfile -t pids < <(pgrep -P "$launcher" -x moe-train)
+  mpirun=$(pgrep -P "$job" -x mpirun)
+  mapfile -t pids < <(pgrep -P "$mpirun" -x moe-train)
   [[ ${#pids[@]} -eq $ranks ]] || die "${#pids[@]} ranks, must be $ranks"
   local target=$(($(grep -m1 -o '^step [0-9]*' "$work/err" | cut -c 6-) + 9 +
     RANDOM % 4))
@@ -73,8 +64,6 @@ digests() {
     "$1/metrics.jsonl"
 }
 
-mkdir "$work/launcher"  # what Open MPI leaves behind of jobs that were killed
-
 # Ranks and tensor, one leg each; the last is not killed.
 legs=("4 1" "16 1" "1 1" "16 2" "4 2" "1 1" "16 1" "4 1" "1 1" "16 2" "4 2")
 victims=(rank all mpirun)
@@ -87,11 +76,7 @@ for ((leg = 0; leg < ${#legs[@]}; ++leg)); do
   job=$!
   if ((leg + 1 < ${#legs[@]})); then
     await_steps
-    case ${victims[leg % 3]} in
-      rank) kill -9 "${pids[RANDOM % ranks]}" ;;
-      all) kill -9 "${pids[@]}" ;;
-      mpirun) kill -9 "$launcher" ;;
-    esac
+    kill_victim "${victims[leg % 3]}"
     wait "$job" && die "leg $leg ended well before it was killed"
   else
     wait "$job" || die "the last leg ended with code $?"

@@ -15,7 +15,7 @@ build=$(cd "$1" && pwd)
 kills=$2
 seed=$3
 work=$(mktemp -d)
-source "$(dirname "${BASH_SOURCE[0]}")/small_run.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/killed_run.sh"
 mkdir "$work/tmp"
 export TMPDIR=$work/tmp
 RANDOM=$seed
@@ -32,14 +32,6 @@ leave() {
   rm -rf "$work"
 } 2>/dev/null
 trap leave EXIT
-exec 3>&1
-exec 2>"$work/bash"  # where bash tells of children that were killed
-
-die() {
-  echo "FAIL: kill $kill (seed $seed): $*"
-  tail -5 "$work/err" | cut -c 1-300
-  exit 1
-} >&3
 
 # train DIRECTORY COMMAND...: becomes the run.
 train() {
@@ -52,15 +44,15 @@ train() {
 
 is_over() { ! lives "$supervisor"; }
 
-# Sets $runner (run.sh), $mpirun and $ranks of the newest start; fails as long as
+# Sets $runner (run.sh), $mpirun and $pids of the newest start; fails as long as
 # they are not all there, or are those of $old_mpirun.
 find_processes() {
   is_over && die "it has ended before it was killed"
   runner=$(pgrep -P "$supervisor" -f "^bash [^ ]*launch/run\.sh") || return
   mpirun=$(pgrep -P "$runner" -x mpirun) || return
   [[ "$mpirun" != "$old_mpirun" ]] || return
-  mapfile -t ranks < <(pgrep -P "$mpirun" -x moe-train)
-  [[ ${#ranks[@]} -eq $num_ranks ]]
+  mapfile -t pids < <(pgrep -P "$mpirun" -x moe-train)
+  [[ ${#pids[@]} -eq $num_ranks ]]
 }
 
 # Whether this start has made a step: a line of it follows its first words.
@@ -76,12 +68,11 @@ is_saving() { compgen -G "$run/checkpoints/step_*[0-9].tmp" >/dev/null; }
 has_new_checkpoint() { [[ "$(newest_checkpoint)" != "$seen" ]]; }
 
 strike() {
-  case $victim in
-    rank) kill -KILL "${ranks[RANDOM % num_ranks]}" ;;
-    all) kill -KILL "${ranks[@]}" ;;
-    mpirun) kill -KILL "$mpirun" ;;
-    run.sh) kill -KILL "$runner" ;;
-  esac
+  if [[ $victim == run.sh ]]; then
+    kill -KILL "$runner"
+  else
+    kill_victim "$victim"
+  fi
 }
 
 kill=0
@@ -120,15 +111,7 @@ supervisor=''
 [[ $code -eq 0 ]] || die "code $code"
 logged=$(wc -l <"$run/restarts.jsonl")
 [[ $logged -eq $kills ]] || die "restarts.jsonl: $logged lines"
-last=checkpoints/$(printf 'step_%08d' $steps)
-for file in "$work/calm/$last"/*; do
-  name=${file##*/}
-  [[ $name == train_config.textproto || $name == manifest.textproto ]] ||
-    cmp "$file" "$run/$last/$name" >&3 || die "$name is not the same"
-done
-losses() { cut -d, -f1-7 "$1/metrics.jsonl"; }
-[[ $(losses "$run" | wc -l) -eq $steps ]] || die "metrics.jsonl: not $steps lines"
-diff <(losses "$work/calm") <(losses "$run") >&3 || die "metrics.jsonl differs"
+expect_calm_end
 [[ -z $(ls -A "$TMPDIR") ]] || die "$(ls "$TMPDIR") stays"
 [[ -z $(find_ranks) ]] || die "ranks stay"
 
