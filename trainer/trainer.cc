@@ -111,13 +111,17 @@ absl::Status Trainer::Initialize(const TrainingStart& start) {
 }
 
 // tokens -> forward -> backward, gradients reduced while the last one runs ->
-// clip -> AdamW.
+// clip -> AdamW. How forward and backward go through the network's parts is in
+// LanguageModel; what follows a step, from metrics to checkpoints, in
+// TrainingRun::Loop.
 absl::StatusOr<StepReport> Trainer::TrainStep() {
   SetStep(step_ + 1);
   StageScope stage("data");
   const TokenBlock tokens = NextTokens();
   ASSIGN_OR_RETURN(const int64_t targets, CountTargets(tokens));
   ClearGradients();
+  routing_.Clear();
+  batch_digest_ = 0;
   LossTerms losses;
   for (int micro = 0; micro < plan_.num_micro_steps(); ++micro) {
     const MicroBatch batch =
@@ -204,8 +208,6 @@ MicroBatch Trainer::MakeMicroBatch(const BatchPlan& plan, int micro_step,
 void Trainer::ClearGradients() {
   for (ArenaKind kind : kAllArenaKinds)
     SetZero(environment_.kernels, gradient_storage_.arena(kind));
-  routing_.Clear();
-  batch_digest_ = 0;
 }
 
 absl::Status Trainer::ForwardBackward(const MicroBatch& batch, bool last,
@@ -308,8 +310,7 @@ absl::StatusOr<NonFinite> Trainer::FindNonFinite(bool in_loss,
 // The step's passes, each rank's gradients on their own.
 absl::Status Trainer::ComputeAgain(NonFiniteSearch& search, bool in_loss,
                                    const TokenBlock& tokens, int64_t targets) {
-  for (ArenaKind kind : kAllArenaKinds)
-    SetZero(environment_.kernels, gradient_storage_.arena(kind));
+  ClearGradients();
   for (int micro = 0; micro < plan_.num_micro_steps(); ++micro) {
     const MicroBatch batch =
         MakeMicroBatch(plan_, micro, tokens, plan_.global_size(), targets);
