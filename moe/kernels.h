@@ -327,7 +327,7 @@ struct AdamWOptions {
 // Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, in one
 // pass: g = gradient gradient_scale; m, v moving means of g, g^2; w -= lr
 // (m' / (sqrt(v') + epsilon) + weight_decay w) as torch.optim.AdamW orders it
-// (decay first). weights_copy (null: none) = w in its own dtype.
+// (decay first). weights_copy = w, bfloat16 (null: none).
 void AdamW(KernelContext& context, Tensor weights, Tensor m, Tensor v,
            Tensor weights_copy, const Tensor& gradient,
            const AdamWOptions& options);
