@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "comm/status_macros.h"
 #include "trainer/nearest_name.h"
@@ -102,10 +103,21 @@ absl::StatusOr<std::string> CommandLine::Parse(int argc,
   for (size_t i = 0; i < flags_.size(); ++i) {
     if (typed[i].option->count() == 0) continue;
     if (flags_[i].value_name.empty()) typed[i].values = {""};
+    RETURN_IF_ERROR(CheckOnce(flags_[i], typed[i].values));
     for (const std::string& value : typed[i].values)
       RETURN_IF_ERROR(Set(flags_[i], value));
   }
   return std::string();
+}
+
+absl::Status CommandLine::CheckOnce(
+    const Flag& flag, const std::vector<std::string>& values) const {
+  const bool is_list =
+      std::holds_alternative<std::vector<std::string>*>(flag.target);
+  if (values.size() == 1 || is_list) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag.name, " is given ", values.size(), " times, as '",
+                   absl::StrJoin(values, "' and '"), "', must be given once"));
 }
 
 absl::Status CommandLine::Set(const Flag& flag,

@@ -13,8 +13,8 @@ namespace moe {
 
 // The command line of every program of ours: --name=VALUE or --name VALUE,
 // --name alone for a switch, and words. All have --help and --version. An
-// unknown flag is an error that suggests the nearest one; of a flag given twice
-// the last value holds.
+// unknown flag is an error that suggests the nearest one, and so is a value
+// given twice where one is wanted.
 class CommandLine {
  public:
   struct Program {
@@ -56,6 +56,8 @@ class CommandLine {
     Target target;
   };
 
+  absl::Status CheckOnce(const Flag& flag,
+                         const std::vector<std::string>& values) const;
   absl::Status Set(const Flag& flag, const std::string& value) const;
   absl::Status Refuse(const std::string& word) const;
 

@@ -64,9 +64,18 @@ TEST_F(CommandLineTest, AnEmptyValueIsAValue) {
   EXPECT_TRUE(switch_);
 }
 
-TEST_F(CommandLineTest, TheLastValueHolds) {
-  ASSERT_TRUE(Parse({"--number=1", "--number=2"}).ok());
-  EXPECT_EQ(number_, 2);
+TEST_F(CommandLineTest, OneValueIsWantedOnce) {
+  EXPECT_EQ(ErrorOf({"--number=1", "--number", "2"}),
+            "--number is given 2 times, as '1' and '2', must be given once");
+  EXPECT_EQ(ErrorOf({"--text=a", "--switch", "--text=a"}),
+            "--text is given 2 times, as 'a' and 'a', must be given once");
+}
+
+TEST_F(CommandLineTest, AListTakesEveryValueAndASwitchIsOnHoweverOftenGiven) {
+  line_.Add("list", "WORD", "some words", &words_);
+  ASSERT_TRUE(Parse({"--list=a", "--switch", "--list=b", "--switch"}).ok());
+  EXPECT_THAT(words_, ElementsAre("a", "b"));
+  EXPECT_TRUE(switch_);
 }
 
 TEST_F(CommandLineTest, WordsGoWhereTheyAreWanted) {
