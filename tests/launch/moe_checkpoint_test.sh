@@ -150,6 +150,8 @@ refuses 65 "model-00002-of-00004.safetensors is damaged" verify flipped
 grep -qF "step_00000004: damaged" out || fail "verify: no report: $(cat out)"
 refuses 65 "1 of 2 checkpoints is damaged" verify four flipped
 refuses 65 "model-00002-of-00004.safetensors" export flipped --output=never
+refuses 65 "model-00002-of-00004.safetensors is damaged" inspect flipped
+refuses 65 "model-00002-of-00004.safetensors is damaged" diff four flipped
 [[ ! -e never && ! -e never.tmp ]] || fail "damaged weights were exported"
 says 0 "whole" list flipped  # sizes tell nothing of it
 
@@ -158,6 +160,11 @@ refuses 65 "optimizer-00003-of-00004.safetensors has" verify cut
 says 0 "faulty: optimizer-00003-of-00004.safetensors has" list cut
 refuses 65 "optimizer-00003-of-00004.safetensors has" inspect cut
 refuses 65 "optimizer-00003-of-00004.safetensors has" diff four cut
+
+damage moments flip optimizer-00003-of-00004.safetensors
+says 0 "are equal to the bit" diff four moments  # which reads no moments
+refuses 65 "optimizer-00003-of-00004.safetensors is damaged" \
+  diff moments four --optimizer
 
 damage half rm tokenizer.model model-00001-of-00004.safetensors
 refuses 65 "model-00001-of-00004.safetensors is missing, and 1 more" \

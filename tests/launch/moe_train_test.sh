@@ -93,6 +93,11 @@ mkdir "$work/hollow"
 expect 65 "holds no complete checkpoint" --resume="$work/hollow"
 expect 65 "no such directory" --init-from="$work/nowhere"
 expect 65 "--init-from" --init-from="$work/hollow"
+cp -r "$used/checkpoints/step_00000005" "$work/flipped"
+flipped=$(ls "$work"/flipped/model-00001-of-*)
+printf '\x01' | dd of="$flipped" bs=1 seek=$(($(stat -c %s "$flipped") - 1)) \
+  conv=notrunc status=none
+expect 65 "--init-from: $flipped is damaged" --init-from="$work/flipped"
 
 # Where nothing is whole the run does not begin anew, however often it is asked.
 cp -r "$used" "$work/damaged"
