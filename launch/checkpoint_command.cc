@@ -38,7 +38,7 @@ const std::vector<ActionFacts>& Actions() {
        1,
        1,
        "RUN",
-       "each checkpoint of a run: step, size, loss, layout, what is wrong",
+       "a run's checkpoints: step, loss, layout; complete by names and sizes",
        {"json"}},
       {Action::kInspect,
        "inspect",

@@ -72,10 +72,10 @@ train one 1
 step=four/checkpoints/step_00000004
 
 # --- list and inspect -------------------------------------------------------
-says 0 "4 ranks (tensor 1, expert 4)  whole" list four
+says 0 "4 ranks (tensor 1, expert 4)  complete" list four
 [[ $(wc -l <out) -eq 3 ]] || fail "not a heading and two steps: $(cat out)"
-says 0 "4 ranks (tensor 2, expert 4)  whole" list tensor/checkpoints
-says 0 '"step":2,"state":"whole","problems":[]' list four --json
+says 0 "4 ranks (tensor 2, expert 4)  complete" list tensor/checkpoints
+says 0 '"step":2,"state":"complete","problems":[]' list four --json
 grep -q '"tokens":1024,"valid_loss":[0-9.]*,"ranks":4' out ||
   fail "list --json: $(cat out)"
 says 0 "step 4, 32 samples, 1,024 tokens, valid loss" inspect four
@@ -153,7 +153,7 @@ refuses 65 "model-00002-of-00004.safetensors" export flipped --output=never
 refuses 65 "model-00002-of-00004.safetensors is damaged" inspect flipped
 refuses 65 "model-00002-of-00004.safetensors is damaged" diff four flipped
 [[ ! -e never && ! -e never.tmp ]] || fail "damaged weights were exported"
-says 0 "whole" list flipped  # sizes tell nothing of it
+says 0 "complete" list flipped  # sizes tell nothing of it
 
 damage cut truncate -s -4 optimizer-00003-of-00004.safetensors
 refuses 65 "optimizer-00003-of-00004.safetensors has" verify cut
