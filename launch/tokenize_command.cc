@@ -98,6 +98,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> MakeTokenizer(
   progress(what, 0, 1);
   RETURN_IF_ERROR(TrainTokenizer({.inputs = command.inputs,
                                   .vocab_size = command.vocab_size,
+                                  .size_key = "--vocab-size",
                                   .output = model,
                                   .threads = command.workers,
                                   .program = ""}));

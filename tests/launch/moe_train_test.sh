@@ -127,6 +127,7 @@ expect 64 "$work is neither .txt nor .jsonl" data.train="$work"
 expect 65 "broken.jsonl:4: " data.train="$work/broken.jsonl"
 expect 65 "no_text.jsonl:1: " data.train="$work/no_text.jsonl"
 expect 65 "batch.global_size is 4000" batch.global_size=4000
+expect 64 "model.vocab_size is 9000, must be at most" model.vocab_size=9000
 echo "no model" >"$work/none.model"
 expect 65 "none.model" data.tokenizer="$work/none.model"
 spm_train --input="$work/text.txt" --model_prefix="$work/unigram" \
