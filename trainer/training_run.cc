@@ -327,7 +327,8 @@ void TrainingRun::Log(const StepReport& report, const StepCost& cost) {
 absl::Status TrainingRun::SaveAtEnd() {
   // The state first: refused metrics must not cost it.
   ASSIGN_OR_RETURN(const std::string saved, saver_->SaveLast());
-  display_.Say(absl::StrCat("saved in ", saved));
+  display_.Say(absl::StrCat(
+      saver_->has_begun_any() ? "saved in " : "the state is in ", saved));
   if (metrics_ != nullptr && metrics_status_.ok())
     metrics_status_ = metrics_->Sync();
   if (metrics_ != nullptr && metrics_status_.ok())

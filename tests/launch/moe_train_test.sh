@@ -78,6 +78,10 @@ compgen -G "$run/checkpoints/step_00000005/model*.safetensors" >/dev/null ||
 
 # --- going on ---------------------------------------------------------------
 used=$run
+train run.directory="$used" || fail "nothing to train: exit code $?"
+[[ $(tail -2 "$work/err") == "nothing to train: step 5 of 5 is done
+the state is in $used/checkpoints/step_00000005" ]] ||
+  fail "nothing to train: $(cat "$work/err")"
 expect 64 ", and --resume is none" run.directory="$used" \
   --resume=none
 expect 64 "run.seed is 9, was" run.directory="$used" run.seed=9
