@@ -23,8 +23,10 @@ class CommandLine {
     std::vector<std::string> examples;
     // What the words may be, each with its help, where that takes lines.
     std::vector<std::pair<std::string, std::string>> words = {};
-    // Beside those that all programs have, which are larger.
-    std::vector<std::pair<int, std::string>> exit_codes = {};
+    // Those of comm/exit_code.h that it can end with, beside 0.
+    std::vector<int> exit_codes = {};
+    // And those that mean something of its own, which are smaller.
+    std::vector<std::pair<int, std::string>> own_exit_codes = {};
   };
   explicit CommandLine(const Program& program) : program_(program) {}
 

@@ -42,6 +42,7 @@ CommandLine MakeCommandLine(Flags& flags) {
       .examples = {"mpirun -n 16 moe-train",
                    "moe-train --preset=e8 --dry-run --ranks=64 "
                    "model.num_hidden_layers=12"},
+      .exit_codes = {64, 65, 69, 70, 71, 74, 75, 76},
   });
   line.AddWords("[section.key=value ...]",
                 "override single values; the last one of a key holds",
