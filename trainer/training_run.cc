@@ -47,12 +47,12 @@ absl::Status TrainingRun::Start() {
       AgreeOnStatus(CheckMemory(config_, *mesh_, runtime_.local_size(),
                                 FindAvailableMemory()),
                     world));
-  ASSIGN_OR_RETURN(locks_,
-                   ClaimRunDirectory(files_, directory_, config_, world));
+  const auto say = [this](const std::string& line) { display_.Say(line); };
+  ASSIGN_OR_RETURN(locks_, ClaimRunDirectory(files_, directory_, config_, world,
+                                             {.say = say}));
   ASSIGN_OR_RETURN(
       const RunStart start,
-      ChooseStart(options_, config_, directory_, files_, world,
-                  [this](const std::string& line) { display_.Say(line); }));
+      ChooseStart(options_, config_, directory_, files_, world, say));
   RETURN_IF_ERROR(OpenData());
   RETURN_IF_ERROR(AgreeOnStatus(
       CheckSameData(start, *corpus_, config_.data().add_bos()), world));
