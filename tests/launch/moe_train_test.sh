@@ -124,8 +124,10 @@ head -3 "$work/text.txt" >"$work/short.txt"
   echo '{"text": "broken'
 } >"$work/broken.jsonl"
 echo '{"content": "x"}' >"$work/no_text.jsonl"
-expect 65 "$work/missing.txt" data.train="$work/missing.txt"
-expect 65 "$work/empty.txt" data.train="$work/empty.txt"
+for file in missing empty; do
+  expect 65 "$work/$file.txt" data.train="$work/$file.txt"
+  [[ ! -e "$run" ]] || fail "$file.txt: a run directory stays"
+done
 expect 65 "$work/binary.txt" data.train="$work/binary.txt"
 expect 64 "$work is neither .txt nor .jsonl" data.train="$work"
 expect 65 "broken.jsonl:4: " data.train="$work/broken.jsonl"
