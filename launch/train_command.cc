@@ -17,6 +17,7 @@
 #include "trainer/config_resolve.h"
 #include "trainer/config_text.h"
 #include "trainer/dry_run.h"
+#include "trainer/run_directory.h"
 
 namespace moe {
 namespace {
@@ -150,6 +151,7 @@ absl::StatusOr<std::string> DryRunOutput(const TrainCommand& command,
   std::string text = DryRunText(run);
   for (const absl::Status& status :
        {FindData(command.config),
+        CheckRunDirectory(RunDirectory(command.config.run().directory())),
         CheckStart(command.start, command.config, PosixFileSystem())})
     if (!status.ok()) absl::StrAppend(&text, "Note: ", status.message(), "\n");
   return text;

@@ -2,7 +2,11 @@
 
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
 #include <string>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -52,6 +56,7 @@ absl::StatusOr<std::unique_ptr<FileLock>> Make(FileSystem& files,
                                                const std::string& token_path,
                                                const std::string& token,
                                                const Patience& patience) {
+  RETURN_IF_ERROR(CheckRunDirectory(run));
   RETURN_IF_ERROR(MakeDurableDirectories(files, run.data()));
   ASSIGN_OR_RETURN(std::unique_ptr<FileLock> lock, LockAlone(run, patience));
   RETURN_IF_ERROR(
@@ -76,6 +81,18 @@ absl::Status CheckShared(FileSystem& files, const RunDirectory& run,
 }
 
 }  // namespace
+
+absl::Status CheckRunDirectory(const RunDirectory& run) {
+  std::error_code error;
+  std::filesystem::path there = std::filesystem::absolute(run.path());
+  while (!std::filesystem::exists(there, error) && there.has_relative_path())
+    there = there.parent_path();
+  // With a dot, so that a file is refused as no directory.
+  if (access((there / ".").c_str(), W_OK | X_OK) == 0) return absl::OkStatus();
+  return absl::AbortedError(absl::StrCat(
+      "run.directory is ", run.path(), ", which cannot be written to: ",
+      there.string(), ": ", std::strerror(errno)));
+}
 
 absl::StatusOr<RunDirectoryLocks> ClaimRunDirectory(FileSystem& files,
                                                     const RunDirectory& run,

@@ -47,6 +47,10 @@ class RunDirectory {
   std::string path_;
 };
 
+// Aborted: the directory cannot be made, or nothing can be made in it. Only
+// looks.
+absl::Status CheckRunDirectory(const RunDirectory& run);
+
 // How long to wait for the locks of another job, and to whom to say that; `say`
 // is for rank 0.
 struct Patience {
