@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -24,6 +25,11 @@ struct FoundCheckpoint {
 absl::StatusOr<FoundCheckpoint> VerifyCheckpoint(FileSystem& files,
                                                  const std::string& path,
                                                  ProcessGroup& world);
+
+// This rank's share of that alone, of these files. Calls no collective.
+absl::Status VerifyShare(FileSystem& files, const std::string& path,
+                         const std::vector<CheckpointManifest::File>& listed,
+                         const ProcessGroup& world);
 
 // What becomes of a checkpoint that is damaged.
 enum class Damaged {
