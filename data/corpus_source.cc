@@ -34,6 +34,7 @@ absl::StatusOr<CorpusSource> FindSource(absl::string_view key,
   }
   if (IsTextFileName(path)) {
     if (!files.Exists(path)) return Missing(key, path);
+    RETURN_IF_ERROR(Annotate(CheckTextFile(files, path), key));
     return CorpusSource{path, true, source.weight()};
   }
   const std::string prefix = IndexedDatasetPrefix(path);

@@ -32,7 +32,8 @@ struct CorpusSources {
 };
 
 // InvalidArgument: no training source, values out of range, or text and tokens
-// together without data.tokenizer. NotFound: a path where nothing is.
+// together without data.tokenizer. NotFound: a path where nothing is. Errors of
+// TextReader::Open.
 absl::StatusOr<CorpusSources> FindSources(const CorpusOptions& options);
 
 // The tokenizer that the sources name, null when they name none.

@@ -25,6 +25,7 @@ absl::Status PrepareTokenizer(const CorpusSources& sources,
   progress(what, 0, 1);
   RETURN_IF_ERROR(TrainTokenizer({.inputs = sources.TrainTextPaths(),
                                   .vocab_size = options.vocab_size,
+                                  .size_key = "model.vocab_size",
                                   .output = sources.tokenizer_path,
                                   .threads = options.threads,
                                   .program = ""}));

@@ -1,15 +1,25 @@
 #include "data/text_encoder.h"
 
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "comm/quiet_thread.h"
 
 namespace moe {
 
-TextEncoder::TextEncoder(const Tokenizer& tokenizer, int threads)
-    : tokenizer_(tokenizer) {
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
+absl::StatusOr<std::unique_ptr<TextEncoder>> TextEncoder::Create(
+    const Tokenizer& tokenizer, int threads) {
+  std::unique_ptr<TextEncoder> encoder(new TextEncoder(tokenizer));
+  for (int i = 0; i < threads; ++i) {
+    absl::StatusOr<std::thread> thread =
+        StartQuietThread("encoder", [raw = encoder.get()] { raw->Run(); });
+    if (!thread.ok() && i == 0) return thread.status();
+    if (!thread.ok()) break;
+    encoder->threads_.push_back(*std::move(thread));
+  }
+  return encoder;
 }
 
 TextEncoder::~TextEncoder() {

@@ -4,11 +4,13 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "data/text_reader.h"
 #include "data/tokenizer.h"
 
@@ -30,7 +32,10 @@ struct EncodingBatch {
 // Threads that turn batches into tokens, in any order among themselves.
 class TextEncoder {
  public:
-  TextEncoder(const Tokenizer& tokenizer, int threads);
+  // With fewer threads where the system allows no more. ResourceExhausted: it
+  // allows none.
+  static absl::StatusOr<std::unique_ptr<TextEncoder>> Create(
+      const Tokenizer& tokenizer, int threads);
   // Waits for batches at work; those not begun are dropped.
   ~TextEncoder();
   TextEncoder(const TextEncoder&) = delete;
@@ -41,6 +46,7 @@ class TextEncoder {
   void Wait(EncodingBatch* batch);
 
  private:
+  explicit TextEncoder(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
   void Run();
   void Encode(EncodingBatch& batch) const;
 

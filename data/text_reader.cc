@@ -189,14 +189,8 @@ absl::Status CheckLooksLikeText(const std::string& path,
   return absl::OkStatus();
 }
 
-}  // namespace
-
-bool IsTextFileName(absl::string_view path) {
-  return absl::EndsWith(path, ".txt") || absl::EndsWith(path, ".jsonl");
-}
-
-absl::StatusOr<std::unique_ptr<TextReader>> TextReader::Open(
-    FileSystem& files, const std::string& path) {
+absl::StatusOr<std::unique_ptr<MappedFile>> MapText(FileSystem& files,
+                                                    const std::string& path) {
   if (!IsTextFileName(path)) {
     return absl::FailedPreconditionError(
         absl::StrCat(path,
@@ -205,6 +199,22 @@ absl::StatusOr<std::unique_ptr<TextReader>> TextReader::Open(
   }
   ASSIGN_OR_RETURN(std::unique_ptr<MappedFile> file, files.Map(path));
   RETURN_IF_ERROR(CheckLooksLikeText(path, file->bytes()));
+  return file;
+}
+
+}  // namespace
+
+bool IsTextFileName(absl::string_view path) {
+  return absl::EndsWith(path, ".txt") || absl::EndsWith(path, ".jsonl");
+}
+
+absl::Status CheckTextFile(FileSystem& files, const std::string& path) {
+  return MapText(files, path).status();
+}
+
+absl::StatusOr<std::unique_ptr<TextReader>> TextReader::Open(
+    FileSystem& files, const std::string& path) {
+  ASSIGN_OR_RETURN(std::unique_ptr<MappedFile> file, MapText(files, path));
   if (absl::EndsWith(path, ".txt")) {
     return std::make_unique<PlainReader>(path, std::move(file));
   }

@@ -63,6 +63,9 @@ class TextReader {
 // Whether TextReader takes a file of this name.
 bool IsTextFileName(absl::string_view path);
 
+// What TextReader::Open would say of a file, by its beginning.
+absl::Status CheckTextFile(FileSystem& files, const std::string& path);
+
 }  // namespace moe
 
 #endif  // DATA_TEXT_READER_H_

@@ -91,17 +91,18 @@ absl::StatusOr<int64_t> EncodeAll(
     const std::function<void(int64_t, int64_t)>& progress) {
   const int threads = std::max(1, options.threads);
   std::vector<Slot> ring(static_cast<size_t>(2 * threads + 2));
-  TextEncoder encoder(*options.tokenizer, threads);
+  ASSIGN_OR_RETURN(const std::unique_ptr<TextEncoder> encoder,
+                   TextEncoder::Create(*options.tokenizer, threads));
   int64_t text_bytes = 0;
   size_t filled = 0;
   for (size_t written = 0;; ++written) {
     while (filled - written < ring.size() &&
            cutter.Next(ring[filled % ring.size()])) {
-      encoder.Submit(&ring[filled++ % ring.size()].batch);
+      encoder->Submit(&ring[filled++ % ring.size()].batch);
     }
     if (written == filled) return text_bytes;
     Slot& slot = ring[written % ring.size()];
-    encoder.Wait(&slot.batch);
+    encoder->Wait(&slot.batch);
     RETURN_IF_ERROR(WriteBatch(slot.batch, writer));
     text_bytes += slot.batch.text_bytes;
     progress(slot.bytes_read, cutter.total_bytes());

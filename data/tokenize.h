@@ -31,8 +31,9 @@ struct TokenizeResult {
 // appears when it is whole; an error leaves an older pair as it was.
 //
 // `progress` hears of bytes of input, done of total, from this thread.
-// FailedPrecondition: the tokenizer has no </s>, no input has text; errors of
-// TextReader and FileSystem.
+// FailedPrecondition: the tokenizer has no </s>, no input has text;
+// ResourceExhausted: no thread can be started; errors of TextReader and
+// FileSystem.
 absl::StatusOr<TokenizeResult> TokenizeFiles(
     FileSystem& files, const TokenizeOptions& options,
     const std::function<void(int64_t done, int64_t total)>& progress);

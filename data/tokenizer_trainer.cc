@@ -115,7 +115,8 @@ std::optional<int> NumberBehind(absl::string_view output,
 // or "Vocabulary size too high (5000). Please set it to a value <= 296."
 absl::Status SizeError(const TokenizerTrainerOptions& options,
                        absl::string_view output) {
-  const std::string asked = absl::StrCat("vocab_size is ", options.vocab_size);
+  const std::string asked =
+      absl::StrCat(options.size_key, " is ", options.vocab_size);
   const int passed = std::max(options.vocab_size, kLeastAsked);
   const std::string too_small =
       absl::StrCat("smaller than required_chars. ", passed, " vs ");

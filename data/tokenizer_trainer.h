@@ -13,6 +13,7 @@ struct TokenizerTrainerOptions {
   // 1 GiB only every n-th document is taken.
   std::vector<std::string> inputs;
   int vocab_size = 0;
+  std::string size_key = "vocab_size";  // where the user gave it
   std::string output;  // path of the tokenizer.model to write, atomically
   int threads = 1;
   // The program spm_train; empty: where CMake found it, else in PATH.

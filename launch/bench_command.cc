@@ -70,6 +70,7 @@ absl::StatusOr<BenchCommand> ParseBenchCommand(int argc,
       .examples = {"moe-bench --preset=e64 --part=experts run.threads=1",
                    "mpirun -n 4 moe-bench --part=step --json "
                    "batch.global_size=16"},
+      .exit_codes = {64, 69, 70, 71, 74, 76},
   });
   line.AddWords("[section.key=value ...]",
                 "override single values; the last one of a key holds",

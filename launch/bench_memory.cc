@@ -230,12 +230,15 @@ class MemoryBench {
     Report(
         {.name = "SwiGLU backward",
          .shape = {{"rows", R}, {"width", F}},
-         .bytes = static_cast<double>(R * (5 * F * c_ + 8))},
+         .bytes = static_cast<double>(R * (6 * F * c_ + 8))},
         [&] {
-          SwiGluBackward(kernels_, gate_up_R2F, d_weight_R, h_RF, gate_up_R2F,
-                         weight_R);
+          SwiGluBackward(kernels_, gate_up_R2F, d_weight_R, h_RF, h_RF,
+                         gate_up_R2F, weight_R);
         },
-        [&] { tensors.Fill(gate_up_R2F); });
+        [&] {
+          tensors.Fill(gate_up_R2F);
+          tensors.Fill(h_RF);
+        });
     return absl::OkStatus();
   }
 

@@ -38,7 +38,7 @@ const std::vector<ActionFacts>& Actions() {
        1,
        1,
        "RUN",
-       "each checkpoint of a run: step, size, loss, layout, what is wrong",
+       "a run's checkpoints: step, loss, layout; complete by names and sizes",
        {"json"}},
       {Action::kInspect,
        "inspect",
@@ -105,7 +105,8 @@ CommandLine MakeCommandLine(Typed& typed) {
                    "moe-checkpoint export runs/quickstart --output=bf16 "
                    "--dtype=bfloat16"},
       .words = {},
-      .exit_codes = {{kExitDiffers, "diff: the checkpoints differ"}}};
+      .exit_codes = {64, 65, 69, 70, 74},
+      .own_exit_codes = {{kExitDiffers, "diff: the checkpoints differ"}}};
   for (const ActionFacts& facts : Actions()) {
     program.words.emplace_back(absl::StrCat(facts.name, " ", facts.takes),
                                facts.help);

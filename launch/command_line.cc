@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "comm/status_macros.h"
 #include "trainer/nearest_name.h"
@@ -15,15 +17,16 @@
 namespace moe {
 namespace {
 
-constexpr const char* kExitCodes =
-    "  64  usage or configuration: nothing was started\n"
-    "  65  input data or a checkpoint is not what it should be\n"
-    "  69  memory or device not available\n"
-    "  70  a defect of this program\n"
-    "  71  a rank, node or fabric was lost\n"
-    "  74  the disk refused\n"
-    "  75  stopped as asked with everything saved: start it again\n"
-    "  76  loss or gradient not finite\n";
+// Those of comm/exit_code.h.
+constexpr std::pair<int, const char*> kExitCodes[] = {
+    {64, "usage or configuration: nothing was started"},
+    {65, "input data or a checkpoint is not what it should be"},
+    {69, "memory or device not available"},
+    {70, "a defect of this program"},
+    {71, "a rank, node or fabric was lost"},
+    {74, "the disk refused"},
+    {75, "stopped as asked with everything saved: start it again"},
+    {76, "loss, gradient or logits not finite"}};
 
 // What was typed for one flag.
 struct Typed {
@@ -102,10 +105,21 @@ absl::StatusOr<std::string> CommandLine::Parse(int argc,
   for (size_t i = 0; i < flags_.size(); ++i) {
     if (typed[i].option->count() == 0) continue;
     if (flags_[i].value_name.empty()) typed[i].values = {""};
+    RETURN_IF_ERROR(CheckOnce(flags_[i], typed[i].values));
     for (const std::string& value : typed[i].values)
       RETURN_IF_ERROR(Set(flags_[i], value));
   }
   return std::string();
+}
+
+absl::Status CommandLine::CheckOnce(
+    const Flag& flag, const std::vector<std::string>& values) const {
+  const bool is_list =
+      std::holds_alternative<std::vector<std::string>*>(flag.target);
+  if (values.size() == 1 || is_list) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag.name, " is given ", values.size(), " times, as '",
+                   absl::StrJoin(values, "' and '"), "', must be given once"));
 }
 
 absl::Status CommandLine::Set(const Flag& flag,
@@ -157,9 +171,12 @@ std::string CommandLine::Help() const {
     absl::StrAppendFormat(&text, "  %-*s  %s\n", static_cast<int>(width),
                           line.first, line.second);
   absl::StrAppend(&text, "\nExit codes:\n  0   done\n");
-  for (const auto& [code, meaning] : program_.exit_codes)
+  for (const auto& [code, meaning] : program_.own_exit_codes)
     absl::StrAppendFormat(&text, "  %-2d  %s\n", code, meaning);
-  absl::StrAppend(&text, kExitCodes, "\nExamples:\n");
+  for (const auto& [code, meaning] : kExitCodes)
+    if (absl::c_linear_search(program_.exit_codes, code))
+      absl::StrAppendFormat(&text, "  %d  %s\n", code, meaning);
+  absl::StrAppend(&text, "\nExamples:\n");
   for (const std::string& example : program_.examples)
     absl::StrAppend(&text, "  ", example, "\n");
   return text;

@@ -13,8 +13,8 @@ namespace moe {
 
 // The command line of every program of ours: --name=VALUE or --name VALUE,
 // --name alone for a switch, and words. All have --help and --version. An
-// unknown flag is an error that suggests the nearest one; of a flag given twice
-// the last value holds.
+// unknown flag is an error that suggests the nearest one, and so is a value
+// given twice where one is wanted.
 class CommandLine {
  public:
   struct Program {
@@ -23,8 +23,10 @@ class CommandLine {
     std::vector<std::string> examples;
     // What the words may be, each with its help, where that takes lines.
     std::vector<std::pair<std::string, std::string>> words = {};
-    // Beside those that all programs have, which are larger.
-    std::vector<std::pair<int, std::string>> exit_codes = {};
+    // Those of comm/exit_code.h that it can end with, beside 0.
+    std::vector<int> exit_codes = {};
+    // And those that mean something of its own, which are smaller.
+    std::vector<std::pair<int, std::string>> own_exit_codes = {};
   };
   explicit CommandLine(const Program& program) : program_(program) {}
 
@@ -56,6 +58,8 @@ class CommandLine {
     Target target;
   };
 
+  absl::Status CheckOnce(const Flag& flag,
+                         const std::vector<std::string>& values) const;
   absl::Status Set(const Flag& flag, const std::string& value) const;
   absl::Status Refuse(const std::string& word) const;
 

@@ -17,6 +17,7 @@
 #include "launch/text_table.h"
 #include "moe/model_config.h"
 #include "nlohmann/json.hpp"
+#include "trainer/checkpoint/checkpoint_audit.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/parallel_tasks.h"
 #include "trainer/checkpoint/stored_checkpoint.h"
@@ -110,6 +111,8 @@ absl::StatusOr<Facts> Gather(FileSystem& files, const std::string& path,
                              const ProgressFunction& progress) {
   Facts facts;
   ASSIGN_OR_RETURN(facts.stored, OpenStoredCheckpoint(files, path));
+  RETURN_IF_ERROR(VerifyAsWritten(files, facts.stored.path, Verified::kWeights,
+                                  options.threads, progress));
   if (facts.stored.manifest.has_value()) {
     ASSIGN_OR_RETURN(const TrainConfig config,
                      ReadTrainConfig(files, facts.stored.path));

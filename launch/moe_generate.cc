@@ -32,6 +32,7 @@ CommandLine MakeCommandLine(Flags& flags) {
       .examples = {"moe-generate --checkpoint=runs/quickstart --prompt='And '",
                    "moe-generate --checkpoint=Mixtral-8x7B-v0.1 "
                    "--prompt='1 + 1 =' --temperature=0 --max-tokens=8"},
+      .exit_codes = {64, 65, 69, 70, 74, 76},
   });
   SamplingOptions& sampling = flags.generate.sampling;
   line.Add("checkpoint", "DIRECTORY", "a checkpoint, or a run: its newest one",

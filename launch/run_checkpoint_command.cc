@@ -70,13 +70,24 @@ CheckpointOutcome Verify(FileSystem& files, const CheckpointCommand& command,
   return outcome;
 }
 
+absl::StatusOr<StoredCheckpoint> OpenVerified(
+    FileSystem& files, const CheckpointCommand& command,
+    const std::string& path, const ProgressFunction& progress) {
+  ASSIGN_OR_RETURN(StoredCheckpoint stored, OpenStoredCheckpoint(files, path));
+  const Verified what =
+      command.optimizer ? Verified::kWeightsAndMoments : Verified::kWeights;
+  RETURN_IF_ERROR(
+      VerifyAsWritten(files, stored.path, what, command.threads, progress));
+  return stored;
+}
+
 CheckpointOutcome Diff(FileSystem& files, const CheckpointCommand& command,
                        const ProgressFunction& progress) {
   CheckpointOutcome outcome;
-  const auto a = OpenStoredCheckpoint(files, command.paths[0]);
+  const auto a = OpenVerified(files, command, command.paths[0], progress);
   outcome.status = a.status();
   if (!a.ok()) return outcome;
-  const auto b = OpenStoredCheckpoint(files, command.paths[1]);
+  const auto b = OpenVerified(files, command, command.paths[1], progress);
   outcome.status = b.status();
   if (!b.ok()) return outcome;
   const auto differences = DiffCheckpoints(

@@ -37,9 +37,10 @@ CommandLine MakeCommandLine(Typed& typed) {
   CommandLine line(
       {.name = "moe-tokenize",
        .purpose = "turns text into Megatron .bin/.idx files of tokens.",
-       .examples = {
-           "moe-tokenize --input=a.txt --input=b.jsonl --output=data/ab",
-           "moe-tokenize --inspect=data/ab --tokenizer=data/ab.model"}});
+       .examples =
+           {"moe-tokenize --input=a.txt --input=b.jsonl --output=data/ab",
+            "moe-tokenize --inspect=data/ab --tokenizer=data/ab.model"},
+       .exit_codes = {64, 65, 69, 70, 74, 75}});
   line.Add("input", "FILE", "a .txt or .jsonl file; may be given many times",
            &typed.inputs);
   line.Add("output", "PREFIX", "where PREFIX.bin and PREFIX.idx are written",
@@ -98,6 +99,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> MakeTokenizer(
   progress(what, 0, 1);
   RETURN_IF_ERROR(TrainTokenizer({.inputs = command.inputs,
                                   .vocab_size = command.vocab_size,
+                                  .size_key = "--vocab-size",
                                   .output = model,
                                   .threads = command.workers,
                                   .program = ""}));

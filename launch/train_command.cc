@@ -17,6 +17,7 @@
 #include "trainer/config_resolve.h"
 #include "trainer/config_text.h"
 #include "trainer/dry_run.h"
+#include "trainer/run_directory.h"
 
 namespace moe {
 namespace {
@@ -42,6 +43,7 @@ CommandLine MakeCommandLine(Flags& flags) {
       .examples = {"mpirun -n 16 moe-train",
                    "moe-train --preset=e8 --dry-run --ranks=64 "
                    "model.num_hidden_layers=12"},
+      .exit_codes = {64, 65, 69, 70, 71, 74, 75, 76},
   });
   line.AddWords("[section.key=value ...]",
                 "override single values; the last one of a key holds",
@@ -149,6 +151,7 @@ absl::StatusOr<std::string> DryRunOutput(const TrainCommand& command,
   std::string text = DryRunText(run);
   for (const absl::Status& status :
        {FindData(command.config),
+        CheckRunDirectory(RunDirectory(command.config.run().directory())),
         CheckStart(command.start, run.config, PosixFileSystem())})
     if (!status.ok()) absl::StrAppend(&text, "Note: ", status.message(), "\n");
   return text;

@@ -146,7 +146,7 @@ absl::Status Block::ExpertsAgain(LayerContext& context, ExpertsSaved& saved,
   RETURN_IF_ERROR(dispatcher_.Dispatch(context, saved.rows_RD, saved.weight_R,
                                        plan, x_TD, routing.weights_TK));
   stage.Enter("experts");
-  return ExpertsHidden(context, saved, weights, plan.expert_offsets);
+  return ExpertsGateUp(context, saved, weights, plan.expert_offsets);
 }
 
 absl::Status Block::BackwardExperts(
@@ -202,9 +202,10 @@ absl::Status Block::BackwardThroughExperts(
   stage.Enter("experts backward");
   Tensor d_rows_RD;
   Tensor d_weight_R;
+  Tensor hidden_RF;
   RETURN_IF_ERROR(ExpertsInputGradients(context, d_rows_RD, d_weight_R,
-                                        d_expert_out_RD, experts, weights,
-                                        plan.expert_offsets));
+                                        hidden_RF, d_expert_out_RD, experts,
+                                        weights, plan.expert_offsets));
   stage.Enter("dispatch backward");
   ASSIGN_OR_RETURN(
       ReturningGradients returning,
@@ -213,8 +214,8 @@ absl::Status Block::BackwardThroughExperts(
   {
     const ProgressScope progress(context.kernels,
                                  [&returning] { returning.Progress(); });
-    ExpertsWeightGradients(context, gradients, d_expert_out_RD, experts,
-                           plan.expert_offsets);
+    ExpertsWeightGradients(context, gradients, d_expert_out_RD, hidden_RF,
+                           experts, plan.expert_offsets);
   }
   stage.Enter("dispatch backward");
   return dispatcher_.FinishDispatchBackward(context, d_x_TD, d_weights_TK, plan,

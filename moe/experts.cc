@@ -16,39 +16,42 @@ void ShowEach(const LayerContext& context, TensorKind kind, const Tensor& x,
 
 }  // namespace
 
-absl::Status ExpertsHidden(LayerContext& context, ExpertsSaved& saved,
+absl::Status ExpertsGateUp(LayerContext& context, ExpertsSaved& saved,
                            const LayerWeights& weights,
                            absl::Span<const int64_t> offsets) {
   const int64_t R = saved.rows_RD.dim(0);
   const int64_t F = weights.down_eDF.dim(2);
-  const DType dtype = context.compute_dtype;
   ASSIGN_OR_RETURN(saved.gate_up_R2F,
-                   context.saved.Allocate({R, 2 * F}, dtype));
-  ASSIGN_OR_RETURN(saved.hidden_RF, context.saved.Allocate({R, F}, dtype));
+                   context.saved.Allocate({R, 2 * F}, context.compute_dtype));
   GroupedLinearForward(context.kernels, saved.gate_up_R2F, saved.rows_RD,
                        weights.gate_up_eGD, offsets);
   ShowEach(context, TensorKind::kExpertGateUp, saved.gate_up_R2F, offsets);
-  SwiGluForward(context.kernels, saved.hidden_RF, saved.gate_up_R2F,
-                saved.weight_R);
-  ShowEach(context, TensorKind::kExpertHidden, saved.hidden_RF, offsets);
   return absl::OkStatus();
 }
 
 absl::Status ExpertsForward(LayerContext& context, Tensor& out_RD,
                             ExpertsSaved& saved, const LayerWeights& weights,
                             absl::Span<const int64_t> offsets) {
-  RETURN_IF_ERROR(ExpertsHidden(context, saved, weights, offsets));
-  ASSIGN_OR_RETURN(out_RD, context.scratch.Allocate(
-                               {saved.rows_RD.dim(0), saved.rows_RD.dim(1)},
-                               context.compute_dtype));
-  GroupedLinearForward(context.kernels, out_RD, saved.hidden_RF,
-                       weights.down_eDF, offsets);
+  RETURN_IF_ERROR(ExpertsGateUp(context, saved, weights, offsets));
+  const int64_t R = saved.rows_RD.dim(0);
+  const DType dtype = context.compute_dtype;
+  ASSIGN_OR_RETURN(out_RD,
+                   context.scratch.Allocate({R, saved.rows_RD.dim(1)}, dtype));
+  ArenaScope scope(context.scratch);
+  ASSIGN_OR_RETURN(
+      const Tensor hidden_RF,
+      context.scratch.Allocate({R, weights.down_eDF.dim(2)}, dtype));
+  SwiGluForward(context.kernels, hidden_RF, saved.gate_up_R2F, saved.weight_R);
+  ShowEach(context, TensorKind::kExpertHidden, hidden_RF, offsets);
+  GroupedLinearForward(context.kernels, out_RD, hidden_RF, weights.down_eDF,
+                       offsets);
   ShowEach(context, TensorKind::kExpertOutput, out_RD, offsets);
   return absl::OkStatus();
 }
 
 absl::Status ExpertsInputGradients(LayerContext& context, Tensor& d_rows_RD,
-                                   Tensor& d_weight_R, const Tensor& d_out_RD,
+                                   Tensor& d_weight_R, Tensor& hidden_RF,
+                                   const Tensor& d_out_RD,
                                    const ExpertsSaved& saved,
                                    const LayerWeights& weights,
                                    absl::Span<const int64_t> offsets) {
@@ -58,24 +61,26 @@ absl::Status ExpertsInputGradients(LayerContext& context, Tensor& d_rows_RD,
   const DType dtype = context.compute_dtype;
   ASSIGN_OR_RETURN(d_rows_RD, context.scratch.Allocate({R, D}, dtype));
   ASSIGN_OR_RETURN(d_weight_R, context.scratch.Allocate({R}, DType::kFloat32));
-  ArenaScope scope(context.scratch);
-  ASSIGN_OR_RETURN(Tensor d_hidden_RF, context.scratch.Allocate({R, F}, dtype));
+  ASSIGN_OR_RETURN(hidden_RF, context.scratch.Allocate({R, F}, dtype));
 
+  // SwiGluBackward turns each into the other in its place.
+  const Tensor& d_hidden_RF = hidden_RF;
+  const Tensor& d_gate_up_R2F = saved.gate_up_R2F;
   GroupedLinearInputGradient(context.kernels, d_hidden_RF, d_out_RD,
                              weights.down_eDF, offsets);
-  const Tensor& d_gate_up_R2F = saved.gate_up_R2F;  // in its place
-  SwiGluBackward(context.kernels, d_gate_up_R2F, d_weight_R, d_hidden_RF,
-                 saved.gate_up_R2F, saved.weight_R);
+  SwiGluBackward(context.kernels, d_gate_up_R2F, d_weight_R, hidden_RF,
+                 d_hidden_RF, saved.gate_up_R2F, saved.weight_R);
   GroupedLinearInputGradient(context.kernels, d_rows_RD, d_gate_up_R2F,
                              weights.gate_up_eGD, offsets);
   return absl::OkStatus();
 }
 
 void ExpertsWeightGradients(LayerContext& context, LayerWeights& gradients,
-                            const Tensor& d_out_RD, const ExpertsSaved& saved,
+                            const Tensor& d_out_RD, const Tensor& hidden_RF,
+                            const ExpertsSaved& saved,
                             absl::Span<const int64_t> offsets) {
   GroupedLinearWeightGradient(context.kernels, gradients.down_eDF, d_out_RD,
-                              saved.hidden_RF, offsets);
+                              hidden_RF, offsets);
   const Tensor& d_gate_up_R2F = saved.gate_up_R2F;
   GroupedLinearWeightGradient(context.kernels, gradients.gate_up_eGD,
                               d_gate_up_R2F, saved.rows_RD, offsets);

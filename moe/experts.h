@@ -18,16 +18,17 @@ namespace moe {
 //
 // R rows, D width, F hidden width, e experts; offsets as in kernels.h.
 
+// The hidden values, weight silu(w1 x) w3 x, are not kept: backward makes them
+// of gate_up once more on its way.
 struct ExpertsSaved {
   Tensor rows_RD;      // inputs, compute
   Tensor weight_R;     // float32
   Tensor gate_up_R2F;  // compute; backward overwrites it by its gradient
-  Tensor hidden_RF;    // compute
 };
 
-// gate_up and hidden: the part of the forward that backward needs.
-// saved.rows_RD and weight_R are the inputs.
-absl::Status ExpertsHidden(LayerContext& context, ExpertsSaved& saved,
+// gate_up: the part of the forward that backward needs. saved.rows_RD and
+// weight_R are the inputs.
+absl::Status ExpertsGateUp(LayerContext& context, ExpertsSaved& saved,
                            const LayerWeights& weights,
                            absl::Span<const int64_t> offsets);
 
@@ -37,16 +38,18 @@ absl::Status ExpertsForward(LayerContext& context, Tensor& out_RD,
                             absl::Span<const int64_t> offsets);
 
 // Backward, in two parts so that d_rows can be on their way while the second
-// one computes. d_rows and d_weight, in context.scratch; saved.gate_up becomes
-// its gradient.
+// one computes. d_rows, d_weight and the hidden values for the second part, in
+// context.scratch; saved.gate_up becomes its gradient.
 absl::Status ExpertsInputGradients(LayerContext& context, Tensor& d_rows_RD,
-                                   Tensor& d_weight_R, const Tensor& d_out_RD,
+                                   Tensor& d_weight_R, Tensor& hidden_RF,
+                                   const Tensor& d_out_RD,
                                    const ExpertsSaved& saved,
                                    const LayerWeights& weights,
                                    absl::Span<const int64_t> offsets);
 // After the first: adds to the experts' gradients.
 void ExpertsWeightGradients(LayerContext& context, LayerWeights& gradients,
-                            const Tensor& d_out_RD, const ExpertsSaved& saved,
+                            const Tensor& d_out_RD, const Tensor& hidden_RF,
+                            const ExpertsSaved& saved,
                             absl::Span<const int64_t> offsets);
 
 }  // namespace moe

@@ -295,10 +295,10 @@ void SumRows(KernelContext& context, Tensor y_TD, const Tensor& x_ND,
 void SwiGluForward(KernelContext& context, Tensor h_RF,
                    const Tensor& gate_up_R2F, const Tensor& weight_R);
 
-// d_gate_up may be gate_up itself. d_weight (null: not wanted) = sum_F d_h
-// silu(g) u.
+// d_weight (null: not wanted) = sum_F d_h silu(g) u; h is the forward's once
+// more, to the bit. d_gate_up may be gate_up itself, h may be d_h.
 void SwiGluBackward(KernelContext& context, Tensor d_gate_up_R2F,
-                    Tensor d_weight_R, const Tensor& d_h_RF,
+                    Tensor d_weight_R, Tensor h_RF, const Tensor& d_h_RF,
                     const Tensor& gate_up_R2F, const Tensor& weight_R);
 
 // --- elementwise ------------------------------------------------------------
@@ -327,7 +327,7 @@ struct AdamWOptions {
 // Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, in one
 // pass: g = gradient gradient_scale; m, v moving means of g, g^2; w -= lr
 // (m' / (sqrt(v') + epsilon) + weight_decay w) as torch.optim.AdamW orders it
-// (decay first). weights_copy (null: none) = w in its own dtype.
+// (decay first). weights_copy = w, bfloat16 (null: none).
 void AdamW(KernelContext& context, Tensor weights, Tensor m, Tensor v,
            Tensor weights_copy, const Tensor& gradient,
            const AdamWOptions& options);

@@ -84,8 +84,12 @@ class Walk {
     ArenaScope scope(scratch_);
     UpToPlan(recompute_ == Recompute::kBlock ? routing_ : saved_);
     const Arena::Mark before_experts = saved_.mark();
-    ExpertsHidden();
+    ExpertsGateUp();
     scratch_.Allocate(R * D, compute_);  // the experts' outputs
+    {
+      ArenaScope hidden(scratch_);
+      scratch_.Allocate(R * F, compute_);
+    }
     {
       ArenaScope combine(scratch_);
       FromExperts(D, compute_);
@@ -102,10 +106,9 @@ class Walk {
     MakePlan();
   }
 
-  void ExpertsHidden() {
+  void ExpertsGateUp() {
     Dispatch();
     saved_.Allocate(R * 2 * F, compute_);
-    saved_.Allocate(R * F, compute_);
   }
 
   void BlockBackward() {
@@ -113,7 +116,7 @@ class Walk {
     if (recompute_ == Recompute::kBlock) {
       ArenaScope scope(scratch_);
       UpToPlan(saved_);
-      ExpertsHidden();
+      ExpertsGateUp();
     }
     BackwardExperts();
     BackwardAttention();
@@ -215,7 +218,7 @@ class Walk {
     CopyUnless(kF32, compute_);
     scratch_.Allocate(T * D, kF32);
     scratch_.Allocate(T * K, kF32);
-    if (recompute_ == Recompute::kExperts) ExpertsHidden();
+    if (recompute_ == Recompute::kExperts) ExpertsGateUp();
     BackwardThroughExperts();
     {
       ArenaScope router(scratch_);
@@ -231,10 +234,7 @@ class Walk {
     ToExperts(scratch_, D, compute_);
     scratch_.Allocate(R * D, compute_);
     scratch_.Allocate(R, kF32);
-    {
-      ArenaScope experts(scratch_);
-      scratch_.Allocate(R * F, compute_);
-    }
+    scratch_.Allocate(R * F, compute_);
     FromExperts(D, compute_);
     FromExperts(1, kF32);
   }

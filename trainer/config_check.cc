@@ -194,6 +194,16 @@ absl::Status CheckData(const DataConfig& data) {
   return CheckBelow("data.valid_fraction", data.valid_fraction(), 0, 1);
 }
 
+absl::Status CheckTrace(const TrainConfig& config) {
+  const std::string& text = config.log().trace_steps();
+  ASSIGN_OR_RETURN(const StepRange range, ParseStepRange(text));
+  const int64_t steps = StepsOf(config);
+  if (range.first <= steps) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("log.trace_steps is '", text,
+                   "', must begin with the last step (", steps, ") or before"));
+}
+
 absl::Status CheckReports(const TrainConfig& config) {
   RETURN_IF_ERROR(CheckInteger("eval.interval_steps",
                                config.eval().interval_steps(), 0, kMostSteps));
@@ -211,7 +221,7 @@ absl::Status CheckReports(const TrainConfig& config) {
       CheckInteger("log.interval_steps", log.interval_steps(), 1, kMostSteps));
   RETURN_IF_ERROR(OnlyInThisVersion(!log.tensorboard(), "log.tensorboard",
                                     "true", "false"));
-  RETURN_IF_ERROR(ParseStepRange(log.trace_steps()).status());
+  RETURN_IF_ERROR(CheckTrace(config));
   return OnlyInThisVersion(log.metrics_port() == 0, "log.metrics_port",
                            absl::StrCat(log.metrics_port()), "0");
 }

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "comm/philox.h"
 #include "comm/status_macros.h"
+#include "trainer/checkpoint/checkpoint_audit.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/json_settings.h"
 #include "trainer/checkpoint/weights_loader.h"
@@ -55,6 +56,9 @@ absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(
   if (!files.Exists(path))
     return absl::NotFoundError(absl::StrCat(
         path, " is missing: text needs the model's SentencePiece vocabulary"));
+  RETURN_IF_ERROR(VerifyAsWritten(files, checkpoint, Verified::kWeights,
+                                  threads,
+                                  [](const std::string&, int64_t, int64_t) {}));
   ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(path));
   if (tokenizer->vocab_size() > config.model.vocab_size()) {
     return absl::FailedPreconditionError(

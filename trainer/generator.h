@@ -39,8 +39,8 @@ enum class StopReason {
 class Generator {
  public:
   // `checkpoint` is a directory with config.json, tokenizer.model and weights,
-  // ours or Hugging Face's. NotFound, DataLoss, FailedPrecondition: what about
-  // it is not as it must be.
+  // ours, whose bytes are verified, or Hugging Face's. NotFound, DataLoss,
+  // FailedPrecondition: what about it is not as it must be.
   static absl::StatusOr<std::unique_ptr<Generator>> Load(
       FileSystem& files, const std::string& checkpoint, int threads);
 

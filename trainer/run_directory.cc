@@ -2,7 +2,11 @@
 
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
 #include <string>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -15,16 +19,26 @@ namespace {
 
 constexpr int64_t kMaxTokenBytes = 4096;
 
+absl::StatusOr<std::unique_ptr<FileLock>> Acquire(const std::string& path,
+                                                  FileLock::Mode mode,
+                                                  const Patience& patience) {
+  return FileLock::Acquire(
+      path, mode, patience.time, [&](const std::string& taker) {
+        patience.say(absl::StrCat(
+            "waiting for up to ", absl::FormatDuration(patience.time),
+            " for another run to give up ", path, ", taken by ", taker));
+      });
+}
+
 // Alone in the directory: no other job is starting there, and no rank of an
 // earlier one is left.
 absl::StatusOr<std::unique_ptr<FileLock>> LockAlone(const RunDirectory& run,
-                                                    absl::Duration patience) {
+                                                    const Patience& patience) {
   absl::StatusOr<std::unique_ptr<FileLock>> lock =
-      FileLock::Acquire(run.lock(), FileLock::Mode::kExclusive, patience);
+      Acquire(run.lock(), FileLock::Mode::kExclusive, patience);
   absl::Status status = lock.status();
   if (status.ok()) {
-    status = FileLock::Acquire(run.ranks_lock(), FileLock::Mode::kExclusive,
-                               patience)
+    status = Acquire(run.ranks_lock(), FileLock::Mode::kExclusive, patience)
                  .status();
   }
   if (absl::IsAlreadyExists(status)) {
@@ -41,7 +55,8 @@ absl::StatusOr<std::unique_ptr<FileLock>> Make(FileSystem& files,
                                                const TrainConfig& config,
                                                const std::string& token_path,
                                                const std::string& token,
-                                               absl::Duration patience) {
+                                               const Patience& patience) {
+  RETURN_IF_ERROR(CheckRunDirectory(run));
   RETURN_IF_ERROR(MakeDurableDirectories(files, run.data()));
   ASSIGN_OR_RETURN(std::unique_ptr<FileLock> lock, LockAlone(run, patience));
   RETURN_IF_ERROR(
@@ -67,11 +82,23 @@ absl::Status CheckShared(FileSystem& files, const RunDirectory& run,
 
 }  // namespace
 
+absl::Status CheckRunDirectory(const RunDirectory& run) {
+  std::error_code error;
+  std::filesystem::path there = std::filesystem::absolute(run.path());
+  while (!std::filesystem::exists(there, error) && there.has_relative_path())
+    there = there.parent_path();
+  // With a dot, so that a file is refused as no directory.
+  if (access((there / ".").c_str(), W_OK | X_OK) == 0) return absl::OkStatus();
+  return absl::AbortedError(absl::StrCat(
+      "run.directory is ", run.path(), ", which cannot be written to: ",
+      there.string(), ": ", std::strerror(errno)));
+}
+
 absl::StatusOr<RunDirectoryLocks> ClaimRunDirectory(FileSystem& files,
                                                     const RunDirectory& run,
                                                     const TrainConfig& config,
                                                     ProcessGroup& world,
-                                                    absl::Duration patience) {
+                                                    const Patience& patience) {
   int64_t stamp = absl::GetCurrentTimeNanos();
   RETURN_IF_ERROR(
       world.Broadcast(ViewOf(absl::MakeSpan(&stamp, 1)), /*root=*/0));
@@ -84,7 +111,7 @@ absl::StatusOr<RunDirectoryLocks> ClaimRunDirectory(FileSystem& files,
   RETURN_IF_ERROR(
       AgreeOnStatus(CheckShared(files, run, token_path, token), world));
   absl::StatusOr<std::unique_ptr<FileLock>> ranks =
-      FileLock::Acquire(run.ranks_lock(), FileLock::Mode::kShared, patience);
+      Acquire(run.ranks_lock(), FileLock::Mode::kShared, patience);
   RETURN_IF_ERROR(AgreeOnStatus(ranks.status(), world));
   absl::Status removed;
   if (world.rank() == 0) removed = files.Remove(token_path);

@@ -2,6 +2,7 @@
 #define TRAINER_RUN_DIRECTORY_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -46,8 +47,17 @@ class RunDirectory {
   std::string path_;
 };
 
-// A killed job's ranks are gone a few seconds after it.
-inline constexpr absl::Duration kDyingTime = absl::Seconds(15);
+// Aborted: the directory cannot be made, or nothing can be made in it. Only
+// looks.
+absl::Status CheckRunDirectory(const RunDirectory& run);
+
+// How long to wait for the locks of another job, and to whom to say that; `say`
+// is for rank 0.
+struct Patience {
+  // A killed job's ranks are gone a few seconds after it.
+  absl::Duration time = absl::Seconds(15);
+  std::function<void(const std::string&)> say;
+};
 
 // Keeps other jobs out. Rank 0 holds `lock` alone, which tells two jobs apart;
 // every rank shares `lock.ranks`, for which the next job waits: after rank 0
@@ -63,9 +73,11 @@ struct RunDirectoryLocks {
 // Aborted: the disk refuses. Collective; the same status on all ranks. Every
 // rank must see what rank 0 wrote: a node with another file system is told by
 // the lowest rank on it.
-absl::StatusOr<RunDirectoryLocks> ClaimRunDirectory(
-    FileSystem& files, const RunDirectory& run, const TrainConfig& config,
-    ProcessGroup& world, absl::Duration patience = kDyingTime);
+absl::StatusOr<RunDirectoryLocks> ClaimRunDirectory(FileSystem& files,
+                                                    const RunDirectory& run,
+                                                    const TrainConfig& config,
+                                                    ProcessGroup& world,
+                                                    const Patience& patience);
 
 }  // namespace moe
 

@@ -95,6 +95,7 @@ absl::Duration RunSaver::TakeStandstill() {
 }
 
 absl::Status RunSaver::Start(const std::string& directory) {
+  has_begun_any_ = true;
   CheckpointManifest manifest;
   manifest.set_step(environment_.trainer.step());
   manifest.set_consumed_samples(environment_.trainer.consumed_samples());

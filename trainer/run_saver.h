@@ -51,6 +51,9 @@ class RunSaver {
   // Saves into another directory, in place of what is there of this step.
   absl::StatusOr<std::string> SaveElsewhere(const std::string& directory);
 
+  // Whether this run has begun any save.
+  bool has_begun_any() const { return has_begun_any_; }
+
   // Time that training stood still for saves since the last call.
   absl::Duration TakeStandstill();
 
@@ -69,6 +72,7 @@ class RunSaver {
   std::unique_ptr<CheckpointSaver> saver_;
   std::optional<double> valid_loss_;
   SaveResult last_{.step = -1, .path = "", .status = {}};
+  bool has_begun_any_ = false;
   absl::Duration standstill_;
 };
 

@@ -152,8 +152,15 @@ absl::Status OpenState(RunStart& start, FileSystem& files,
 }
 
 absl::Status OpenWeights(RunStart& start, const std::string& path,
-                         FileSystem& files, const ParameterTable& table) {
+                         FileSystem& files, const ParameterTable& table,
+                         const ProcessGroup& world) {
   ASSIGN_OR_RETURN(const std::string directory, FindCheckpoint(files, path));
+  if (files.Exists(JoinPath(directory, kManifestFile))) {
+    ASSIGN_OR_RETURN(const CheckpointManifest manifest,
+                     LoadManifest(files, directory));
+    RETURN_IF_ERROR(
+        VerifyShare(files, directory, FilesBesideState(manifest), world));
+  }
   ASSIGN_OR_RETURN(start.weights, WeightsLoader::Open(files, directory));
   return start.weights->Check(table);
 }
@@ -191,8 +198,9 @@ absl::StatusOr<RunStart> ChooseStart(const StartOptions& options,
         world.rank() == 0 ? say : [](const std::string&) {});
     if (status.ok()) status = OpenState(start, files, table);
   } else if (!options.init_from.empty()) {
-    status = Annotate(OpenWeights(start, options.init_from, files, table),
-                      "--init-from");
+    status =
+        Annotate(OpenWeights(start, options.init_from, files, table, world),
+                 "--init-from");
   }
   RETURN_IF_ERROR(AgreeOnStatus(status, world));
   if (world.rank() == 0 && start.checkpoint.has_value()) {

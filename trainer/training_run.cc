@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "comm/activity.h"
 #include "comm/status_macros.h"
+#include "data/corpus_source.h"
 #include "moe/model_config.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config_resolve.h"
@@ -47,12 +48,17 @@ absl::Status TrainingRun::Start() {
       AgreeOnStatus(CheckMemory(config_, *mesh_, runtime_.local_size(),
                                 FindAvailableMemory()),
                     world));
-  ASSIGN_OR_RETURN(locks_,
-                   ClaimRunDirectory(files_, directory_, config_, world));
+  // Before anything is made, so that a mistyped path leaves nothing behind.
+  RETURN_IF_ERROR(AgreeOnStatus(world.rank() == 0
+                                    ? FindSources(DataOptions()).status()
+                                    : absl::OkStatus(),
+                                world));
+  const auto say = [this](const std::string& line) { display_.Say(line); };
+  ASSIGN_OR_RETURN(locks_, ClaimRunDirectory(files_, directory_, config_, world,
+                                             {.say = say}));
   ASSIGN_OR_RETURN(
       const RunStart start,
-      ChooseStart(options_, config_, directory_, files_, world,
-                  [this](const std::string& line) { display_.Say(line); }));
+      ChooseStart(options_, config_, directory_, files_, world, say));
   RETURN_IF_ERROR(OpenData());
   RETURN_IF_ERROR(AgreeOnStatus(
       CheckSameData(start, *corpus_, config_.data().add_bos()), world));
@@ -76,15 +82,18 @@ absl::Status TrainingRun::OpenMetrics() {
   return AgreeOnStatus(status, groups_->world());
 }
 
+CorpusOptions TrainingRun::DataOptions() const {
+  return {.config = config_.data(),
+          .vocab_size = config_.model().vocab_size(),
+          .sequence_length = config_.batch().sequence_length(),
+          .seed = config_.run().seed(),
+          .cache_directory = directory_.data(),
+          .share_directory = share_directory_,
+          .threads = AvailableCores()};
+}
+
 absl::Status TrainingRun::OpenData() {
-  const CorpusOptions options{
-      .config = config_.data(),
-      .vocab_size = config_.model().vocab_size(),
-      .sequence_length = config_.batch().sequence_length(),
-      .seed = config_.run().seed(),
-      .cache_directory = directory_.data(),
-      .share_directory = share_directory_,
-      .threads = AvailableCores()};
+  const CorpusOptions options = DataOptions();
   ProcessGroup& world = groups_->world();
   RETURN_IF_ERROR(RunOnRankZero(
       [&] {
@@ -327,7 +336,8 @@ void TrainingRun::Log(const StepReport& report, const StepCost& cost) {
 absl::Status TrainingRun::SaveAtEnd() {
   // The state first: refused metrics must not cost it.
   ASSIGN_OR_RETURN(const std::string saved, saver_->SaveLast());
-  display_.Say(absl::StrCat("saved in ", saved));
+  display_.Say(absl::StrCat(
+      saver_->has_begun_any() ? "saved in " : "the state is in ", saved));
   if (metrics_ != nullptr && metrics_status_.ok())
     metrics_status_ = metrics_->Sync();
   if (metrics_ != nullptr && metrics_status_.ok())

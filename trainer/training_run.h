@@ -24,10 +24,10 @@
 
 namespace moe {
 
-// What lies around the training steps of RunTraining, in this order: claim the
-// run directory, find where to begin, prepare and open the data, build the
-// trainer, train with metrics, validation and checkpoints. All methods are
-// collective.
+// What lies around the training steps of RunTraining, in this order: look for
+// the data, claim the run directory, find where to begin, prepare and open the
+// data, build the trainer, train with metrics, validation and checkpoints. All
+// methods are collective.
 class TrainingRun {
  public:
   TrainingRun(const TrainConfig& config, const StartOptions& options,
@@ -41,6 +41,7 @@ class TrainingRun {
   absl::Status Train();
 
  private:
+  CorpusOptions DataOptions() const;
   absl::Status OpenData();
   absl::Status CheckEnoughData() const;
   absl::Status BuildTrainer(const RunStart& start);

@@ -1,9 +1,10 @@
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
 #include "comm/check.h"
-#include "moe/cpu/dispatch_dtype.h"
 #include "moe/cpu/kernel_context.h"
+#include "moe/cpu/round_row.h"
 #include "moe/cpu/vector.h"
 #include "moe/kernels.h"
 
@@ -49,9 +50,7 @@ struct Elements {
   const float* gradient;
 };
 
-// Copy is the dtype of `copy`, which may be null.
-template <typename Copy>
-void UpdateElements(const Elements& e, Copy* copy, int64_t begin, int64_t end,
+void UpdateElements(const Elements& e, int64_t begin, int64_t end,
                     const Factors& f) {
   ForEachVector(end - begin, [&](int64_t offset, int64_t lanes) {
     const int64_t i = begin + offset;
@@ -63,8 +62,19 @@ void UpdateElements(const Elements& e, Copy* copy, int64_t begin, int64_t end,
     Store(e.m + i, m, lanes);
     Store(e.v + i, v, lanes);
     Store(e.weights + i, w, lanes);
-    if (copy != nullptr) Store(copy + i, w, lanes);
   });
+}
+
+// The copy is rounded piece by piece, from weights that are still in the first
+// cache.
+void UpdateAndCopy(const Elements& e, BFloat16* copy, int64_t begin,
+                   int64_t end, const Factors& f) {
+  constexpr int64_t kPiece = 1024;
+  for (int64_t i = begin; i < end; i += kPiece) {
+    const int64_t piece_end = std::min(end, i + kPiece);
+    UpdateElements(e, i, piece_end, f);
+    RoundRow(copy + i, e.weights + i, piece_end - i);
+  }
 }
 
 }  // namespace
@@ -78,12 +88,15 @@ void AdamW(KernelContext& context, Tensor weights, Tensor m, Tensor v,
   const Elements elements{weights.data<float>(), m.data<float>(),
                           v.data<float>(), gradient.data<float>()};
   const Factors factors = MakeFactors(options);
-  DispatchDType(weights_copy.dtype(), [&]<typename Copy>() {
-    Copy* copy = weights_copy.data<Copy>();
-    CHECK(copy == nullptr || weights_copy.size() == n);
-    ParallelFor(context, n, kGrain, [&](int64_t begin, int64_t end) {
-      UpdateElements(elements, copy, begin, end, factors);
-    });
+  const bool has_copy = !weights_copy.is_null();
+  CHECK(!has_copy || weights_copy.size() == n);
+  BFloat16* copy = has_copy ? weights_copy.data<BFloat16>() : nullptr;
+  ParallelFor(context, n, kGrain, [&](int64_t begin, int64_t end) {
+    if (has_copy) {
+      UpdateAndCopy(elements, copy, begin, end, factors);
+    } else {
+      UpdateElements(elements, begin, end, factors);
+    }
   });
 }
 

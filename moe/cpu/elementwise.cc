@@ -8,6 +8,7 @@
 #include "comm/round_up.h"
 #include "moe/cpu/dispatch_dtype.h"
 #include "moe/cpu/kernel_context.h"
+#include "moe/cpu/round_row.h"
 #include "moe/cpu/vector.h"
 #include "moe/kernels.h"
 
@@ -21,12 +22,19 @@ constexpr int64_t kGrain = 16384;
 // does not depend on the number of threads.
 constexpr int64_t kBlock = 16384;
 
+void ConvertRow(BFloat16* y, const float* x, int64_t n) { RoundRow(y, x, n); }
+void ConvertRow(float* y, const BFloat16* x, int64_t n) {
+  ForEachVector(n, [=](int64_t i, int64_t lanes) {
+    Store(y + i, Load(x + i, lanes), lanes);
+  });
+}
+
 template <typename To, typename From>
-void ConvertElements(KernelContext& context, To* y, const From* x, int64_t n) {
-  ParallelFor(context, n, kGrain, [=](int64_t begin, int64_t end) {
-    ForEachVector(end - begin, [=](int64_t i, int64_t lanes) {
-      Store(y + begin + i, Load(x + begin + i, lanes), lanes);
-    });
+void ConvertElements(KernelContext& context, Tensor y, const Tensor& x) {
+  To* to = y.data<To>();
+  const From* from = x.data<From>();
+  ParallelFor(context, x.size(), kGrain, [=](int64_t begin, int64_t end) {
+    ConvertRow(to + begin, from + begin, end - begin);
   });
 }
 
@@ -94,11 +102,11 @@ int64_t FirstNonFiniteOf(KernelContext& context, const T* x, int64_t n) {
 void Convert(KernelContext& context, Tensor y, const Tensor& x) {
   CHECK(y.size() == x.size());
   if (y.dtype() == x.dtype()) return Copy(context, y, x);
-  DispatchDType(y.dtype(), [&]<typename To>() {
-    DispatchDType(x.dtype(), [&]<typename From>() {
-      ConvertElements(context, y.data<To>(), x.data<From>(), x.size());
-    });
-  });
+  if (y.dtype() == DType::kBFloat16) {
+    ConvertElements<BFloat16, float>(context, y, x);
+  } else {
+    ConvertElements<float, BFloat16>(context, y, x);
+  }
 }
 
 void Add(KernelContext& context, Tensor y, const Tensor& x) {

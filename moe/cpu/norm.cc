@@ -4,23 +4,50 @@
 
 #include "moe/cpu/dispatch_dtype.h"
 #include "moe/cpu/kernel_context.h"
+#include "moe/cpu/round_row.h"
 #include "moe/cpu/vector.h"
 #include "moe/kernels.h"
 
 // Letters: T tokens, D model width.
+//
+// Memory traffic: forward reads a row of x, then writes the row of y from what
+// the first cache still holds. Both at once would be slower: memory turns from
+// reading to writing at a cost.
 
 namespace moe {
 namespace {
 
 constexpr int64_t kGrain = 16;  // tokens a thread is worth waking for
 
+// Four accumulators hide the latency of an addition.
 float SumOfSquaresOfRow(const float* x_D, int64_t D) {
-  Float8 sum8 = {};
-  ForEachVector(D, [&](int64_t i, int64_t lanes) {
-    const Float8 x = Load(x_D + i, lanes);
-    sum8 += x * x;
+  constexpr int64_t kChains = 4;
+  Float8 sums[kChains] = {};
+  const int64_t unrolled = D / (kChains * kLanes) * (kChains * kLanes);
+  for (int64_t i = 0; i < unrolled; i += kChains * kLanes) {
+    for (int64_t chain = 0; chain < kChains; ++chain) {
+      const Float8 x = Load(x_D + i + chain * kLanes);
+      sums[chain] += x * x;
+    }
+  }
+  ForEachVector(D - unrolled, [&](int64_t i, int64_t lanes) {
+    const Float8 x = Load(x_D + unrolled + i, lanes);
+    sums[0] += x * x;
   });
-  return Sum(sum8);
+  return Sum((sums[0] + sums[2]) + (sums[1] + sums[3]));
+}
+
+// y = x r w.
+template <typename T>
+void ForwardRow(T* y_D, const float* x_D, const float* w_D, float r,
+                int64_t D) {
+  WriteRow(y_D, D, [=](float* y, int64_t begin, int64_t n) {
+    const float* x = x_D + begin;
+    const float* w = w_D + begin;
+    ForEachVector(n, [=](int64_t i, int64_t lanes) {
+      Store(y + i, Load(x + i, lanes) * r * Load(w + i, lanes), lanes);
+    });
+  });
 }
 
 // One token's row of d_x, and its share of d_w.
@@ -56,13 +83,9 @@ void RmsNormForward(KernelContext& context, Tensor y_TD, Tensor inverse_rms_T,
     ParallelFor(context, x_TD.dim(0), kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         const float* x = all_x + t * D;
-        T* y = all_y + t * D;
         const float mean = SumOfSquaresOfRow(x, D) / static_cast<float>(D);
-        const float r = 1 / std::sqrt(mean + epsilon);
-        inverse_rms[t] = r;
-        ForEachVector(D, [&](int64_t i, int64_t lanes) {
-          Store(y + i, Load(x + i, lanes) * r * Load(w + i, lanes), lanes);
-        });
+        inverse_rms[t] = 1 / std::sqrt(mean + epsilon);
+        ForwardRow(all_y + t * D, x, w, inverse_rms[t], D);
       }
     });
   });

@@ -35,7 +35,8 @@ void ForwardRow(T* h_F, const SwiGluRow<T>& row) {
 
 // Returns d_weight: sum of d_h silu(gate) up.
 template <typename T>
-float BackwardRow(T* d_gate_up_2F, const T* d_h_F, const SwiGluRow<T>& row) {
+float BackwardRow(T* d_gate_up_2F, T* h_F, const T* d_h_F,
+                  const SwiGluRow<T>& row) {
   const T* gate_F = row.gate_up_2F;
   const T* up_F = gate_F + row.F;
   T* d_gate_F = d_gate_up_2F;
@@ -54,6 +55,7 @@ float BackwardRow(T* d_gate_up_2F, const T* d_h_F, const SwiGluRow<T>& row) {
     Store(d_gate_F + i,
           d_h_up * row.weight * (sigmoid + silu * (1.0f - sigmoid)), lanes);
     Store(d_up_F + i, d_h * row.weight * silu, lanes);
+    Store(h_F + i, silu * (up * row.weight), lanes);
   });
   return Sum(d_weight8);
 }
@@ -62,7 +64,7 @@ float BackwardRow(T* d_gate_up_2F, const T* d_h_F, const SwiGluRow<T>& row) {
 template <typename T>
 struct RowKernels {
   void (*forward)(T* h_F, const SwiGluRow<T>& row) = ForwardRow<T>;
-  float (*backward)(T* d_gate_up_2F, const T* d_h_F,
+  float (*backward)(T* d_gate_up_2F, T* h_F, const T* d_h_F,
                     const SwiGluRow<T>& row) = BackwardRow<T>;
 };
 
@@ -111,7 +113,7 @@ void SwiGluForward(KernelContext& context, Tensor h_RF,
 }
 
 void SwiGluBackward(KernelContext& context, Tensor d_gate_up_R2F,
-                    Tensor d_weight_R, const Tensor& d_h_RF,
+                    Tensor d_weight_R, Tensor h_RF, const Tensor& d_h_RF,
                     const Tensor& gate_up_R2F, const Tensor& weight_R) {
   if (d_h_RF.size() == 0) return;
   const int64_t F = d_h_RF.dim(1);
@@ -119,10 +121,11 @@ void SwiGluBackward(KernelContext& context, Tensor d_gate_up_R2F,
   DispatchDType(d_h_RF.dtype(), [&]<typename T>() {
     const T* d_h = d_h_RF.data<T>();
     T* d_gate_up = d_gate_up_R2F.data<T>();
+    T* h = h_RF.data<T>();
     const RowKernels<T> kernels = ChooseRowKernels<T>();
     const auto row_backward = [&](int64_t r, const SwiGluRow<T>& row) {
       const float sum =
-          kernels.backward(d_gate_up + 2 * r * F, d_h + r * F, row);
+          kernels.backward(d_gate_up + 2 * r * F, h + r * F, d_h + r * F, row);
       if (d_weight != nullptr) d_weight[r] = sum;
     };
     ParallelFor(

@@ -3,12 +3,12 @@
 #include "comm/check.h"
 
 // Memory traffic: a row of gate_up is read once, front to back, and h written
-// once; backward reads d_h beside and writes d_gate_up over gate_up. Gate and
-// up of an element stand F apart, so reading them together is two short
-// streams, each begun anew with every row, which the processor's own
-// prefetching does not follow. Hence each step fetches the next piece of the
-// next row, as one stream through all of gate_up: without that half the time
-// goes into waiting.
+// once; backward reads d_h beside and writes d_gate_up over gate_up, and over
+// d_h what h was. Gate and up of an element stand F apart, so reading them
+// together is two short streams, each begun anew with every row, which the
+// processor's own prefetching does not follow. Hence each step fetches the next
+// piece of the next row, as one stream through all of gate_up: without that
+// half the time goes into waiting.
 //
 // Arithmetic: as many instructions for 32 elements as for 8 without AVX-512,
 // so that enough elements are under way at once to hide a sigmoid's latency.
@@ -103,6 +103,7 @@ MOE_INLINE_AVX512_BF16 void ForwardStep(BFloat16* h_F, const Row& row,
 struct Gradients {
   __m512 gate;
   __m512 up;
+  __m512 h;  // the forward's value, made on the way
 };
 
 // Adds to d_weight what it is summed of.
@@ -116,10 +117,11 @@ MOE_INLINE_AVX512_BF16 Gradients Backward(__m512 d_h, __m512 gate, __m512 up,
   const __m512 slope =
       _mm512_fmadd_ps(silu, _mm512_sub_ps(_mm512_set1_ps(1), sigmoid), sigmoid);
   return {_mm512_mul_ps(_mm512_mul_ps(d_h_up, weight), slope),
-          _mm512_mul_ps(_mm512_mul_ps(d_h, weight), silu)};
+          _mm512_mul_ps(_mm512_mul_ps(d_h, weight), silu),
+          _mm512_mul_ps(silu, _mm512_mul_ps(up, weight))};
 }
 
-MOE_INLINE_AVX512_BF16 void BackwardStep(BFloat16* d_gate_up_2F,
+MOE_INLINE_AVX512_BF16 void BackwardStep(BFloat16* d_gate_up_2F, BFloat16* h_F,
                                          const BFloat16* d_h_F, const Row& row,
                                          int64_t i, __mmask32 mask,
                                          __m512& d_weight) {
@@ -132,6 +134,7 @@ MOE_INLINE_AVX512_BF16 void BackwardStep(BFloat16* d_gate_up_2F,
   const Gradients odd = Backward(d_h.odd, gate.odd, up.odd, weight, d_weight);
   Store(d_gate_up_2F + i, {even.gate, odd.gate}, mask);
   Store(d_gate_up_2F + row.F + i, {even.up, odd.up}, mask);
+  Store(h_F + i, {even.h, odd.h}, mask);
 }
 
 // Lanes in one fixed order.
@@ -158,16 +161,18 @@ MOE_AVX512_BF16 void SwiGluForwardBFloat16(BFloat16* h_F,
 }
 
 MOE_AVX512_BF16 float SwiGluBackwardBFloat16(BFloat16* d_gate_up_2F,
+                                             BFloat16* h_F,
                                              const BFloat16* d_h_F,
                                              const SwiGluRow<BFloat16>& row) {
   __m512 d_weight = _mm512_setzero_ps();
   int64_t i = 0;
   for (; i + kStep <= row.F; i += kStep) {
     Fetch(row, i);
-    BackwardStep(d_gate_up_2F, d_h_F, row, i, kWhole, d_weight);
+    BackwardStep(d_gate_up_2F, h_F, d_h_F, row, i, kWhole, d_weight);
   }
   if (i < row.F) {
-    BackwardStep(d_gate_up_2F, d_h_F, row, i, FirstLanes(row.F - i), d_weight);
+    BackwardStep(d_gate_up_2F, h_F, d_h_F, row, i, FirstLanes(row.F - i),
+                 d_weight);
   }
   return Sum(d_weight);
 }
@@ -182,7 +187,7 @@ void SwiGluForwardBFloat16(BFloat16* /*h_F*/,
                            const SwiGluRow<BFloat16>& /*row*/) {
   CHECK(false);
 }
-float SwiGluBackwardBFloat16(BFloat16* /*d_gate_up_2F*/,
+float SwiGluBackwardBFloat16(BFloat16* /*d_gate_up_2F*/, BFloat16* /*h_F*/,
                              const BFloat16* /*d_h_F*/,
                              const SwiGluRow<BFloat16>& /*row*/) {
   CHECK(false);

@@ -21,8 +21,9 @@ struct SwiGluRow {
 // smallest normal number are 0.
 void SwiGluForwardBFloat16(BFloat16* h_F, const SwiGluRow<BFloat16>& row);
 
-// Returns d_weight. d_gate_up may be gate_up.
-float SwiGluBackwardBFloat16(BFloat16* d_gate_up_2F, const BFloat16* d_h_F,
+// Returns d_weight. d_gate_up may be gate_up, h may be d_h.
+float SwiGluBackwardBFloat16(BFloat16* d_gate_up_2F, BFloat16* h_F,
+                             const BFloat16* d_h_F,
                              const SwiGluRow<BFloat16>& row);
 
 }  // namespace moe

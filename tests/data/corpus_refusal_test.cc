@@ -32,6 +32,13 @@ TEST_F(CorpusTest, AFileThatIsNeitherTextNorTokensIsRefused) {
                 "a.pdf is neither .txt nor .jsonl");
 }
 
+TEST_F(CorpusTest, TextThatIsNoneIsRefusedBeforeAnythingIsMade) {
+  AddTrain(directory_.Write("a.txt", ""));
+  ExpectRefused(absl::StatusCode::kFailedPrecondition,
+                "data.train: " + directory_.Path("a.txt") + " is empty");
+  EXPECT_FALSE(std::filesystem::exists(options_.cache_directory));
+}
+
 TEST_F(CorpusTest, NoSourceAndAPathlessSourceAreRefused) {
   ExpectRefused(absl::StatusCode::kInvalidArgument, "data.train is empty");
   AddTrain("");

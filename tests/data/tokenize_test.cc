@@ -13,6 +13,7 @@
 #include "tests/data/model_builder.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/fake_file_system.h"
+#include "tests/no_threads.h"
 
 namespace moe {
 namespace {
@@ -61,6 +62,15 @@ class TokenizeTest : public testing::Test {
   TemporaryDirectory directory_;
   std::unique_ptr<Tokenizer> tokenizer_;
 };
+
+TEST_F(TokenizeTest, WhereNoThreadCanBeStartedItSaysSo) {
+  const std::string input = directory_.Write("a.txt", "the cat");
+  const NoThreads none;
+  const absl::Status status = Tokenize({input}, "a").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("cannot start the thread encoder"));
+}
 
 TEST_F(TokenizeTest, DocumentsAreEncodedAndEndWithEos) {
   const std::string txt = directory_.Write("a.txt", "the cat\fan owl\n\f");

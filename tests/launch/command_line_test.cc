@@ -17,7 +17,9 @@ class CommandLineTest : public ::testing::Test {
   CommandLineTest()
       : line_({.name = "moe-test",
                .purpose = "tests.",
-               .examples = {"moe-test --text=a", "moe-test --switch"}}) {
+               .examples = {"moe-test --text=a", "moe-test --switch"},
+               .exit_codes = {64, 76},
+               .own_exit_codes = {{2, "tested enough"}}}) {
     line_.Add("text", "TEXT", "some text", &text_);
     line_.Add("number", "N", "some number", &number_);
     line_.Add("share", "X", "some share", &share_);
@@ -64,9 +66,18 @@ TEST_F(CommandLineTest, AnEmptyValueIsAValue) {
   EXPECT_TRUE(switch_);
 }
 
-TEST_F(CommandLineTest, TheLastValueHolds) {
-  ASSERT_TRUE(Parse({"--number=1", "--number=2"}).ok());
-  EXPECT_EQ(number_, 2);
+TEST_F(CommandLineTest, OneValueIsWantedOnce) {
+  EXPECT_EQ(ErrorOf({"--number=1", "--number", "2"}),
+            "--number is given 2 times, as '1' and '2', must be given once");
+  EXPECT_EQ(ErrorOf({"--text=a", "--switch", "--text=a"}),
+            "--text is given 2 times, as 'a' and 'a', must be given once");
+}
+
+TEST_F(CommandLineTest, AListTakesEveryValueAndASwitchIsOnHoweverOftenGiven) {
+  line_.Add("list", "WORD", "some words", &words_);
+  ASSERT_TRUE(Parse({"--list=a", "--switch", "--list=b", "--switch"}).ok());
+  EXPECT_THAT(words_, ElementsAre("a", "b"));
+  EXPECT_TRUE(switch_);
 }
 
 TEST_F(CommandLineTest, WordsGoWhereTheyAreWanted) {
@@ -96,7 +107,9 @@ TEST_F(CommandLineTest, HelpHasALineForEverything) {
   ASSERT_TRUE(help.ok());
   for (const char* part :
        {"Usage: moe-test [flags]", "--text=TEXT  some text\n",
-        "--switch     on or off\n", "--version", "  64  usage", "  76  loss",
+        "--switch     on or off\n", "--version",
+        "Exit codes:\n  0   done\n  2   tested enough\n  64  usage",
+        "started\n  76  loss, gradient or logits not finite\n\nExamples",
         "  moe-test --text=a\n  moe-test --switch\n"})
     EXPECT_THAT(*help, HasSubstr(part));
   EXPECT_EQ(number_, 7);

@@ -62,6 +62,8 @@ refuses 64 "did you mean --dry-run?" --dry-rum
 refuses 64 "did you mean 'model.hidden_size'?" model.hiden_size=3
 refuses 64 "schedule.steps is 'abc', must be an integer" schedule.steps=abc
 refuses 64 "did you mean 'e8'?" --preset=e9
+refuses 64 "--resume is given 2 times, as 'none' and 'x', must be given once" \
+  --resume=none --resume=x
 refuses 64 "data.train is empty" --preset=e8
 refuses 64 "/nowhere" --config=/nowhere/run.textproto
 refuses 64 "the nearest numbers of ranks are 8 and 16" --dry-run --ranks=9 \

@@ -72,10 +72,10 @@ train one 1
 step=four/checkpoints/step_00000004
 
 # --- list and inspect -------------------------------------------------------
-says 0 "4 ranks (tensor 1, expert 4)  whole" list four
+says 0 "4 ranks (tensor 1, expert 4)  complete" list four
 [[ $(wc -l <out) -eq 3 ]] || fail "not a heading and two steps: $(cat out)"
-says 0 "4 ranks (tensor 2, expert 4)  whole" list tensor/checkpoints
-says 0 '"step":2,"state":"whole","problems":[]' list four --json
+says 0 "4 ranks (tensor 2, expert 4)  complete" list tensor/checkpoints
+says 0 '"step":2,"state":"complete","problems":[]' list four --json
 grep -q '"tokens":1024,"valid_loss":[0-9.]*,"ranks":4' out ||
   fail "list --json: $(cat out)"
 says 0 "step 4, 32 samples, 1,024 tokens, valid loss" inspect four
@@ -150,14 +150,21 @@ refuses 65 "model-00002-of-00004.safetensors is damaged" verify flipped
 grep -qF "step_00000004: damaged" out || fail "verify: no report: $(cat out)"
 refuses 65 "1 of 2 checkpoints is damaged" verify four flipped
 refuses 65 "model-00002-of-00004.safetensors" export flipped --output=never
+refuses 65 "model-00002-of-00004.safetensors is damaged" inspect flipped
+refuses 65 "model-00002-of-00004.safetensors is damaged" diff four flipped
 [[ ! -e never && ! -e never.tmp ]] || fail "damaged weights were exported"
-says 0 "whole" list flipped  # sizes tell nothing of it
+says 0 "complete" list flipped  # sizes tell nothing of it
 
 damage cut truncate -s -4 optimizer-00003-of-00004.safetensors
 refuses 65 "optimizer-00003-of-00004.safetensors has" verify cut
 says 0 "faulty: optimizer-00003-of-00004.safetensors has" list cut
 refuses 65 "optimizer-00003-of-00004.safetensors has" inspect cut
 refuses 65 "optimizer-00003-of-00004.safetensors has" diff four cut
+
+damage moments flip optimizer-00003-of-00004.safetensors
+says 0 "are equal to the bit" diff four moments  # which reads no moments
+refuses 65 "optimizer-00003-of-00004.safetensors is damaged" \
+  diff moments four --optimizer
 
 damage half rm tokenizer.model model-00001-of-00004.safetensors
 refuses 65 "model-00001-of-00004.safetensors is missing, and 1 more" \

@@ -88,8 +88,15 @@ for file in tokenizer.model model.safetensors.index.json; do
   expect 65 "$step" --checkpoint="$run"
   mv "$work/aside" "$step/$file"
 done
-truncate -s -1 "$step"/model-00001-of-*.safetensors
-expect 65 "bytes lie behind the header" --checkpoint="$run"
+weights=$(ls "$step"/model-00001-of-*.safetensors)
+cp "$weights" "$work/aside"
+printf '\x01' | dd of="$weights" bs=1 seek=$(($(stat -c %s "$weights") - 1)) \
+  conv=notrunc status=none
+expect 65 "${weights##*/} is damaged" --checkpoint="$run"
+[[ ! -s $work/out ]] || fail "text of damaged weights: $(cat "$work/out")"
+mv "$work/aside" "$weights"
+truncate -s -1 "$weights"
+expect 65 "bytes, must have" --checkpoint="$run"
 
 [[ $failures -eq 0 ]] || exit 1
 echo "all of moe-generate is well"

@@ -58,7 +58,7 @@ cmp a.bin c.bin || fail "tokens differ under mpirun"
 
 expect 64 "--output is missing" --input=text.txt
 expect 64 "did you mean --workers" --input=text.txt --output=x --worker=1
-expect 64 "vocab_size" --input=text.txt --output=x --vocab-size=100000
+expect 64 "--vocab-size is 100000, must be at most" --input=text.txt --output=x --vocab-size=100000
 expect 65 "none.txt" --input=none.txt --output=x --tokenizer=a.model
 expect 65 "bad.jsonl" --input=bad.jsonl --output=x --tokenizer=a.model
 expect 65 "none.idx" --inspect=none

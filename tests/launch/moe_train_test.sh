@@ -78,6 +78,10 @@ compgen -G "$run/checkpoints/step_00000005/model*.safetensors" >/dev/null ||
 
 # --- going on ---------------------------------------------------------------
 used=$run
+train run.directory="$used" || fail "nothing to train: exit code $?"
+[[ $(tail -2 "$work/err") == "nothing to train: step 5 of 5 is done
+the state is in $used/checkpoints/step_00000005" ]] ||
+  fail "nothing to train: $(cat "$work/err")"
 expect 64 ", and --resume is none" run.directory="$used" \
   --resume=none
 expect 64 "run.seed is 9, was" run.directory="$used" run.seed=9
@@ -95,6 +99,11 @@ mkdir "$work/hollow"
 expect 65 "holds no complete checkpoint" --resume="$work/hollow"
 expect 65 "no such directory" --init-from="$work/nowhere"
 expect 65 "--init-from" --init-from="$work/hollow"
+cp -r "$used/checkpoints/step_00000005" "$work/flipped"
+flipped=$(ls "$work"/flipped/model-00001-of-*)
+printf '\x01' | dd of="$flipped" bs=1 seek=$(($(stat -c %s "$flipped") - 1)) \
+  conv=notrunc status=none
+expect 65 "--init-from: $flipped is damaged" --init-from="$work/flipped"
 
 # Where nothing is whole the run does not begin anew, however often it is asked.
 cp -r "$used" "$work/damaged"
@@ -117,13 +126,16 @@ head -3 "$work/text.txt" >"$work/short.txt"
   echo '{"text": "broken'
 } >"$work/broken.jsonl"
 echo '{"content": "x"}' >"$work/no_text.jsonl"
-expect 65 "$work/missing.txt" data.train="$work/missing.txt"
-expect 65 "$work/empty.txt" data.train="$work/empty.txt"
+for file in missing empty; do
+  expect 65 "$work/$file.txt" data.train="$work/$file.txt"
+  [[ ! -e "$run" ]] || fail "$file.txt: a run directory stays"
+done
 expect 65 "$work/binary.txt" data.train="$work/binary.txt"
 expect 64 "$work is neither .txt nor .jsonl" data.train="$work"
 expect 65 "broken.jsonl:4: " data.train="$work/broken.jsonl"
 expect 65 "no_text.jsonl:1: " data.train="$work/no_text.jsonl"
 expect 65 "batch.global_size is 4000" batch.global_size=4000
+expect 64 "model.vocab_size is 9000, must be at most" model.vocab_size=9000
 echo "no model" >"$work/none.model"
 expect 65 "none.model" data.tokenizer="$work/none.model"
 spm_train --input="$work/text.txt" --model_prefix="$work/unigram" \

@@ -15,6 +15,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 absl::StatusOr<TrainCommand> Parse(std::vector<const char*> words,
@@ -88,6 +89,20 @@ TEST(TrainCommand, DryRunNotesDataThatIsNotHere) {
   EXPECT_THAT(Parse({"--dry-run", "--resume=nowhere"})->text,
               HasSubstr("Note: --resume is nowhere, which holds no complete "
                         "checkpoint"));
+}
+
+TEST(TrainCommand, DryRunNotesWhatTheRunWouldRefuseHere) {
+  const std::string empty = ::testing::TempDir() + "/empty.txt";
+  std::ofstream(empty) << "";
+  const std::string data = "data.train=" + empty;
+  EXPECT_THAT(Parse({"--dry-run", data.c_str()})->text,
+              HasSubstr("Note: data.train: " + empty + " is empty\n"));
+  const std::string directory = "run.directory=" + empty + "/a/b";
+  EXPECT_THAT(Parse({"--dry-run", directory.c_str()})->text,
+              HasSubstr("Note: run.directory is " + empty +
+                        "/a/b, which cannot be written to: " + empty +
+                        ": Not a directory\n"));
+  EXPECT_THAT(Parse({"--dry-run"})->text, Not(HasSubstr("run.directory")));
 }
 
 TEST(TrainCommand, ListsThePresets) {

@@ -1,4 +1,6 @@
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <string>
 #include <vector>
@@ -24,6 +26,28 @@ TEST_P(ElementwiseTest, ConvertRoundsOnceToTheDtype) {
       for (int64_t i = 0; i < n; ++i) expected.Set(i, x.Get(i));
       for (int64_t i = 0; i < n; ++i) ASSERT_EQ(y.Get(i), expected.Get(i)) << n;
     }
+  }
+}
+
+// All of bfloat16's exponents, ties of both kinds, denormals, infinities and
+// NaN, each among ordinary numbers and among its like.
+TEST(ConvertTest, RoundsToBFloat16AsTheScalarDoes) {
+  const KernelContextPtr context = MakeKernelContext(1);
+  std::vector<uint32_t> patterns;
+  for (uint32_t high = 0; high < 0x10000; high += 7) {
+    for (uint32_t low : {0u, 1u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu})
+      patterns.push_back((high << 16) | low);
+  }
+  for (size_t repeat : {size_t{1}, size_t{37}}) {
+    std::vector<float> x(patterns.size() * repeat, 1.0f);
+    for (size_t i = 0; i < patterns.size(); ++i)
+      x[i * repeat] = std::bit_cast<float>(patterns[i]);
+    std::vector<BFloat16> y(x.size());
+    const auto n = static_cast<int64_t>(x.size());
+    Convert(*context, Tensor(y.data(), {n}, DType::kBFloat16),
+            Tensor(x.data(), {n}, DType::kFloat32));
+    for (size_t i = 0; i < x.size(); ++i)
+      ASSERT_EQ(y[i].bits, ToBFloat16(x[i]).bits) << x[i];
   }
 }
 

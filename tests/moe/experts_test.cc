@@ -85,14 +85,16 @@ TEST_P(ExpertsTest, BackwardIsTheReferences) {
   Tensor out_RD;
   Tensor d_rows_RD;
   Tensor d_weight_R;
+  Tensor hidden_RF;
   ASSERT_TRUE(
       ExpertsForward(context_, out_RD, saved_tensors_, weights_, offsets_)
           .ok());
-  ASSERT_TRUE(ExpertsInputGradients(context_, d_rows_RD, d_weight_R, d_out_RD,
-                                    saved_tensors_, weights_, offsets_)
+  ASSERT_TRUE(ExpertsInputGradients(context_, d_rows_RD, d_weight_R, hidden_RF,
+                                    d_out_RD, saved_tensors_, weights_,
+                                    offsets_)
                   .ok());
-  ExpertsWeightGradients(context_, gradients, d_out_RD, saved_tensors_,
-                         offsets_);
+  ExpertsWeightGradients(context_, gradients, d_out_RD, hidden_RF,
+                         saved_tensors_, offsets_);
   ASSERT_EQ(d_rows_RD.dim(0), rows_);
   for (int64_t r = 0; r < rows_; ++r) {
     const size_t e = ExpertOf(r);

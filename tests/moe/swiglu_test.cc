@@ -40,10 +40,13 @@ TEST_P(SwiGluKernel, ANullWeightIsOne) {
   ones.Fill(1);
   TestTensor h({3, 7}, GetParam()), h_null({3, 7}, GetParam());
   TestTensor d({3, 14}, GetParam()), d_null({3, 14}, GetParam());
+  TestTensor again({3, 7}, GetParam());
   SwiGluForward(context(), h, gate_up, ones);
   SwiGluForward(context(), h_null, gate_up, Tensor());
-  SwiGluBackward(context(), d, Tensor(), d_h, gate_up, ones);
-  SwiGluBackward(context(), d_null, Tensor(), d_h, gate_up, Tensor());
+  SwiGluBackward(context(), d, Tensor(), again, d_h, gate_up, ones);
+  EXPECT_EQ(h.Values(), again.Values());
+  SwiGluBackward(context(), d_null, Tensor(), again, d_h, gate_up, Tensor());
+  EXPECT_EQ(h.Values(), again.Values());
   EXPECT_EQ(h.Values(), h_null.Values());
   EXPECT_EQ(d.Values(), d_null.Values());
 }
@@ -56,9 +59,13 @@ TEST_P(SwiGluKernel, BackwardIsTheDerivativeOfTheForward) {
     const TestTensor d_h = RandomTensor({R, F}, GetParam(), 3);
     TestTensor d_gate_up({R, 2 * F}, GetParam());
     TestTensor d_weight({R}, DType::kFloat32);
+    TestTensor h({R, F}, GetParam()), again({R, F}, GetParam());
     d_gate_up.Fill(5);  // overwritten
     d_weight.Fill(5);
-    SwiGluBackward(context(), d_gate_up, d_weight, d_h, gate_up, weight);
+    again.Fill(5);
+    SwiGluBackward(context(), d_gate_up, d_weight, again, d_h, gate_up, weight);
+    SwiGluForward(context(), h, gate_up, weight);
+    EXPECT_EQ(again.Values(), h.Values());
 
     const std::vector<double> cotangent = d_h.Values();
     const int64_t width = F;
@@ -74,15 +81,17 @@ TEST_P(SwiGluKernel, BackwardIsTheDerivativeOfTheForward) {
   }
 }
 
-TEST_P(SwiGluKernel, BackwardMayOverwriteItsInput) {
+TEST_P(SwiGluKernel, BackwardMayOverwriteItsInputs) {
   TestTensor gate_up = RandomTensor({9, 66}, GetParam(), 1);
   const TestTensor weight = RandomTensor({9}, DType::kFloat32, 2);
-  const TestTensor d_h = RandomTensor({9, 33}, GetParam(), 3);
-  TestTensor apart({9, 66}, GetParam());
+  TestTensor d_h = RandomTensor({9, 33}, GetParam(), 3);
+  TestTensor apart({9, 66}, GetParam()), h_apart({9, 33}, GetParam());
   TestTensor d_weight({9}, DType::kFloat32),
       d_weight_in_place = RandomTensor({9}, DType::kFloat32, 4);
-  SwiGluBackward(context(), apart, d_weight, d_h, gate_up, weight);
-  SwiGluBackward(context(), gate_up, d_weight_in_place, d_h, gate_up, weight);
+  SwiGluBackward(context(), apart, d_weight, h_apart, d_h, gate_up, weight);
+  SwiGluBackward(context(), gate_up, d_weight_in_place, d_h, d_h, gate_up,
+                 weight);
+  EXPECT_EQ(d_h.Values(), h_apart.Values());
   EXPECT_EQ(gate_up.Values(), apart.Values());
   EXPECT_EQ(d_weight.Values(), d_weight_in_place.Values());
 }
@@ -95,10 +104,11 @@ TEST_P(SwiGluKernel, LargeGatesSaturateWithoutOverflow) {
     gate_up.Set(4 + i, 1);
   }
   TestTensor h({1, 4}, GetParam()), d({1, 8}, GetParam());
-  TestTensor d_h({1, 4}, GetParam());
+  TestTensor d_h({1, 4}, GetParam()), again({1, 4}, GetParam());
   d_h.Fill(1);
   SwiGluForward(context(), h, gate_up, Tensor());
-  SwiGluBackward(context(), d, Tensor(), d_h, gate_up, Tensor());
+  SwiGluBackward(context(), d, Tensor(), again, d_h, gate_up, Tensor());
+  EXPECT_EQ(again.Values(), h.Values());
   EXPECT_EQ(h.Get(0), 0);
   EXPECT_EQ(h.Get(1), 0);
   EXPECT_EQ(h.Get(2), 200);
@@ -119,7 +129,7 @@ TEST_P(SwiGluKernel, NoRowsAreAnOrdinaryCase) {
   TestTensor gate_up({0, 8}, GetParam()), h({0, 4}, GetParam());
   TestTensor weight({0}, DType::kFloat32);
   SwiGluForward(context(), h, gate_up, weight);
-  SwiGluBackward(context(), gate_up, weight, h, gate_up, weight);
+  SwiGluBackward(context(), gate_up, weight, h, h, gate_up, weight);
 }
 
 INSTANTIATE_BOTH_DTYPES(SwiGluKernel);

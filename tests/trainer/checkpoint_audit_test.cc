@@ -204,8 +204,8 @@ TEST_F(CheckpointAuditTest, AListTellsEachDirectorysState) {
   ASSERT_EQ(all->size(), 8u);
   const std::vector<int64_t> steps = {7, 9, 10, 11, 12, 13, 14, 20};
   const std::vector<State> states = {
-      State::kWhole,  State::kSetAside, State::kFaulty,     State::kFaulty,
-      State::kFaulty, State::kFaulty,   State::kUnfinished, State::kFaulty};
+      State::kComplete, State::kSetAside, State::kFaulty,     State::kFaulty,
+      State::kFaulty,   State::kFaulty,   State::kUnfinished, State::kFaulty};
   for (size_t i = 0; i < all->size(); ++i) {
     EXPECT_EQ((*all)[i].step, steps[i]);
     EXPECT_EQ((*all)[i].state, states[i]) << steps[i];

@@ -94,6 +94,9 @@ TEST(ValidateConfig, RefusesEveryValueOutsideItsRange) {
       {{"eval.batches=-1"}, "eval.batches is -1"},
       {{"checkpoint.keep=0"}, "checkpoint.keep is 0"},
       {{"log.interval_steps=0"}, "log.interval_steps is 0, must be from 1"},
+      {{"log.trace_steps=11:12"},
+       "log.trace_steps is '11:12', must begin with the last step (10) or "
+       "before"},
       {{"model.num_key_value_heads=3"}, "model.num_key_value_heads (3)"},
       {{"router.aux_loss_coefficient=-1"}, "router.aux_loss_coefficient is -1"},
       {{"router.capacity_factor=-0.5"}, "router.capacity_factor is -0.5"},

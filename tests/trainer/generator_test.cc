@@ -13,6 +13,7 @@
 #include "tests/data/model_builder.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/checkpoint_saver.h"
+#include "trainer/checkpoint/manifest.h"
 #include "trainer/checkpoint/weights_loader.h"
 
 namespace moe {
@@ -317,6 +318,21 @@ TEST_F(GeneratorTest, WhatACheckpointLacksIsNamed) {
     EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
     EXPECT_THAT(std::string(status.message()), HasSubstr(name));
   }
+}
+
+TEST_F(GeneratorTest, BytesThatWereNotWrittenAreNamed) {
+  SaveRandom();
+  const std::string name = WeightsFileName(0, 1);
+  const std::string path = JoinPath(checkpoint_, name);
+  std::string bytes = *files_.ReadFile(path, int64_t{1} << 20);
+  bytes.back() ^= 1;
+  ASSERT_TRUE(WriteDurably(files_, path, bytes).ok());
+  const absl::Status status = Generator::Load(files_, checkpoint_, 1).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()), HasSubstr(name + " is damaged"));
+  // Without a manifest nothing tells.
+  ASSERT_TRUE(files_.Remove(JoinPath(checkpoint_, kManifestFile)).ok());
+  Load();
 }
 
 TEST_F(GeneratorTest, ATokenizerLargerThanTheModelIsRefused) {

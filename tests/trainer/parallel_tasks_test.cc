@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "tests/no_threads.h"
 
 namespace moe {
 namespace {
@@ -21,6 +22,16 @@ TEST(RunTasks, DoesEachOnce) {
                 }).ok());
     for (const std::atomic<int>& count : times) EXPECT_EQ(count, 1);
   }
+}
+
+TEST(RunTasks, DoesAllItselfWhereNoThreadCanBeStarted) {
+  const NoThreads none;
+  int times = 0;
+  EXPECT_TRUE(RunTasks(8, 5, [&](int64_t) {
+                ++times;
+                return absl::OkStatus();
+              }).ok());
+  EXPECT_EQ(times, 5);
 }
 
 TEST(RunTasks, OfNoneIsOk) {

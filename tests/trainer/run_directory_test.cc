@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
@@ -16,19 +17,25 @@
 namespace moe {
 namespace {
 
+using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 class RunDirectoryTest : public testing::Test {
  protected:
   absl::StatusOr<RunDirectoryLocks> Claim() {
-    return ClaimRunDirectory(files_, run_, TrainConfig(), groups_.world(),
-                             /*patience=*/absl::ZeroDuration());
+    return ClaimRunDirectory(
+        files_, run_, TrainConfig(), groups_.world(),
+        {.time = absl::ZeroDuration(),
+         .say = [this](const std::string& line) { said_.push_back(line); }});
   }
 
   TemporaryDirectory directory_;
   FakeFileSystem files_;
   const ProcessGroups groups_ = ProcessGroups::CreateSingle();
   const RunDirectory run_{directory_.Path("runs/first")};
+  std::vector<std::string> said_;
 };
 
 TEST_F(RunDirectoryTest, ASecondJobIsRefusedUntilTheFirstHasEnded) {
@@ -36,7 +43,13 @@ TEST_F(RunDirectoryTest, ASecondJobIsRefusedUntilTheFirstHasEnded) {
   ASSERT_TRUE(first.ok()) << first.status();
   const absl::Status second = Claim().status();
   EXPECT_EQ(second.code(), absl::StatusCode::kAlreadyExists);
-  EXPECT_THAT(std::string(second.message()), HasSubstr(run_.path()));
+  const std::string taken =
+      run_.lock() + ", taken by pid " + std::to_string(getpid()) + " on host ";
+  EXPECT_THAT(said_,
+              ElementsAre(StartsWith(
+                  "waiting for up to 0 for another run to give up " + taken)));
+  EXPECT_THAT(std::string(second.message()),
+              AllOf(HasSubstr(run_.path()), HasSubstr("taken by pid ")));
   *first = RunDirectoryLocks();
   EXPECT_TRUE(Claim().ok());
 }

@@ -201,6 +201,22 @@ std::vector<std::string> DigestProblems(
   return problems;
 }
 
+absl::Status VerifyAsWritten(FileSystem& files, const std::string& directory,
+                             Verified what, int threads,
+                             const ProgressFunction& progress) {
+  if (!files.Exists(JoinPath(directory, kManifestFile)))
+    return absl::OkStatus();
+  ASSIGN_OR_RETURN(const CheckpointManifest manifest,
+                   LoadManifest(files, directory));
+  std::vector<CheckpointManifest::File> listed = FilesBesideState(manifest);
+  if (what == Verified::kWeightsAndMoments)
+    listed.assign(manifest.file().begin(), manifest.file().end());
+  const std::vector<std::string> problems =
+      DigestProblems(files, directory, listed, threads, progress);
+  if (problems.empty()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(directory, ": ", problems.front()));
+}
+
 absl::StatusOr<CheckpointAudit> AuditCheckpoint(
     FileSystem& files, const std::string& path, int threads,
     const ProgressFunction& progress) {

@@ -45,6 +45,14 @@ std::vector<std::string> DigestProblems(
     const std::vector<CheckpointManifest::File>& listed, int threads,
     const ProgressFunction& progress);
 
+// That what is read of a checkpoint is what was written: all that its manifest
+// lists, or all but the optimizer's state. OK where there is no manifest.
+// DataLoss names the first file that is not.
+enum class Verified { kWeights, kWeightsAndMoments };
+absl::Status VerifyAsWritten(FileSystem& files, const std::string& directory,
+                             Verified what, int threads,
+                             const ProgressFunction& progress);
+
 }  // namespace moe
 
 #endif  // TRAINER_CHECKPOINT_CHECKPOINT_AUDIT_H_

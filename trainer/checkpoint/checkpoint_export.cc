@@ -5,7 +5,6 @@
 #include <memory>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "comm/check.h"
@@ -190,20 +189,6 @@ absl::Status RefuseExisting(FileSystem& files, const std::string& output) {
   return absl::OkStatus();
 }
 
-// What an export reads is what was written.
-absl::Status VerifyWeights(FileSystem& files, const StoredCheckpoint& stored,
-                           int threads, const ProgressFunction& progress) {
-  if (!stored.manifest.has_value()) return absl::OkStatus();
-  std::vector<CheckpointManifest::File> listed;
-  for (const CheckpointManifest::File& file : stored.manifest->file())
-    if (!absl::StartsWith(file.name(), kStateFilePrefix))
-      listed.push_back(file);
-  const std::vector<std::string> problems =
-      DigestProblems(files, stored.path, listed, threads, progress);
-  if (problems.empty()) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat(stored.path, ": ", problems.front()));
-}
-
 std::string ParentOf(const std::string& path) {
   const size_t slash = path.find_last_of('/');
   if (slash == std::string::npos) return ".";
@@ -245,7 +230,8 @@ absl::StatusOr<ExportedCheckpoint> ExportCheckpoint(
   RETURN_IF_ERROR(RefuseExisting(files, options.output));
   const ParameterTable table = WholeTable(stored.config.model);
   RETURN_IF_ERROR(stored.weights->Check(table));
-  RETURN_IF_ERROR(VerifyWeights(files, stored, options.threads, progress));
+  RETURN_IF_ERROR(VerifyAsWritten(files, stored.path, Verified::kWeights,
+                                  options.threads, progress));
   const std::string temporary = absl::StrCat(options.output, kTemporarySuffix);
   Exporter exporter(files, stored, options, table, temporary, progress);
   absl::StatusOr<ExportedCheckpoint> exported = exporter.Write();

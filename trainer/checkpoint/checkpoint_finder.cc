@@ -1,7 +1,6 @@
 #include "trainer/checkpoint/checkpoint_finder.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "comm/process_groups.h"
@@ -58,12 +57,21 @@ absl::StatusOr<FoundCheckpoint> VerifyCheckpoint(FileSystem& files,
         path, " has the manifest of another step, ", manifest->step()));
   }
   if (status.ok() && verify == Verify::kBytes) {
-    for (int i = world.rank(); status.ok() && i < manifest->file_size();
-         i += world.size())
-      status = VerifyFile(files, path, manifest->file(i));
+    status = VerifyShare(
+        files, path, {manifest->file().begin(), manifest->file().end()}, world);
   }
   RETURN_IF_ERROR(AgreeOnStatus(status, world));
   return FoundCheckpoint{path, *std::move(manifest)};
+}
+
+absl::Status VerifyShare(FileSystem& files, const std::string& path,
+                         const std::vector<CheckpointManifest::File>& listed,
+                         const ProcessGroup& world) {
+  const size_t step = static_cast<size_t>(world.size());
+  for (size_t i = static_cast<size_t>(world.rank()); i < listed.size();
+       i += step)
+    RETURN_IF_ERROR(VerifyFile(files, path, listed[i]));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::optional<FoundCheckpoint>> FindNewestCheckpoint(

@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -29,6 +30,11 @@ enum class Verify {
 absl::StatusOr<FoundCheckpoint> VerifyCheckpoint(
     FileSystem& files, const std::string& path, ProcessGroup& world,
     Verify verify = Verify::kBytes);
+
+// This rank's share of that alone, of these files. Calls no collective.
+absl::Status VerifyShare(FileSystem& files, const std::string& path,
+                         const std::vector<CheckpointManifest::File>& listed,
+                         const ProcessGroup& world);
 
 // What becomes of a checkpoint that is damaged.
 enum class Damaged {

@@ -63,7 +63,7 @@ void Look(FileSystem& files, const std::string& path,
     for (std::string& problem : SizeProblems(files, path, *manifest))
       listed.problems.push_back(std::move(problem));
   }
-  if (listed.state == State::kWhole && !listed.problems.empty())
+  if (listed.state == State::kComplete && !listed.problems.empty())
     listed.state = State::kFaulty;
 }
 
@@ -90,8 +90,8 @@ absl::StatusOr<std::vector<ListedCheckpoint>> ListIn(
 
 const char* Name(State state) {
   switch (state) {
-    case State::kWhole:
-      return "whole";
+    case State::kComplete:
+      return "complete";
     case State::kFaulty:
       return "faulty";
     case State::kSetAside:

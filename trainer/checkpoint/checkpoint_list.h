@@ -16,7 +16,7 @@ namespace moe {
 // no bytes are verified.
 struct ListedCheckpoint {
   enum class State {
-    kWhole,       // every file is there in its size
+    kComplete,    // every file is there in its size
     kFaulty,      // `problems` says why it is not
     kSetAside,    // step_NNNNNNNN.damaged: a resuming run found it damaged
     kUnfinished,  // step_NNNNNNNN.tmp: being written, or left by a crash
@@ -24,7 +24,7 @@ struct ListedCheckpoint {
 
   std::string name;
   int64_t step = 0;
-  State state = State::kWhole;
+  State state = State::kComplete;
   std::vector<std::string> problems;
   int64_t num_bytes = 0;  // of the files that are there
   std::optional<CheckpointManifest> manifest;
@@ -32,7 +32,7 @@ struct ListedCheckpoint {
   int64_t sequence_length = 0;
 };
 
-// "whole", "faulty", "damaged", "unfinished".
+// "complete", "faulty", "damaged", "unfinished".
 const char* Name(ListedCheckpoint::State state);
 
 // What is in a run's directory, or in its checkpoints/, by step. NotFound: no

@@ -6,10 +6,12 @@
 #include <memory>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "comm/check.h"
 #include "comm/status_macros.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
 
 namespace moe {
 namespace {
@@ -117,6 +119,15 @@ absl::StatusOr<CheckpointManifest> ReadManifest(FileSystem& files,
   for (const CheckpointManifest::File& file : manifest.file())
     RETURN_IF_ERROR(CheckSize(files, directory, file));
   return manifest;
+}
+
+std::vector<CheckpointManifest::File> FilesBesideState(
+    const CheckpointManifest& manifest) {
+  std::vector<CheckpointManifest::File> listed;
+  for (const CheckpointManifest::File& file : manifest.file())
+    if (!absl::StartsWith(file.name(), kStateFilePrefix))
+      listed.push_back(file);
+  return listed;
 }
 
 absl::Status VerifyFile(FileSystem& files, const std::string& directory,

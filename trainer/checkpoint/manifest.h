@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -39,6 +40,10 @@ absl::Status CheckSize(FileSystem& files, const std::string& directory,
 // the file that is missing or of another size.
 absl::StatusOr<CheckpointManifest> ReadManifest(FileSystem& files,
                                                 const std::string& directory);
+
+// The files of a manifest but those of the optimizer's state.
+std::vector<CheckpointManifest::File> FilesBesideState(
+    const CheckpointManifest& manifest);
 
 // Reads every byte of one file. DataLoss: it is not what was written.
 absl::Status VerifyFile(FileSystem& files, const std::string& directory,

@@ -4,6 +4,8 @@
 #include <thread>
 #include <vector>
 
+#include "comm/quiet_thread.h"
+
 namespace moe {
 
 absl::Status RunTasks(int threads, int64_t count,
@@ -25,8 +27,11 @@ absl::Status RunTasks(int threads, int64_t count,
     }
   };
   std::vector<std::thread> others;
-  for (int64_t i = 1; i < std::min<int64_t>(threads, count); ++i)
-    others.emplace_back(work);
+  for (int64_t i = 1; i < std::min<int64_t>(threads, count); ++i) {
+    absl::StatusOr<std::thread> thread = StartQuietThread("task", work);
+    if (!thread.ok()) break;
+    others.push_back(*std::move(thread));
+  }
   work();
   for (std::thread& thread : others) thread.join();
   return error;

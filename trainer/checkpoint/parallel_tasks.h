@@ -13,8 +13,9 @@
 namespace moe {
 
 // task(i) for i in [0, count), begun in this order on up to `threads` threads,
-// this one among them. After an error no other task begins; the error of the
-// lowest i is returned, the same whatever the threads do.
+// this one among them, or fewer where the system allows no more. After an error
+// no other task begins; the error of the lowest i is returned, the same
+// whatever the threads do.
 absl::Status RunTasks(int threads, int64_t count,
                       absl::FunctionRef<absl::Status(int64_t)> task);
 
