@@ -15,9 +15,6 @@ struct ArenaModel : ArenaLayout {
   void Allocate(int64_t elements, DType dtype) {
     Push(elements * SizeOf(dtype));
   }
-  ArenaBytes bytes() const {
-    return {.capacity = capacity_bytes(), .peak = peak_bytes()};
-  }
 };
 
 constexpr DType kF32 = DType::kFloat32;
@@ -69,9 +66,9 @@ class Walk {
     scratch_.Allocate(T * D, kF32);  // gradient of the residual stream
     BlockBackward();
     EmbeddingBackward();
-    return {.saved = saved_.bytes(),
-            .routing = routing_.bytes(),
-            .scratch = scratch_.bytes()};
+    return {.saved = saved_.peak_bytes(),
+            .routing = routing_.peak_bytes(),
+            .scratch = scratch_.peak_bytes()};
   }
 
  private:
