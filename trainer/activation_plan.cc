@@ -59,7 +59,8 @@ class Walk {
       if (recompute_ == Recompute::kBlock) saved_.Release(before);
     }
     for (int i = 0; i < layers_; ++i) saved_.Allocate(B * E, kF32);  // balance
-    Norm();
+    saved_.Allocate(T * D, compute_);  // the final norm
+    saved_.Allocate(T, kF32);
     saved_.Allocate(T * D, compute_);  // gradient of the final norm's output
     LossHead();
     ArenaScope scope(scratch_);
@@ -72,11 +73,6 @@ class Walk {
   }
 
  private:
-  void Norm() {
-    saved_.Allocate(T * D, compute_);
-    saved_.Allocate(T, kF32);
-  }
-
   void BlockForward() {
     ArenaScope scope(scratch_);
     UpToPlan(recompute_ == Recompute::kBlock ? routing_ : saved_);
@@ -95,10 +91,11 @@ class Walk {
   }
 
   void UpToPlan(ArenaModel& routing) {
-    Norm();
+    saved_.Allocate(T, kF32);
     saved_.Allocate(T * D, kF32);  // the residual stream's middle
+    saved_.Allocate(T, kF32);
     Attention();
-    Norm();
+    scratch_.Allocate(T * D, compute_);  // the experts' input
     RouterForward(routing);
     MakePlan();
   }
@@ -121,6 +118,7 @@ class Walk {
 
   void Attention() {
     ArenaScope scope(scratch_);
+    scratch_.Allocate(T * D, compute_);
     Gather(S * D, compute_);
     saved_.Allocate(S * C, compute_);
     saved_.Allocate(S * A, compute_);
@@ -215,6 +213,7 @@ class Walk {
     CopyUnless(kF32, compute_);
     scratch_.Allocate(T * D, kF32);
     scratch_.Allocate(T * K, kF32);
+    scratch_.Allocate(T * D, compute_);
     if (recompute_ == Recompute::kExperts) ExpertsGateUp();
     BackwardThroughExperts();
     {
@@ -239,7 +238,7 @@ class Walk {
   void BackwardAttention() {
     ArenaScope scope(scratch_);
     CopyUnless(kF32, compute_);
-    scratch_.Allocate(T * D, compute_);
+    for (int i = 0; i < 2; ++i) scratch_.Allocate(T * D, compute_);
     Gather(S * D, compute_);
     Gather(S * D, compute_);
     scratch_.Allocate(S * A, compute_);
