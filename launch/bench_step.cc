@@ -8,12 +8,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
+#include "comm/activity.h"
 #include "comm/status_macros.h"
 #include "comm/trace.h"
 #include "launch/bench_trainer.h"
 #include "trainer/batch_plan.h"
 #include "trainer/machine.h"
 #include "trainer/stage_shares.h"
+#include "trainer/trace_range.h"
 #include "trainer/units.h"
 
 namespace moe {
@@ -141,6 +143,53 @@ absl::Status AddMemory(BenchResult& result, ProcessGroup& world) {
   return absl::OkStatus();
 }
 
+// Seconds that an event of a trace costs the thread that it is of: of many
+// changes of stage, the difference between tracing them and not, the least of
+// some rounds.
+double SecondsOfEvent() {
+  constexpr int kRounds = 5;
+  constexpr int kScopes = 50000;  // of two events each
+  const auto run = [] {
+    const int64_t begin = ClockNanos();
+    for (int i = 0; i < kScopes; ++i) const StageScope stage("bench");
+    return static_cast<double>(ClockNanos() - begin) * 1e-9;
+  };
+  double least[2] = {1e9, 1e9};
+  for (int round = 0; round < kRounds; ++round) {
+    least[0] = std::min(least[0], run());
+    StartTrace(/*capacity=*/2 * kScopes);
+    least[1] = std::min(least[1], run());
+    int64_t dropped = 0;
+    TakeTrace(&dropped);
+  }
+  return std::max(0.0, least[1] - least[0]) / (2 * kScopes);
+}
+
+// What log.trace_steps adds to a step, from how many events it has: the
+// difference of two steps' times would drown in what they differ by anyway.
+// And what the file takes to write, once, after the last of them. Of the rank
+// with the most events. Collective.
+absl::Status AddTrace(BenchResult& result, BenchTrainer& bench) {
+  StartTrace(/*capacity=*/1 << 18);
+  RETURN_IF_ERROR(bench.TimeStep().status());
+  int64_t dropped = 0;
+  const std::vector<TraceEvent> events = TakeTrace(&dropped);
+  const int64_t begin = ClockNanos();
+  const size_t text_bytes = TraceJson(events, 0, 0, 0).size();
+  const double text_seconds = static_cast<double>(ClockNanos() - begin) * 1e-9;
+  std::array<double, 3> most = {
+      static_cast<double>(events.size()) * SecondsOfEvent() / result.seconds,
+      text_seconds, static_cast<double>(text_bytes)};
+  RETURN_IF_ERROR(bench.groups().world().AllReduce(ViewOf(absl::MakeSpan(most)),
+                                                   ReduceOp::kMax));
+  result.figures.push_back(
+      {"trace_share", most[0],
+       absl::StrFormat("a trace adds %.4f %%", 100 * most[0])});
+  result.figures.push_back({"trace_text_seconds", most[1], ""});
+  result.figures.push_back({"trace_text_bytes", most[2], ""});
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status BenchStep(const MpiRuntime& runtime, const BenchOptions& options) {
@@ -157,6 +206,7 @@ absl::Status BenchStep(const MpiRuntime& runtime, const BenchOptions& options) {
   RETURN_IF_ERROR(AddMemory(result, world));
   RETURN_IF_ERROR(AddShares(result, record, world));
   RETURN_IF_ERROR(AddDispatch(result, record, config, *bench));
+  RETURN_IF_ERROR(AddTrace(result, *bench));
   if (runtime.rank() == 0) options.report(result);
   return absl::OkStatus();
 }
