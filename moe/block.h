@@ -3,7 +3,6 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "moe/attention.h"
 #include "moe/experts.h"
 #include "moe/layer_context.h"
@@ -106,10 +105,6 @@ class Block {
   Recompute recompute_;
   int64_t max_expert_rows_;  // at once, with Recompute::kExperts; 0: any
 };
-
-// x in the compute dtype: itself, or a copy in context.scratch.
-absl::StatusOr<Tensor> InComputeDType(LayerContext& context,
-                                      const Tensor& x_TD);
 
 }  // namespace moe
 
