@@ -12,7 +12,7 @@ namespace moe {
 namespace {
 
 constexpr int64_t kAlignment = 64;
-constexpr int64_t kMinimumChunkBytes = int64_t{1} << 20;
+constexpr int64_t kMinimumChunkBytes = int64_t{1} << 16;
 
 }  // namespace
 
@@ -21,14 +21,17 @@ ArenaLayout::Mark ArenaLayout::Find(int64_t bytes) const {
   Mark place = top_;
   while (place.chunk < chunk_bytes_.size() &&
          place.offset + RoundUp(bytes, kAlignment) > chunk_bytes_[place.chunk])
-    place = {.chunk = place.chunk + 1};
+    place = {.chunk = place.chunk + 1, .used = place.used};
   return place;
 }
 
 int64_t ArenaLayout::NewChunkBytes(int64_t bytes) const {
   if (Find(bytes).chunk < chunk_bytes_.size()) return 0;
-  return RoundUp(std::max({bytes, kMinimumChunkBytes, capacity_bytes() / 8}),
-                 kAlignment);
+  // An eighth to spare for steps that need a little more: pages that nothing
+  // has written to take no memory of the host.
+  const int64_t wished = chunk_bytes_.empty() ? peak_bytes_ + peak_bytes_ / 8
+                                              : capacity_bytes() / 8;
+  return RoundUp(std::max({bytes, kMinimumChunkBytes, wished}), kAlignment);
 }
 
 ArenaLayout::Mark ArenaLayout::Push(int64_t bytes) {
@@ -37,12 +40,17 @@ ArenaLayout::Mark ArenaLayout::Push(int64_t bytes) {
   const Mark place = Find(bytes);
   top_ = place;
   top_.offset += RoundUp(bytes, kAlignment);
-  const auto begin = chunk_bytes_.begin();
-  peak_bytes_ = std::max(
-      peak_bytes_,
-      std::accumulate(begin, begin + static_cast<ptrdiff_t>(top_.chunk),
-                      top_.offset));
+  top_.used += RoundUp(bytes, kAlignment);
+  peak_bytes_ = std::max(peak_bytes_, top_.used);
   return place;
+}
+
+void ArenaLayout::Release(Mark mark) {
+  top_ = mark;
+  if (top_.used == 0 && chunk_bytes_.size() > 1) {
+    chunk_bytes_.clear();
+    top_ = {};
+  }
 }
 
 int64_t ArenaLayout::capacity_bytes() const {
@@ -60,6 +68,11 @@ absl::StatusOr<Tensor> Arena::Allocate(std::initializer_list<int64_t> shape,
   const Mark place = layout_.Push(bytes);
   char* chunk = static_cast<char*>(chunks_[place.chunk].data());
   return Tensor(chunk + place.offset, shape, dtype);
+}
+
+void Arena::Release(Mark mark) {
+  layout_.Release(mark);
+  if (layout_.num_chunks() == 0) chunks_.clear();
 }
 
 }  // namespace moe

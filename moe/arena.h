@@ -12,13 +12,16 @@
 
 namespace moe {
 
-// Where the tensors of a stack lie, in chunks that are kept: all of an Arena
-// but its memory. Plans of memory count with it (trainer/activation_plan.cc).
+// Where the tensors of a stack lie: all of an Arena but its memory. Plans of
+// memory count with it (trainer/activation_plan.cc). A stack grows by chunks;
+// once it is empty again, one chunk for the most that was in use takes their
+// place, so that no room is lost between what does not fit and the next chunk.
 class ArenaLayout {
  public:
   struct Mark {
     size_t chunk = 0;
     int64_t offset = 0;
+    int64_t used = 0;  // by all tensors below, bytes
   };
 
   // Of the further chunk that `bytes` more need; 0: they need none.
@@ -27,9 +30,11 @@ class ArenaLayout {
   Mark Push(int64_t bytes);
 
   Mark mark() const { return top_; }
-  // Gives back all that was pushed since `mark`.
-  void Release(Mark mark) { top_ = mark; }
+  // Gives back all that was pushed since `mark`; chunks only if that empties
+  // several.
+  void Release(Mark mark);
 
+  size_t num_chunks() const { return chunk_bytes_.size(); }
   // Bytes of all chunks, and the most that were in use at once.
   int64_t capacity_bytes() const;
   int64_t peak_bytes() const { return peak_bytes_; }
@@ -43,7 +48,7 @@ class ArenaLayout {
 };
 
 // A stack of tensors: going back to a mark frees all that came after it. Memory
-// once taken is kept, so that steps of equal shape take no more of it.
+// is kept, so that from the second step on those of equal shape take none.
 class Arena {
  public:
   using Mark = ArenaLayout::Mark;
@@ -57,11 +62,11 @@ class Arena {
 
   Mark mark() const { return layout_.mark(); }
   // Gives back all that was allocated since `mark`.
-  void Release(Mark mark) { layout_.Release(mark); }
+  void Release(Mark mark);
 
-  // Bytes held, and how often more had to be taken from the device.
+  // Bytes held, in so many chunks.
   int64_t capacity_bytes() const { return layout_.capacity_bytes(); }
-  int64_t num_growths() const { return static_cast<int64_t>(chunks_.size()); }
+  int64_t num_chunks() const { return static_cast<int64_t>(chunks_.size()); }
   // The most that was in use at once.
   int64_t peak_bytes() const { return layout_.peak_bytes(); }
 

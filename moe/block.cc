@@ -6,31 +6,29 @@
 #include "comm/status_macros.h"
 
 namespace moe {
-namespace {
 
-// y = norm(x), with what its backward needs, both in context.saved.
-absl::Status Normalize(LayerContext& context, Tensor& y_TD,
-                       Tensor& inverse_rms_T, const Tensor& x_TD,
-                       const Tensor& weight_D, float epsilon) {
-  const int64_t T = x_TD.dim(0);
-  ASSIGN_OR_RETURN(
-      y_TD, context.saved.Allocate({T, x_TD.dim(1)}, context.compute_dtype));
-  ASSIGN_OR_RETURN(inverse_rms_T, context.saved.Allocate({T}, DType::kFloat32));
-  RmsNormForward(context.kernels, y_TD, inverse_rms_T, x_TD, weight_D, epsilon);
-  return absl::OkStatus();
+absl::StatusOr<Tensor> Block::Normalize(LayerContext& context,
+                                        Tensor inverse_rms_T,
+                                        const Tensor& x_TD,
+                                        const Tensor& weight_D) const {
+  ASSIGN_OR_RETURN(Tensor y_TD,
+                   context.scratch.Allocate({x_TD.dim(0), x_TD.dim(1)},
+                                            context.compute_dtype));
+  RmsNormForward(context.kernels, y_TD, inverse_rms_T, x_TD, weight_D,
+                 epsilon_);
+  return y_TD;
 }
-
-}  // namespace
 
 absl::Status Block::Forward(LayerContext& context, Tensor out_TD,
                             BlockSaved& saved, Routing& routing,
                             const Tensor& x_TD, const LayerWeights& weights,
                             const BatchShape& batch) const {
   ArenaScope scope(context.scratch);
-  RETURN_IF_ERROR(UpToPlan(context, saved, routing, x_TD, weights, batch));
+  Tensor x_normed_TD;
+  RETURN_IF_ERROR(
+      UpToPlan(context, saved, routing, x_normed_TD, x_TD, weights, batch));
   routing.num_dropped = routing.expert_ids_TK.size() - saved.plan.num_sent_rows;
   Convert(context.kernels, out_TD, saved.middle_TD);
-  const Tensor& x_normed_TD = saved.middle_normed_TD;
   if (recompute_ != Recompute::kExperts) {
     RETURN_IF_ERROR(ForwardExperts(context, out_TD, saved.plan, saved.experts,
                                    x_normed_TD, routing, weights));
@@ -91,28 +89,36 @@ absl::Status Block::PlanOfChunk(LayerContext& context, DispatchPlan& plan,
 }
 
 absl::Status Block::UpToPlan(LayerContext& context, BlockSaved& saved,
-                             Routing& routing, const Tensor& x_TD,
-                             const LayerWeights& weights,
+                             Routing& routing, Tensor& x_normed_TD,
+                             const Tensor& x_TD, const LayerWeights& weights,
                              const BatchShape& batch) const {
   StageScope stage("attention");
+  const int64_t T = x_TD.dim(0);
   saved.x_TD = x_TD;
-  RETURN_IF_ERROR(Normalize(context, saved.normed_TD, saved.inverse_rms_T, x_TD,
-                            weights.input_norm_D, epsilon_));
-  Show(context, TensorKind::kAttentionInput, saved.normed_TD);
-  ASSIGN_OR_RETURN(
-      saved.middle_TD,
-      context.saved.Allocate({x_TD.dim(0), x_TD.dim(1)}, DType::kFloat32));
+  ASSIGN_OR_RETURN(saved.inverse_rms_T,
+                   context.saved.Allocate({T}, DType::kFloat32));
+  ASSIGN_OR_RETURN(saved.middle_TD,
+                   context.saved.Allocate({T, x_TD.dim(1)}, DType::kFloat32));
+  ASSIGN_OR_RETURN(saved.middle_inverse_rms_T,
+                   context.saved.Allocate({T}, DType::kFloat32));
   Convert(context.kernels, saved.middle_TD, x_TD);  // attention adds to it
-  RETURN_IF_ERROR(attention_.Forward(context, saved.middle_TD, saved.attention,
-                                     saved.normed_TD, weights, batch));
+  {
+    ArenaScope scope(context.scratch);
+    ASSIGN_OR_RETURN(
+        const Tensor normed_TD,
+        Normalize(context, saved.inverse_rms_T, x_TD, weights.input_norm_D));
+    Show(context, TensorKind::kAttentionInput, normed_TD);
+    RETURN_IF_ERROR(attention_.Forward(
+        context, saved.middle_TD, saved.attention, normed_TD, weights, batch));
+  }
 
   stage.Enter("router");
-  RETURN_IF_ERROR(Normalize(context, saved.middle_normed_TD,
-                            saved.middle_inverse_rms_T, saved.middle_TD,
-                            weights.post_attention_norm_D, epsilon_));
-  Show(context, TensorKind::kExpertsInput, saved.middle_normed_TD);
-  RETURN_IF_ERROR(router_.Forward(context, routing, saved.middle_normed_TD,
-                                  weights.gate_ED, batch));
+  ASSIGN_OR_RETURN(x_normed_TD,
+                   Normalize(context, saved.middle_inverse_rms_T,
+                             saved.middle_TD, weights.post_attention_norm_D));
+  Show(context, TensorKind::kExpertsInput, x_normed_TD);
+  RETURN_IF_ERROR(
+      router_.Forward(context, routing, x_normed_TD, weights.gate_ED, batch));
   stage.Enter("dispatch");
   return dispatcher_.MakePlan(context, saved.plan, routing.dispatched_ids_TK);
 }
@@ -122,10 +128,11 @@ absl::Status Block::ForwardAgain(LayerContext& context, BlockSaved& saved,
                                  const BatchShape& batch) const {
   ArenaScope scope(context.scratch);
   Routing routing;  // the same once more
-  RETURN_IF_ERROR(
-      UpToPlan(context, saved, routing, saved.x_TD, weights, batch));
-  return ExpertsAgain(context, saved.experts, saved.plan,
-                      saved.middle_normed_TD, routing, weights);
+  Tensor x_normed_TD;
+  RETURN_IF_ERROR(UpToPlan(context, saved, routing, x_normed_TD, saved.x_TD,
+                           weights, batch));
+  return ExpertsAgain(context, saved.experts, saved.plan, x_normed_TD, routing,
+                      weights);
 }
 
 absl::Status Block::ExpertsAgain(LayerContext& context, ExpertsSaved& saved,
@@ -153,6 +160,9 @@ absl::Status Block::BackwardExperts(
   ASSIGN_OR_RETURN(Tensor d_weights_TK,
                    context.scratch.Allocate({T, routing.weights_TK.dim(1)},
                                             DType::kFloat32));
+  ASSIGN_OR_RETURN(const Tensor x_normed_TD,
+                   Normalize(context, saved.middle_inverse_rms_T,
+                             saved.middle_TD, weights.post_attention_norm_D));
   if (recompute_ != Recompute::kExperts) {
     RETURN_IF_ERROR(BackwardThroughExperts(
         context, d_normed_TD, d_weights_TK, gradients, saved.plan,
@@ -161,8 +171,8 @@ absl::Status Block::BackwardExperts(
     const auto backward = [&](const DispatchPlan& plan,
                               int64_t chunk) -> absl::Status {
       ExpertsSaved experts;
-      RETURN_IF_ERROR(ExpertsAgain(context, experts, plan,
-                                   saved.middle_normed_TD, routing, weights));
+      RETURN_IF_ERROR(
+          ExpertsAgain(context, experts, plan, x_normed_TD, routing, weights));
       return BackwardThroughExperts(context, d_normed_TD, d_weights_TK,
                                     gradients, plan, experts, d_out_TD, weights,
                                     /*accumulate=*/chunk > 0);
@@ -172,7 +182,7 @@ absl::Status Block::BackwardExperts(
   const StageScope stage("router backward");
   RETURN_IF_ERROR(router_.Backward(
       context, d_normed_TD, gradients.gate_ED, d_weights_TK, balance_BE,
-      z_scale, saved.middle_normed_TD, routing, weights.gate_ED, batch));
+      z_scale, x_normed_TD, routing, weights.gate_ED, batch));
   ASSIGN_OR_RETURN(Tensor d_y_TD,
                    InDType(context, d_normed_TD, context.compute_dtype));
   RmsNormBackward(context.kernels, d_x_TD, gradients.post_attention_norm_D,
@@ -226,8 +236,11 @@ absl::Status Block::BackwardAttention(LayerContext& context, Tensor d_x_TD,
   ASSIGN_OR_RETURN(Tensor d_normed_TD,
                    context.scratch.Allocate({d_x_TD.dim(0), d_x_TD.dim(1)},
                                             context.compute_dtype));
+  ASSIGN_OR_RETURN(const Tensor normed_TD,
+                   Normalize(context, saved.inverse_rms_T, saved.x_TD,
+                             weights.input_norm_D));
   RETURN_IF_ERROR(attention_.Backward(context, d_normed_TD, gradients, d_out_TD,
-                                      saved.normed_TD, saved.attention, weights,
+                                      normed_TD, saved.attention, weights,
                                       batch));
   RmsNormBackward(context.kernels, d_x_TD, gradients.input_norm_D, d_normed_TD,
                   saved.x_TD, weights.input_norm_D, saved.inverse_rms_T);

@@ -15,9 +15,6 @@ struct ArenaModel : ArenaLayout {
   void Allocate(int64_t elements, DType dtype) {
     Push(elements * SizeOf(dtype));
   }
-  ArenaBytes bytes() const {
-    return {.capacity = capacity_bytes(), .peak = peak_bytes()};
-  }
 };
 
 constexpr DType kF32 = DType::kFloat32;
@@ -62,24 +59,20 @@ class Walk {
       if (recompute_ == Recompute::kBlock) saved_.Release(before);
     }
     for (int i = 0; i < layers_; ++i) saved_.Allocate(B * E, kF32);  // balance
-    Norm();
+    saved_.Allocate(T * D, compute_);  // the final norm
+    saved_.Allocate(T, kF32);
     saved_.Allocate(T * D, compute_);  // gradient of the final norm's output
     LossHead();
     ArenaScope scope(scratch_);
     scratch_.Allocate(T * D, kF32);  // gradient of the residual stream
     BlockBackward();
     EmbeddingBackward();
-    return {.saved = saved_.bytes(),
-            .routing = routing_.bytes(),
-            .scratch = scratch_.bytes()};
+    return {.saved = saved_.peak_bytes(),
+            .routing = routing_.peak_bytes(),
+            .scratch = scratch_.peak_bytes()};
   }
 
  private:
-  void Norm() {
-    saved_.Allocate(T * D, compute_);
-    saved_.Allocate(T, kF32);
-  }
-
   void BlockForward() {
     ArenaScope scope(scratch_);
     UpToPlan(recompute_ == Recompute::kBlock ? routing_ : saved_);
@@ -98,10 +91,11 @@ class Walk {
   }
 
   void UpToPlan(ArenaModel& routing) {
-    Norm();
+    saved_.Allocate(T, kF32);
     saved_.Allocate(T * D, kF32);  // the residual stream's middle
+    saved_.Allocate(T, kF32);
     Attention();
-    Norm();
+    scratch_.Allocate(T * D, compute_);  // the experts' input
     RouterForward(routing);
     MakePlan();
   }
@@ -124,6 +118,7 @@ class Walk {
 
   void Attention() {
     ArenaScope scope(scratch_);
+    scratch_.Allocate(T * D, compute_);
     Gather(S * D, compute_);
     saved_.Allocate(S * C, compute_);
     saved_.Allocate(S * A, compute_);
@@ -218,6 +213,7 @@ class Walk {
     CopyUnless(kF32, compute_);
     scratch_.Allocate(T * D, kF32);
     scratch_.Allocate(T * K, kF32);
+    scratch_.Allocate(T * D, compute_);
     if (recompute_ == Recompute::kExperts) ExpertsGateUp();
     BackwardThroughExperts();
     {
@@ -242,7 +238,7 @@ class Walk {
   void BackwardAttention() {
     ArenaScope scope(scratch_);
     CopyUnless(kF32, compute_);
-    scratch_.Allocate(T * D, compute_);
+    for (int i = 0; i < 2; ++i) scratch_.Allocate(T * D, compute_);
     Gather(S * D, compute_);
     Gather(S * D, compute_);
     scratch_.Allocate(S * A, compute_);

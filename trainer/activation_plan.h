@@ -29,15 +29,12 @@ struct ActivationShape {
   int64_t received_rows = 0;
 };
 
-struct ArenaBytes {
-  int64_t capacity = 0;  // Arena::capacity_bytes: what is held
-  int64_t peak = 0;      // Arena::peak_bytes: the most in use at once
-};
-
+// The most in use at once of each arena (Arena::peak_bytes), which holds that
+// much from the second micro-step on.
 struct ActivationBytes {
-  ArenaBytes saved;    // what backward needs
-  ArenaBytes routing;  // what routers chose, where it is kept apart (BLOCK)
-  ArenaBytes scratch;  // what lives for one call
+  int64_t saved = 0;    // what backward needs
+  int64_t routing = 0;  // what routers chose, where it is kept apart (BLOCK)
+  int64_t scratch = 0;  // what lives for one call
 };
 
 ActivationBytes PlanActivations(const ActivationShape& shape);

@@ -111,8 +111,8 @@ RankMemory PlanMemory(const TrainConfig& config, const Mesh& mesh) {
                         .sent_rows = rows,
                         .received_rows = rows};
   const ActivationBytes even = PlanActivations(shape);
-  memory.activations = even.saved.capacity + even.routing.capacity;
-  memory.scratch = even.scratch.capacity;
+  memory.activations = even.saved + even.routing;
+  memory.scratch = even.scratch;
   // A sum over the tensor group: contributions to this rank's tokens.
   memory.exchange +=
       (mesh.tensor() - 1) * tokens * model.hidden_size() * kFloatBytes;
@@ -127,8 +127,7 @@ RankMemory PlanMemory(const TrainConfig& config, const Mesh& mesh) {
   shape.received_rows = std::min(2 * rows, most_rows);
   memory.received_rows_at_double_load = shape.received_rows * row_bytes;
   const ActivationBytes twice = PlanActivations(shape);
-  memory.double_load = twice.saved.capacity + twice.scratch.capacity -
-                       even.saved.capacity - even.scratch.capacity;
+  memory.double_load = twice.saved + twice.scratch - even.saved - even.scratch;
   return memory;
 }
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 
 #include "comm/buffer.h"
@@ -56,38 +57,26 @@ int64_t Most(TestTrainer& trainer, int64_t bytes) {
   return bytes;
 }
 
-void ExpectArenasAsPlanned(const TrainConfig& config) {
+TEST_P(MemoryPlanTest, ActivationsAreWhatTheArenasHold) {
+  const TrainConfig config = EvenConfig(GetParam());
   TestTrainer trainer(config, /*alone=*/false);
-  EXPECT_TRUE(trainer->TrainStep().ok());
+  for (int step = 0; step < 2; ++step) EXPECT_TRUE(trainer->TrainStep().ok());
   const RankMemory plan =
       PlanMemory(config, *MakeMesh(config, TestRuntime().world()));
   LanguageModel& network = trainer->model();
   EXPECT_EQ(plan.activations,
-            Most(trainer, network.saved_arena().capacity_bytes() +
-                              network.routing_arena().capacity_bytes()));
-  EXPECT_EQ(plan.scratch,
-            Most(trainer, network.scratch_arena().capacity_bytes()));
+            Most(trainer, network.saved_arena().peak_bytes() +
+                              network.routing_arena().peak_bytes()));
+  EXPECT_EQ(plan.scratch, Most(trainer, network.scratch_arena().peak_bytes()));
+  for (const Arena* arena : {&network.saved_arena(), &network.routing_arena(),
+                             &network.scratch_arena()}) {
+    EXPECT_LE(arena->num_chunks(), 1);
+    EXPECT_LE(arena->capacity_bytes(),
+              std::max(arena->peak_bytes() * 9 / 8 + 64, int64_t{1} << 16));
+  }
 }
 
-TEST_P(MemoryPlanTest, ActivationsAreWhatTheArenasHold) {
-  ExpectArenasAsPlanned(EvenConfig(GetParam()));
-}
-
-// Tensors of [S, D] are larger than an arena's least chunk: how large each
-// chunk is tells in which order they were asked for, also where none of them is
-// there when the most is in use.
-TEST_P(MemoryPlanTest, ChunksOfWideActivationsAreWhatTheArenasHold) {
-  TrainConfig config = EvenConfig(GetParam());
-  ModelConfig& model = *config.mutable_model();
-  model.set_hidden_size(768);
-  model.set_head_dim(8);
-  model.set_intermediate_size(8);
-  ExpectArenasAsPlanned(config);
-}
-
-// A larger arena hides small tensors in what is left of its chunks. These
-// shapes fit one chunk, where each byte counts, and in each of them another
-// call needs the most scratch.
+// In each of these shapes another call needs the most scratch.
 constexpr int kLength = 16;
 
 struct TinyShape {
@@ -131,7 +120,7 @@ constexpr TinyShape kTinyShapes[] = {
      .capacity_factor = 0.25},
 };
 
-TEST_P(MemoryPlanTest, EveryByteOfASmallArenaIsForeseen) {
+TEST_P(MemoryPlanTest, EveryByteOfEachArenaIsForeseen) {
   for (const TinyShape& tiny : kTinyShapes) {
     TrainConfig config = EvenConfig(GetParam());
     ModelConfig& model = *config.mutable_model();
@@ -168,16 +157,11 @@ TEST_P(MemoryPlanTest, EveryByteOfASmallArenaIsForeseen) {
                          .sent_rows = rows,
                          .received_rows = rows});
     LanguageModel& network = trainer->model();
-    EXPECT_EQ(network.saved_arena().num_growths(), 1);
-    EXPECT_EQ(network.scratch_arena().num_growths(), 1);
-    EXPECT_EQ(plan.saved.peak,
-              Most(trainer, network.saved_arena().peak_bytes()))
+    EXPECT_EQ(plan.saved, Most(trainer, network.saved_arena().peak_bytes()))
         << tiny.most_scratch;
-    EXPECT_EQ(plan.routing.peak,
-              Most(trainer, network.routing_arena().peak_bytes()))
+    EXPECT_EQ(plan.routing, Most(trainer, network.routing_arena().peak_bytes()))
         << tiny.most_scratch;
-    EXPECT_EQ(plan.scratch.peak,
-              Most(trainer, network.scratch_arena().peak_bytes()))
+    EXPECT_EQ(plan.scratch, Most(trainer, network.scratch_arena().peak_bytes()))
         << tiny.most_scratch;
   }
 }
@@ -210,8 +194,8 @@ TEST_P(MemoryPlanTest, EveryBufferOfARankIsForeseen) {
       PlanMemory(config, *MakeMesh(config, TestRuntime().world()));
   const double planned =
       static_cast<double>(plan.Total() - plan.process - plan.snapshot);
-  EXPECT_LT(live, 1.2 * planned);
-  EXPECT_LT(planned, 1.2 * live);
+  EXPECT_LT(live, 1.25 * planned);
+  EXPECT_LT(planned, 1.25 * live);
 }
 
 constexpr RunConfig::ComputeDType kBFloat16 = RunConfig::BFLOAT16;

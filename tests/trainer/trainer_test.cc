@@ -44,7 +44,7 @@ void ExpectNoNewMemory(const TrainConfig& config) {
   auto steps = [&](int count) {
     for (int i = 0; i < count; ++i) ASSERT_TRUE(trainer->TrainStep().ok());
   };
-  steps(3);
+  steps(20);  // of changing sizes, where rows are dropped
   const int64_t buffers = Buffer::num_allocated();
   const int64_t heap = LiveHeapBytes();
   steps(47);
