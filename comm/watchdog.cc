@@ -75,6 +75,7 @@ class Watchdog::Rank {
   Rank(int rank, const Roster& roster, Options options);
   // May throw a std::system_error.
   absl::Status OpenOwn();
+  void OnConnected(const absl::Status& status);
   void Tick();
   void NoteActivity();
   void OnMessage(int hub, const WatchMessage& message);
@@ -157,27 +158,20 @@ absl::Status Watchdog::Rank::Connect(std::unique_ptr<StartWatch> start_watch) {
       const Addresses addresses,
       ShareHubAddresses(roster_, rank_,
                         hub_ != nullptr ? hub_->address() : HubAddress()));
-  for (int i = 0; i < kNumHubs; ++i) {
-    const auto on_connected = [this](const absl::Status& status) {
-      if (!status.ok() && connecting_failed_.empty())
-        connecting_failed_ = std::string(status.message());
-      if (--num_unconnected_ > 0) return;
-      connected_.set_value(
-          connecting_failed_.empty()
-              ? absl::OkStatus()
-              : absl::UnavailableError(absl::StrCat("cannot reach a hub at ",
-                                                    connecting_failed_)));
-    };
-    links_[static_cast<size_t>(i)] = std::make_unique<WatchLink>(
+  for (size_t i = 0; i < kNumHubs; ++i) {
+    const int hub = static_cast<int>(i);
+    links_[i] = std::make_unique<WatchLink>(
         context_, rank_,
         WatchLink::Handlers{
-            .on_connected = on_connected,
-            .on_message = [this, i](const WatchMessage& m) { OnMessage(i, m); },
+            .on_connected =
+                [this](const absl::Status& status) { OnConnected(status); },
+            .on_message = [this,
+                           hub](const WatchMessage& m) { OnMessage(hub, m); },
             .on_lost = [this] { OnHubLost(); }},
         // A hub that takes longer is named by the start watch.
         WatchLink::Patience{.welcome = absl::ToChronoMilliseconds(
                                 options_.collective_timeout)});
-    links_[static_cast<size_t>(i)]->Connect(addresses[static_cast<size_t>(i)]);
+    links_[i]->Connect(addresses[i]);
   }
   InstallStackTraces();
   AwaitCrash();
@@ -193,6 +187,18 @@ absl::Status Watchdog::Rank::Connect(std::unique_ptr<StartWatch> start_watch) {
   // From here on this watchdog sees who does not come.
   if (status.ok()) start_watch = nullptr;
   return AgreeOnWatchdog(status, roster_, rank_);
+}
+
+// After the last hub, Connect learns of the first failure.
+void Watchdog::Rank::OnConnected(const absl::Status& status) {
+  if (!status.ok() && connecting_failed_.empty())
+    connecting_failed_ = std::string(status.message());
+  if (--num_unconnected_ > 0) return;
+  connected_.set_value(
+      connecting_failed_.empty()
+          ? absl::OkStatus()
+          : absl::UnavailableError(
+                absl::StrCat("cannot reach a hub at ", connecting_failed_)));
 }
 
 void Watchdog::Rank::Tick() {

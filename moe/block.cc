@@ -6,15 +6,6 @@
 #include "comm/status_macros.h"
 
 namespace moe {
-absl::StatusOr<Tensor> InComputeDType(LayerContext& context,
-                                      const Tensor& x_TD) {
-  if (x_TD.dtype() == context.compute_dtype) return x_TD;
-  ASSIGN_OR_RETURN(Tensor copy_TD,
-                   context.scratch.Allocate({x_TD.dim(0), x_TD.dim(1)},
-                                            context.compute_dtype));
-  Convert(context.kernels, copy_TD, x_TD);
-  return copy_TD;
-}
 
 absl::StatusOr<Tensor> Block::Normalize(LayerContext& context,
                                         Tensor inverse_rms_T,
@@ -161,7 +152,8 @@ absl::Status Block::BackwardExperts(
     float z_scale, const LayerWeights& weights, const BatchShape& batch) const {
   ArenaScope scope(context.scratch);
   const int64_t T = d_x_TD.dim(0);
-  ASSIGN_OR_RETURN(Tensor d_out_TD, InComputeDType(context, d_x_TD));
+  ASSIGN_OR_RETURN(Tensor d_out_TD,
+                   InDType(context, d_x_TD, context.compute_dtype));
   ASSIGN_OR_RETURN(
       Tensor d_normed_TD,
       context.scratch.Allocate({T, d_x_TD.dim(1)}, DType::kFloat32));
@@ -191,7 +183,8 @@ absl::Status Block::BackwardExperts(
   RETURN_IF_ERROR(router_.Backward(
       context, d_normed_TD, gradients.gate_ED, d_weights_TK, balance_BE,
       z_scale, x_normed_TD, routing, weights.gate_ED, batch));
-  ASSIGN_OR_RETURN(Tensor d_y_TD, InComputeDType(context, d_normed_TD));
+  ASSIGN_OR_RETURN(Tensor d_y_TD,
+                   InDType(context, d_normed_TD, context.compute_dtype));
   RmsNormBackward(context.kernels, d_x_TD, gradients.post_attention_norm_D,
                   d_y_TD, saved.middle_TD, weights.post_attention_norm_D,
                   saved.middle_inverse_rms_T);
@@ -238,7 +231,8 @@ absl::Status Block::BackwardAttention(LayerContext& context, Tensor d_x_TD,
                                       const BatchShape& batch) const {
   ArenaScope scope(context.scratch);
   const StageScope stage("attention backward");
-  ASSIGN_OR_RETURN(Tensor d_out_TD, InComputeDType(context, d_x_TD));
+  ASSIGN_OR_RETURN(Tensor d_out_TD,
+                   InDType(context, d_x_TD, context.compute_dtype));
   ASSIGN_OR_RETURN(Tensor d_normed_TD,
                    context.scratch.Allocate({d_x_TD.dim(0), d_x_TD.dim(1)},
                                             context.compute_dtype));

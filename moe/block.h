@@ -112,10 +112,6 @@ class Block {
   int64_t max_expert_rows_;  // at once, with Recompute::kExperts; 0: any
 };
 
-// x in the compute dtype: itself, or a copy in context.scratch.
-absl::StatusOr<Tensor> InComputeDType(LayerContext& context,
-                                      const Tensor& x_TD);
-
 }  // namespace moe
 
 #endif  // MOE_BLOCK_H_

@@ -1,6 +1,7 @@
 #ifndef MOE_LAYER_CONTEXT_H_
 #define MOE_LAYER_CONTEXT_H_
 
+#include "absl/status/statusor.h"
 #include "comm/activity.h"
 #include "comm/dtype.h"
 #include "moe/arena.h"
@@ -32,6 +33,10 @@ inline void Show(const LayerContext& context, TensorKind kind,
   context.observer->Observe(kind, CurrentPosition().layer, local_expert,
                             tensor);
 }
+
+// x [rows, columns] in `dtype`: itself, or a copy in context.scratch.
+absl::StatusOr<Tensor> InDType(LayerContext& context, const Tensor& x,
+                               DType dtype);
 
 }  // namespace moe
 

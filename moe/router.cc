@@ -3,19 +3,6 @@
 #include "comm/status_macros.h"
 
 namespace moe {
-namespace {
-
-// x itself when it is float32, else a float32 copy in scratch.
-absl::StatusOr<Tensor> AsFloat32(LayerContext& context, const Tensor& x_TD) {
-  if (x_TD.dtype() == DType::kFloat32) return x_TD;
-  ASSIGN_OR_RETURN(
-      Tensor copy_TD,
-      context.scratch.Allocate({x_TD.dim(0), x_TD.dim(1)}, DType::kFloat32));
-  Convert(context.kernels, copy_TD, x_TD);
-  return copy_TD;
-}
-
-}  // namespace
 
 Router::Router(const ModelConfig& model, const RouterConfig& config,
                const TensorParallel& tensor)
@@ -58,7 +45,7 @@ absl::Status Router::Choose(LayerContext& context, Routing& routing,
   ASSIGN_OR_RETURN(routing.log_sum_exp_T, saved.Allocate({T}, f32));
 
   ASSIGN_OR_RETURN(Tensor logits_TE, context.scratch.Allocate({T, E}, f32));
-  ASSIGN_OR_RETURN(Tensor x32_TD, AsFloat32(context, x_TD));
+  ASSIGN_OR_RETURN(Tensor x32_TD, InDType(context, x_TD, DType::kFloat32));
   LinearForward(context.kernels, logits_TE, x32_TD, gate_ED);
   Show(context, TensorKind::kRouterLogits, logits_TE);
   RouterTopK(context.kernels, routing.probabilities_TE, routing.expert_ids_TK,
@@ -82,7 +69,7 @@ absl::Status Router::Backward(LayerContext& context, Tensor d_x_TD,
                  routing.probabilities_TE, routing.expert_ids_TK,
                  routing.weights_TK, routing.log_sum_exp_T, z_scale,
                  batch.first_token, batch.length, top_k_.renormalize);
-  ASSIGN_OR_RETURN(Tensor x32_TD, AsFloat32(context, x_TD));
+  ASSIGN_OR_RETURN(Tensor x32_TD, InDType(context, x_TD, DType::kFloat32));
   LinearWeightGradient(context.kernels, d_gate_ED, d_logits_TE, x32_TD);
   LinearInputGradient(context.kernels, d_x_TD, d_logits_TE, gate_ED,
                       /*accumulate=*/true);

@@ -76,10 +76,24 @@ absl::Status TokenDispatcher::MakePlan(LayerContext& context,
 }
 
 absl::Status TokenDispatcher::ExchangeCounts(DispatchPlan& plan) const {
+  const StageScope stage("row counts");
+  PackCounts(plan);
+  const size_t P = static_cast<size_t>(group_.size());
+  const CountsP counts(P, num_local_experts_ + kCountsHeader);
+  RETURN_IF_ERROR(Annotate(
+      group_.AllToAllV(ViewOf(absl::MakeConstSpan(plan.sent_counts)), counts,
+                       ViewOf(absl::MakeSpan(plan.received_counts)), counts),
+      "exchange of row counts"));
+  RETURN_IF_ERROR(TakeCounts(plan));
+  TraceNumber("rows_sent", plan.num_sent_rows);
+  TraceNumber("rows_received", plan.num_received_rows);
+  return absl::OkStatus();
+}
+
+void TokenDispatcher::PackCounts(DispatchPlan& plan) const {
   const size_t P = static_cast<size_t>(group_.size());
   const size_t e = static_cast<size_t>(num_local_experts_);
   const size_t stride = e + kCountsHeader;
-  const StageScope stage("row counts");
   const Position position = CurrentPosition();
   plan.sent_counts.resize(P * stride);
   plan.received_counts.resize(P * stride);
@@ -93,28 +107,25 @@ absl::Status TokenDispatcher::ExchangeCounts(DispatchPlan& plan) const {
     message[2] = plan.send_rows_P[p];
     std::copy_n(counts_e, e, message + kCountsHeader);
   }
-  const CountsP counts(P, static_cast<int64_t>(stride));
-  RETURN_IF_ERROR(Annotate(
-      group_.AllToAllV(ViewOf(absl::MakeConstSpan(plan.sent_counts)), counts,
-                       ViewOf(absl::MakeSpan(plan.received_counts)), counts),
-      "exchange of row counts"));
+}
 
+absl::Status TokenDispatcher::TakeCounts(DispatchPlan& plan) const {
+  const size_t P = static_cast<size_t>(group_.size());
+  const size_t e = static_cast<size_t>(num_local_experts_);
   plan.counts_Pe.resize(P * e);
   plan.receive_rows_P.assign(P, 0);
   plan.expert_offsets.assign(e + 1, 0);
   for (size_t p = 0; p < P; ++p) {
     RETURN_IF_ERROR(CheckCounts(plan, static_cast<int>(p)));
-    const int64_t* message = &plan.received_counts[p * stride];
+    const int64_t* message = &plan.received_counts[p * (e + kCountsHeader)];
     plan.receive_rows_P[p] = message[2];
     std::copy_n(message + kCountsHeader, e, &plan.counts_Pe[p * e]);
     for (size_t i = 0; i < e; ++i)
       plan.expert_offsets[i + 1] += message[kCountsHeader + i];
   }
-  for (size_t i = 0; i < e; ++i)
-    plan.expert_offsets[i + 1] += plan.expert_offsets[i];
+  std::partial_sum(plan.expert_offsets.begin(), plan.expert_offsets.end(),
+                   plan.expert_offsets.begin());
   plan.num_received_rows = plan.expert_offsets[e];
-  TraceNumber("rows_sent", plan.num_sent_rows);
-  TraceNumber("rows_received", plan.num_received_rows);
   return absl::OkStatus();
 }
 

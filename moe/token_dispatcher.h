@@ -120,7 +120,10 @@ class TokenDispatcher {
                                       bool accumulate = false) const;
 
  private:
+  // Step 2: writes the messages, sends them, and reads those of the others.
   absl::Status ExchangeCounts(DispatchPlan& plan) const;
+  void PackCounts(DispatchPlan& plan) const;
+  absl::Status TakeCounts(DispatchPlan& plan) const;
   absl::Status CheckCounts(const DispatchPlan& plan, int source) const;
   // Steps 3 and 4 for rows of any width: [N, width] -> [R, width], made in
   // `arena`. A group of one rank returns sorted_ND itself.

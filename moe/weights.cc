@@ -125,19 +125,11 @@ void InitialValues(const ModelConfig& model, const Parameter& parameter,
 void InitialArena(const ModelConfig& model, const ParameterTable& table,
                   ArenaKind kind, uint64_t seed, int64_t begin,
                   absl::Span<float> out) {
-  std::fill(out.begin(), out.end(), 0.0f);
-  ForEachParameter(
-      table, kind, begin, static_cast<int64_t>(out.size()),
-      [&](const Parameter& parameter, int64_t in_slice, int64_t in_out,
-          int64_t count) {
-        ForEachRun(parameter.slice, parameter.num_columns(), in_slice, count,
-                   [&](int64_t in_tensor, int64_t run_begin, int64_t run) {
-                     const int64_t place = in_out + run_begin - in_slice;
-                     InitialValues(model, parameter, seed, in_tensor,
-                                   out.subspan(static_cast<size_t>(place),
-                                               static_cast<size_t>(run)));
-                   });
-      });
+  FillArena(table, kind, begin, out,
+            [&](const Parameter& parameter, int64_t in_tensor,
+                absl::Span<float> part) {
+              InitialValues(model, parameter, seed, in_tensor, part);
+            });
 }
 
 }  // namespace moe

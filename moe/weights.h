@@ -1,7 +1,9 @@
 #ifndef MOE_WEIGHTS_H_
 #define MOE_WEIGHTS_H_
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -57,13 +59,33 @@ struct ModelWeights {
 ModelWeights BindWeights(const ModelConfig& model, const ParameterTable& table,
                          const ParameterStorage& storage);
 
+// Elements [begin, begin + out.size()) of a rank's arena: fill(parameter,
+// in_tensor, part) sets each part of `out` that is a run of a global tensor
+// from element in_tensor on. Padding is 0.
+template <typename Fill>
+void FillArena(const ParameterTable& table, ArenaKind kind, int64_t begin,
+               absl::Span<float> out, const Fill& fill) {
+  std::fill(out.begin(), out.end(), 0.0f);
+  ForEachParameter(
+      table, kind, begin, static_cast<int64_t>(out.size()),
+      [&](const Parameter& parameter, int64_t in_slice, int64_t in_out,
+          int64_t count) {
+        ForEachRun(parameter.slice, parameter.num_columns(), in_slice, count,
+                   [&](int64_t in_tensor, int64_t run_begin, int64_t run) {
+                     const int64_t place = in_out + run_begin - in_slice;
+                     fill(parameter, in_tensor,
+                          out.subspan(static_cast<size_t>(place),
+                                      static_cast<size_t>(run)));
+                   });
+      });
+}
+
 // Elements [begin, begin + out.size()) of a whole tensor's initial value: norms
 // 1, all else normal with initializer_range, keyed by (seed, name).
 void InitialValues(const ModelConfig& model, const Parameter& parameter,
                    uint64_t seed, int64_t begin, absl::Span<float> out);
 
-// Elements [begin, begin + out.size()) of a rank's arena at the start; padding
-// is 0.
+// Of a rank's arena at the start.
 void InitialArena(const ModelConfig& model, const ParameterTable& table,
                   ArenaKind kind, uint64_t seed, int64_t begin,
                   absl::Span<float> out);

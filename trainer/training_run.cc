@@ -208,15 +208,14 @@ absl::Status TrainingRun::Train() {
 }
 
 absl::Status TrainingRun::Loop() {
-  absl::Time logged_at = absl::Now();
-  waited_before_ = TimeWaited();
+  logged_ = {
+      .step = trainer_->step(), .at = absl::Now(), .waited = TimeWaited()};
   TakeStageTimes();
-  int64_t logged_step = trainer_->step();
-  if (logged_step >= num_steps_) {
-    display_.Say(absl::StrCat("nothing to train: step ", logged_step, " of ",
+  if (logged_.step >= num_steps_) {
+    display_.Say(absl::StrCat("nothing to train: step ", logged_.step, " of ",
                               num_steps_, " is done"));
   }
-  for (int64_t step = logged_step + 1; step <= num_steps_; ++step) {
+  for (int64_t step = logged_.step + 1; step <= num_steps_; ++step) {
     if (StopSignalReceived() || TimeIsOver()) trainer_->RequestStop();
     if (SaveTimeIsOver()) trainer_->RequestSave();
     RETURN_IF_ERROR(trace_->BeforeStep(step));
@@ -224,23 +223,10 @@ absl::Status TrainingRun::Loop() {
     if (report.skipped) SaySkipped(report);
     const bool last = step == num_steps_ || report.stop_requested;
     RETURN_IF_ERROR(WriteTrace(step, last));
-    const bool validates =
-        corpus_->valid() != nullptr && config_.eval().interval_steps() > 0 &&
-        !report.stop_requested &&  // who stops a run waits for its weights
-        (last || IsDue(config_.eval().interval_steps(), step));
+    const bool validates = Validates(report, last);
     if (last || validates || report.skipped ||
-        IsDue(config_.log().interval_steps(), step)) {
-      ASSIGN_OR_RETURN(StepCost cost, Cost(report, absl::Now() - logged_at,
-                                           step - logged_step));
-      if (validates) {
-        ASSIGN_OR_RETURN(cost.valid_loss,
-                         trainer_->ValidationLoss(config_.eval().batches()));
-        saver_->NoteValidLoss(*cost.valid_loss);
-      }
-      Log(report, cost);
-      logged_at = absl::Now();
-      logged_step = step;
-    }
+        IsDue(config_.log().interval_steps(), step))
+      RETURN_IF_ERROR(Log(report, validates));
     if (!last) RETURN_IF_ERROR(Save(report));
     if (report.stop_requested && step < num_steps_) {
       return AgreeOnStatus(
@@ -250,6 +236,13 @@ absl::Status TrainingRun::Loop() {
     }
   }
   return absl::OkStatus();
+}
+
+bool TrainingRun::Validates(const StepReport& report, bool last) const {
+  const int64_t interval = config_.eval().interval_steps();
+  return corpus_->valid() != nullptr && interval > 0 &&
+         !report.stop_requested &&  // who stops a run waits for its weights
+         (last || IsDue(interval, report.step));
 }
 
 // A disk that refuses a trace does not end the run.
@@ -289,10 +282,10 @@ bool TrainingRun::IsDue(int64_t interval, int64_t step) const {
 }
 
 // Also where all ranks learn that the last line of metrics was refused.
-absl::StatusOr<StepCost> TrainingRun::Cost(const StepReport& report,
-                                           absl::Duration elapsed,
-                                           int64_t steps) {
+absl::StatusOr<StepCost> TrainingRun::Cost(const StepReport& report) {
   const StageScope stage("metrics");
+  const absl::Duration elapsed = absl::Now() - logged_.at;
+  const auto steps = static_cast<double>(report.step - logged_.step);
   ProcessGroup& world = groups_->world();
   std::array<int64_t, 2> most = {ResidentBytes(), metrics_status_.ok() ? 0 : 1};
   RETURN_IF_ERROR(
@@ -300,8 +293,7 @@ absl::StatusOr<StepCost> TrainingRun::Cost(const StepReport& report,
   if (most[1] > 0) RETURN_IF_ERROR(AgreeOnStatus(metrics_status_, world));
   StepCost cost;
   cost.memory_bytes = most[0];
-  cost.step_seconds =
-      absl::ToDoubleSeconds(elapsed) / static_cast<double>(steps);
+  cost.step_seconds = absl::ToDoubleSeconds(elapsed) / steps;
   const double tokens =
       static_cast<double>(report.tokens) / static_cast<double>(report.step);
   cost.tokens_per_second = tokens / cost.step_seconds;
@@ -312,10 +304,9 @@ absl::StatusOr<StepCost> TrainingRun::Cost(const StepReport& report,
   const absl::Duration waited = TimeWaited();
   ASSIGN_OR_RETURN(
       cost.straggler,
-      FindStraggler(absl::ToDoubleSeconds(waited - waited_before_) /
-                        static_cast<double>(steps),
+      FindStraggler(absl::ToDoubleSeconds(waited - logged_.waited) / steps,
                     world));
-  waited_before_ = waited;
+  logged_.waited = waited;
   ASSIGN_OR_RETURN(cost.stage_shares, FindStageShares(TakeStageTimes(), world));
   cost.checkpoint_seconds = absl::ToDoubleSeconds(saver_->TakeStandstill());
   return cost;
@@ -327,10 +318,19 @@ void TrainingRun::SaySkipped(const StepReport& report) {
                             config_.optimizer().max_skipped_steps(), ")"));
 }
 
-void TrainingRun::Log(const StepReport& report, const StepCost& cost) {
+absl::Status TrainingRun::Log(const StepReport& report, bool validates) {
+  ASSIGN_OR_RETURN(StepCost cost, Cost(report));
+  if (validates) {
+    ASSIGN_OR_RETURN(cost.valid_loss,
+                     trainer_->ValidationLoss(config_.eval().batches()));
+    saver_->NoteValidLoss(*cost.valid_loss);
+  }
   display_.Step(report, cost, num_steps_);
   if (metrics_ != nullptr && metrics_status_.ok())
     metrics_status_ = metrics_->Write(report, cost);
+  logged_.step = report.step;
+  logged_.at = absl::Now();
+  return absl::OkStatus();
 }
 
 absl::Status TrainingRun::SaveAtEnd() {

@@ -54,10 +54,10 @@ class TrainingRun {
   bool TimeIsOver() const;
   bool SaveTimeIsOver() const;
   bool IsDue(int64_t interval, int64_t step) const;
-  absl::StatusOr<StepCost> Cost(const StepReport& report,
-                                absl::Duration elapsed, int64_t steps);
+  bool Validates(const StepReport& report, bool last) const;
+  absl::StatusOr<StepCost> Cost(const StepReport& report);
   void SaySkipped(const StepReport& report);
-  void Log(const StepReport& report, const StepCost& cost);
+  absl::Status Log(const StepReport& report, bool validates);
   absl::Status Save(const StepReport& report);
   absl::Status SaveAtEnd();
   absl::Status SaveAfterFailure(const absl::Status& failure);
@@ -79,7 +79,12 @@ class TrainingRun {
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<RunSaver> saver_;
   absl::Time save_begun_;
-  absl::Duration waited_before_;         // TimeWaited at the last logged step
+  // When a line of metrics was written last.
+  struct {
+    int64_t step = 0;
+    absl::Time at;
+    absl::Duration waited;  // TimeWaited
+  } logged_;
   std::unique_ptr<MetricsLog> metrics_;  // rank 0
   absl::Status metrics_status_;
   std::optional<TraceRange> trace_;

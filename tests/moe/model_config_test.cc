@@ -19,19 +19,6 @@ using testing::HasSubstr;
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-ModelConfig Mixtral8x7B() {
-  ModelConfig model;
-  model.set_vocab_size(32000);
-  model.set_hidden_size(4096);
-  model.set_intermediate_size(14336);
-  model.set_num_hidden_layers(32);
-  model.set_num_attention_heads(32);
-  model.set_num_key_value_heads(8);
-  model.set_num_local_experts(8);
-  model.set_num_experts_per_tok(2);
-  return model;
-}
-
 void ExpectRefused(const absl::Status& status, const std::string& key,
                    const std::string& value, const std::string& limit) {
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);

@@ -48,6 +48,19 @@ std::string NameOf(const NetworkCase& c) {
 
 void PrintTo(const NetworkCase& c, std::ostream* out) { *out << NameOf(c); }
 
+ModelConfig Mixtral8x7B() {
+  ModelConfig model;
+  model.set_vocab_size(32000);
+  model.set_hidden_size(4096);
+  model.set_intermediate_size(14336);
+  model.set_num_hidden_layers(32);
+  model.set_num_attention_heads(32);
+  model.set_num_key_value_heads(8);
+  model.set_num_local_experts(8);
+  model.set_num_experts_per_tok(2);
+  return model;
+}
+
 ModelConfig SmallModel(const NetworkCase& c) {
   ModelConfig model;
   model.set_vocab_size(23);

@@ -35,6 +35,9 @@ std::string NameOf(const NetworkCase& c);
 // The same, as GoogleTest prints a parameter.
 void PrintTo(const NetworkCase& c, std::ostream* out);
 
+// The published one's.
+ModelConfig Mixtral8x7B();
+
 // A small network of odd sizes, none of two equal, with strong losses.
 ModelConfig SmallModel(const NetworkCase& c);
 RouterConfig SmallRouter(const NetworkCase& c);

@@ -17,17 +17,6 @@ namespace {
 
 using testing::ElementsAre;
 
-ModelConfig Mixtral8x7B() {
-  ModelConfig model;
-  model.set_vocab_size(32000);
-  model.set_hidden_size(4096);
-  model.set_intermediate_size(14336);
-  model.set_num_hidden_layers(32);
-  model.set_num_attention_heads(32);
-  model.set_num_key_value_heads(8);
-  return model;
-}
-
 ModelConfig EightExperts() {
   ModelConfig model = SmallModel({});
   model.set_num_local_experts(8);

@@ -1,7 +1,6 @@
 #include "trainer/checkpoint/restore.h"
 
-#include <algorithm>
-
+#include "moe/weights.h"
 #include "trainer/checkpoint/state_piece.h"
 
 namespace moe {
@@ -9,22 +8,14 @@ namespace moe {
 absl::Status ReadArena(const WeightsLoader& weights,
                        const ParameterTable& table, ArenaKind kind,
                        int64_t begin, absl::Span<float> out) {
-  std::fill(out.begin(), out.end(), 0.0f);
   absl::Status status;
-  ForEachParameter(
-      table, kind, begin, static_cast<int64_t>(out.size()),
-      [&](const Parameter& parameter, int64_t in_slice, int64_t in_out,
-          int64_t count) {
-        ForEachRun(parameter.slice, parameter.num_columns(), in_slice, count,
-                   [&](int64_t in_tensor, int64_t run_begin, int64_t run) {
-                     if (!status.ok()) return;
-                     const int64_t place = in_out + run_begin - in_slice;
-                     status = weights.LoadParameter(
-                         parameter.name, in_tensor,
-                         out.subspan(static_cast<size_t>(place),
-                                     static_cast<size_t>(run)));
-                   });
-      });
+  FillArena(table, kind, begin, out,
+            [&](const Parameter& parameter, int64_t in_tensor,
+                absl::Span<float> part) {
+              if (status.ok()) {
+                status = weights.LoadParameter(parameter.name, in_tensor, part);
+              }
+            });
   return status;
 }
 

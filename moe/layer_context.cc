@@ -1,0 +1,16 @@
+#include "moe/layer_context.h"
+
+#include "comm/status_macros.h"
+
+namespace moe {
+
+absl::StatusOr<Tensor> InDType(LayerContext& context, const Tensor& x,
+                               DType dtype) {
+  if (x.dtype() == dtype) return x;
+  ASSIGN_OR_RETURN(Tensor copy,
+                   context.scratch.Allocate({x.dim(0), x.dim(1)}, dtype));
+  Convert(context.kernels, copy, x);
+  return copy;
+}
+
+}  // namespace moe
