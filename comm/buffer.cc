@@ -37,6 +37,14 @@ absl::Status Refused(int64_t num_bytes) {
 }  // namespace
 
 absl::StatusOr<Buffer> Buffer::Allocate(int64_t num_bytes, Device device) {
+  absl::StatusOr<Buffer> buffer = AllocateUninitialised(num_bytes, device);
+  if (buffer.ok() && num_bytes > 0)
+    std::memset(buffer->data_, 0, static_cast<size_t>(num_bytes));
+  return buffer;
+}
+
+absl::StatusOr<Buffer> Buffer::AllocateUninitialised(int64_t num_bytes,
+                                                     Device device) {
   CHECK(num_bytes >= 0);
   if (device.kind != DeviceKind::kCpu)
     return absl::UnimplementedError(
@@ -51,7 +59,6 @@ absl::StatusOr<Buffer> Buffer::Allocate(int64_t num_bytes, Device device) {
   buffer.data_ =
       std::aligned_alloc(kAlignment, static_cast<size_t>(whole_lines));
   if (buffer.data_ == nullptr) return Refused(num_bytes);
-  std::memset(buffer.data_, 0, static_cast<size_t>(whole_lines));
   buffer.num_bytes_ = num_bytes;
   GetTally().num_allocated += 1;
   GetTally().live_bytes += num_bytes;

@@ -9,12 +9,15 @@
 namespace moe {
 
 // Owns bytes on a device: the only allocation of anything that grows with the
-// model or the batch. 64-byte aligned, zero-filled. Move-only.
+// model or the batch. 64-byte aligned. Move-only.
 class Buffer {
  public:
   Buffer() = default;
-  // ResourceExhausted names the size when the device refuses.
+  // Zero-filled. ResourceExhausted names the size when the device refuses.
   static absl::StatusOr<Buffer> Allocate(int64_t num_bytes, Device device = {});
+  // Holding anything: what is never written to takes no memory of the host.
+  static absl::StatusOr<Buffer> AllocateUninitialised(int64_t num_bytes,
+                                                      Device device = {});
 
   ~Buffer();
   Buffer(Buffer&& other) noexcept;

@@ -178,7 +178,8 @@ absl::Status AddTrace(BenchResult& result, BenchTrainer& bench) {
   const size_t text_bytes = TraceJson(events, 0, 0, 0).size();
   const double text_seconds = static_cast<double>(ClockNanos() - begin) * 1e-9;
   std::array<double, 3> most = {
-      static_cast<double>(events.size()) * SecondsOfEvent() / result.seconds,
+      (static_cast<double>(events.size()) + static_cast<double>(dropped)) *
+          SecondsOfEvent() / result.seconds,
       text_seconds, static_cast<double>(text_bytes)};
   RETURN_IF_ERROR(bench.groups().world().AllReduce(ViewOf(absl::MakeSpan(most)),
                                                    ReduceOp::kMax));

@@ -27,8 +27,8 @@ ArenaLayout::Mark ArenaLayout::Find(int64_t bytes) const {
 
 int64_t ArenaLayout::NewChunkBytes(int64_t bytes) const {
   if (Find(bytes).chunk < chunk_bytes_.size()) return 0;
-  // An eighth to spare for steps that need a little more: pages that nothing
-  // has written to take no memory of the host.
+  // An eighth to spare for steps that need a little more, which takes none of a
+  // host's memory until then.
   const int64_t wished = chunk_bytes_.empty() ? peak_bytes_ + peak_bytes_ / 8
                                               : capacity_bytes() / 8;
   return RoundUp(std::max({bytes, kMinimumChunkBytes, wished}), kAlignment);
@@ -62,7 +62,8 @@ absl::StatusOr<Tensor> Arena::Allocate(std::initializer_list<int64_t> shape,
   const int64_t bytes = Tensor(nullptr, shape, dtype).size() * SizeOf(dtype);
   const int64_t new_chunk_bytes = layout_.NewChunkBytes(bytes);
   if (new_chunk_bytes > 0) {
-    ASSIGN_OR_RETURN(Buffer chunk, Buffer::Allocate(new_chunk_bytes, device_));
+    ASSIGN_OR_RETURN(Buffer chunk,
+                     Buffer::AllocateUninitialised(new_chunk_bytes, device_));
     chunks_.push_back(std::move(chunk));
   }
   const Mark place = layout_.Push(bytes);

@@ -29,8 +29,8 @@ struct ActivationShape {
   int64_t received_rows = 0;
 };
 
-// The most in use at once of each arena (Arena::peak_bytes), which holds that
-// much from the second micro-step on.
+// The most in use at once of each arena (Arena::peak_bytes): all of it that is
+// ever written to.
 struct ActivationBytes {
   int64_t saved = 0;    // what backward needs
   int64_t routing = 0;  // what routers chose, where it is kept apart (BLOCK)

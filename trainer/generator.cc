@@ -51,14 +51,14 @@ Mesh OneRank(const ModelConfig& model) {
 
 absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(
     FileSystem& files, const std::string& checkpoint, int threads) {
+  RETURN_IF_ERROR(VerifyAsWritten(files, checkpoint, Verified::kWeights,
+                                  threads,
+                                  [](const std::string&, int64_t, int64_t) {}));
   ASSIGN_OR_RETURN(HuggingFaceConfig config, ReadConfig(files, checkpoint));
   const std::string path = JoinPath(checkpoint, kTokenizerFile);
   if (!files.Exists(path))
     return absl::NotFoundError(absl::StrCat(
         path, " is missing: text needs the model's SentencePiece vocabulary"));
-  RETURN_IF_ERROR(VerifyAsWritten(files, checkpoint, Verified::kWeights,
-                                  threads,
-                                  [](const std::string&, int64_t, int64_t) {}));
   ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(path));
   if (tokenizer->vocab_size() > config.model.vocab_size()) {
     return absl::FailedPreconditionError(

@@ -84,7 +84,7 @@ absl::Status CheckShared(FileSystem& files, const RunDirectory& run,
 
 absl::Status CheckRunDirectory(const RunDirectory& run) {
   std::error_code error;
-  std::filesystem::path there = std::filesystem::absolute(run.path());
+  std::filesystem::path there = std::filesystem::absolute(run.path(), error);
   while (!std::filesystem::exists(there, error) && there.has_relative_path())
     there = there.parent_path();
   // With a dot, so that a file is refused as no directory.

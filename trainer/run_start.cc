@@ -151,10 +151,29 @@ absl::Status OpenState(RunStart& start, FileSystem& files,
   return start.moments->Check(table);
 }
 
-absl::Status OpenWeights(RunStart& start, const std::string& path,
+// The checkpoint that --init-from means. Another run may be writing there: all
+// ranks find the same, or each would look at a share of another. Collective.
+absl::StatusOr<std::string> FindWeights(const std::string& path,
+                                        FileSystem& files,
+                                        ProcessGroup& world) {
+  const absl::StatusOr<std::string> found = FindCheckpoint(files, path);
+  RETURN_IF_ERROR(AgreeOnStatus(found.status(), world));
+  auto first = static_cast<int64_t>(Digest(*found));
+  RETURN_IF_ERROR(
+      world.Broadcast(ViewOf(absl::MakeSpan(&first, 1)), /*root=*/0));
+  absl::Status same;
+  if (first != static_cast<int64_t>(Digest(*found))) {
+    same = absl::AbortedError(
+        absl::StrCat(path, " has got a new checkpoint, ", *found,
+                     ", just now: name the one that is meant"));
+  }
+  RETURN_IF_ERROR(AgreeOnStatus(same, world));
+  return found;
+}
+
+absl::Status OpenWeights(RunStart& start, const std::string& directory,
                          FileSystem& files, const ParameterTable& table,
                          const ProcessGroup& world) {
-  ASSIGN_OR_RETURN(const std::string directory, FindCheckpoint(files, path));
   if (files.Exists(JoinPath(directory, kManifestFile))) {
     ASSIGN_OR_RETURN(const CheckpointManifest manifest,
                      LoadManifest(files, directory));
@@ -198,9 +217,11 @@ absl::StatusOr<RunStart> ChooseStart(const StartOptions& options,
         world.rank() == 0 ? say : [](const std::string&) {});
     if (status.ok()) status = OpenState(start, files, table);
   } else if (!options.init_from.empty()) {
-    status =
-        Annotate(OpenWeights(start, options.init_from, files, table, world),
-                 "--init-from");
+    const absl::StatusOr<std::string> found =
+        FindWeights(options.init_from, files, world);
+    if (!found.ok()) return Annotate(found.status(), "--init-from");
+    status = Annotate(OpenWeights(start, *found, files, table, world),
+                      "--init-from");
   }
   RETURN_IF_ERROR(AgreeOnStatus(status, world));
   if (world.rank() == 0 && start.checkpoint.has_value()) {
@@ -226,7 +247,6 @@ absl::Status CheckStart(const StartOptions& options, const TrainConfig& config,
                          .world = *alone,
                          .say = silent,
                          .verify = Verify::kSizes,
-
                          .damaged_in_run = Damaged::kLeave}));
   if (checkpoint.has_value())
     return CheckSameRun(checkpoint->path, config, files, silent);

@@ -311,13 +311,18 @@ TEST_F(GeneratorTest, LogitsThatAreNotFiniteEndIt) {
 
 TEST_F(GeneratorTest, WhatACheckpointLacksIsNamed) {
   SaveRandom();
-  for (const char* name : {kTokenizerFile, kConfigFile}) {
+  const auto lack = [&](const char* name, absl::StatusCode code) {
     ASSERT_TRUE(files_.Remove(JoinPath(checkpoint_, name)).ok());
     const absl::Status status =
         Generator::Load(files_, checkpoint_, 1).status();
-    EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+    EXPECT_EQ(status.code(), code);
     EXPECT_THAT(std::string(status.message()), HasSubstr(name));
-  }
+  };
+  lack(kTokenizerFile, absl::StatusCode::kDataLoss);
+  // Without a manifest nothing says what there was.
+  ASSERT_TRUE(files_.Remove(JoinPath(checkpoint_, kManifestFile)).ok());
+  lack(kTokenizerFile, absl::StatusCode::kNotFound);
+  lack(kConfigFile, absl::StatusCode::kNotFound);
 }
 
 TEST_F(GeneratorTest, BytesThatWereNotWrittenAreNamed) {

@@ -194,8 +194,9 @@ TEST_P(MemoryPlanTest, EveryBufferOfARankIsForeseen) {
       PlanMemory(config, *MakeMesh(config, TestRuntime().world()));
   const double planned =
       static_cast<double>(plan.Total() - plan.process - plan.snapshot);
+  // Arenas have an eighth to spare; some buffers do not grow with the model.
   EXPECT_LT(live, 1.25 * planned);
-  EXPECT_LT(planned, 1.25 * live);
+  EXPECT_LT(planned, 1.2 * live);
 }
 
 constexpr RunConfig::ComputeDType kBFloat16 = RunConfig::BFLOAT16;
