@@ -23,15 +23,15 @@ constexpr int64_t kGrain = 16;  // tokens a thread is worth waking for
 float SumOfSquaresOfRow(const float* x_D, int64_t D) {
   constexpr int64_t kChains = 4;
   Float8 sums[kChains] = {};
-  const int64_t unrolled = D / (kChains * kLanes) * (kChains * kLanes);
-  for (int64_t i = 0; i < unrolled; i += kChains * kLanes) {
+  int64_t i = 0;
+  for (; i + kChains * kLanes <= D; i += kChains * kLanes) {
     for (int64_t chain = 0; chain < kChains; ++chain) {
       const Float8 x = Load(x_D + i + chain * kLanes);
       sums[chain] += x * x;
     }
   }
-  ForEachVector(D - unrolled, [&](int64_t i, int64_t lanes) {
-    const Float8 x = Load(x_D + unrolled + i, lanes);
+  ForEachVector(D - i, [&](int64_t rest, int64_t lanes) {
+    const Float8 x = Load(x_D + i + rest, lanes);
     sums[0] += x * x;
   });
   return Sum((sums[0] + sums[2]) + (sums[1] + sums[3]));
