@@ -48,7 +48,8 @@ class ArenaLayout {
 };
 
 // A stack of tensors: going back to a mark frees all that came after it. Memory
-// is kept, so that from the third step on those of equal shape take none.
+// is kept, but several chunks make way for one once they are empty: from the
+// third step on those of equal shape take none.
 class Arena {
  public:
   using Mark = ArenaLayout::Mark;

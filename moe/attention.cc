@@ -41,8 +41,8 @@ absl::Status Attention::Forward(LayerContext& context, Tensor out_TD,
   return absl::OkStatus();
 }
 
-// x is gathered again: kept, it would take as much as the sequence parallel
-// layers save.
+// x, which the block norms again, is gathered again too: kept, it would take as
+// much as the sequence parallel layers save.
 absl::Status Attention::Backward(LayerContext& context, Tensor d_x_TD,
                                  LayerWeights& gradients,
                                  const Tensor& d_out_TD, const Tensor& x_TD,

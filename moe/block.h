@@ -68,7 +68,8 @@ class Block {
                                  const BatchShape& batch) const;
 
  private:
-  // norm(x), compute, in context.scratch; sets inverse_rms_T for its backward.
+  // norm(x), compute, in context.scratch; sets inverse_rms_T for its backward,
+  // in backward to the same bits.
   absl::StatusOr<Tensor> Normalize(LayerContext& context, Tensor inverse_rms_T,
                                    const Tensor& x_TD,
                                    const Tensor& weight_D) const;

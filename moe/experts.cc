@@ -63,7 +63,7 @@ absl::Status ExpertsInputGradients(LayerContext& context, Tensor& d_rows_RD,
   ASSIGN_OR_RETURN(d_weight_R, context.scratch.Allocate({R}, DType::kFloat32));
   ASSIGN_OR_RETURN(hidden_RF, context.scratch.Allocate({R, F}, dtype));
 
-  // SwiGluBackward turns each into the other in its place.
+  // SwiGluBackward overwrites d_hidden by hidden, gate_up by d_gate_up.
   const Tensor& d_hidden_RF = hidden_RF;
   const Tensor& d_gate_up_R2F = saved.gate_up_R2F;
   GroupedLinearInputGradient(context.kernels, d_hidden_RF, d_out_RD,

@@ -70,7 +70,8 @@ class LanguageModel {
                        const ModelWeights& weights, ModelWeights* gradients);
 
   // Adds to the gradients those of the last Forward, from the last layer to
-  // the first; `listener` (may be null) is told what is complete.
+  // the first, once: it overwrites part of what that saved. `listener` (may be
+  // null) is told what is complete.
   absl::Status Backward(const MicroBatch& batch, const ModelWeights& weights,
                         ModelWeights& gradients, GradientListener* listener);
 

@@ -3,9 +3,11 @@
 
 namespace moe {
 
-// What backward computes again instead of keeping, for memory: nothing; the
-// experts' rows (which are dispatched again) and hidden values; or all of a
-// block but its input and what its router chose. Results are the same bits.
+// What backward computes again instead of keeping, for memory, besides the
+// norms and SwiGLU, which it always does: nothing; the experts' rows, which are
+// dispatched again, and gate and up products; or all of a block but its input
+// and what its router chose. Results are the same bits, but for rounding where
+// rows come in parts.
 enum class Recompute { kNone, kExperts, kBlock };
 
 }  // namespace moe

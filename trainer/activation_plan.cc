@@ -126,11 +126,11 @@ class Walk {
     SumOverTensorGroup(S, kF32, /*accumulate=*/true);
   }
 
-  // What TensorParallel takes beside its result, which has D columns and
-  // `dtype`, for `rows` of the group.
   void Gather(int64_t elements, DType dtype) {
     if (t > 1) scratch_.Allocate(elements, dtype);
   }
+  // What TensorParallel takes beside its result, which has D columns and
+  // `dtype`, for `rows` of the group.
   void SumOverTensorGroup(int64_t rows, DType dtype, bool accumulate) {
     if (t == 1) return;
     ArenaScope scope(scratch_);

@@ -14,9 +14,10 @@ namespace moe {
 // cache takes two fifths of the time that vector.h's Store does.
 void RoundRow(BFloat16* y, const float* x, int64_t n);
 
-// Writes n elements of y as floats: body(to, begin, length) yields the elements
-// [begin, begin + length), to[0] being the first; begin is a multiple of 256.
-// For bfloat16 they are rounded from pieces that stay in the first cache.
+// Fills y with n elements that body computes in float32: body(to, begin,
+// length) writes the elements [begin, begin + length), to[0] being the first;
+// begin is a multiple of 256. For bfloat16 they are rounded from pieces that
+// stay in the first cache.
 template <typename T, typename Body>
 void WriteRow(T* y, int64_t n, const Body& body) {
   if constexpr (std::is_same_v<T, float>) {

@@ -7,7 +7,7 @@
 
 namespace moe {
 
-// A row that goes through SwiGLU.
+// A row that goes through SwiGLU, of either dtype.
 template <typename T>
 struct SwiGluRow {
   const T* gate_up_2F = nullptr;
