@@ -225,8 +225,4 @@ for name in "$@"; do
   "$name"
   echo "$name: $((SECONDS - began)) s"
 done
-if [[ $failures -gt 0 ]]; then
-  echo "$failures failed"
-  exit 1
-fi
-echo "all passed"
+finish

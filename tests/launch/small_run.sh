@@ -45,3 +45,13 @@ newest_checkpoint() {
   find "$run/checkpoints" -maxdepth 1 -name 'step_*[0-9]' 2>/dev/null |
     sort | tail -n 1
 }
+
+# finish: ends the test, which has counted its $failures.
+finish() {
+  if [[ $failures -gt 0 ]]; then
+    echo "$failures failed"
+    exit 1
+  fi
+  echo "all passed"
+  exit
+}

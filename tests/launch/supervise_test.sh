@@ -2,7 +2,9 @@
 # launch/supervise.sh: after which ends it starts a run again, how long it waits,
 # when it gives up, what it writes down, and how it is stopped.
 #
-#     supervise_test.sh BUILD_DIRECTORY
+#     supervise_test.sh BUILD_DIRECTORY [one]
+#
+# With `one` it restarts one run.
 #
 # Most runs are played by a script by the name of moe-train: each start takes
 # the next line of $work/plan, "CODE STEP CHECKPOINT MESSAGE", which is how it
@@ -100,6 +102,11 @@ print(*[json.loads(line)['$key'] for line in open(sys.argv[1])])" \
 }
 
 # --- which codes ------------------------------------------------------------
+if [[ ${2-} == one ]]; then
+  plan=("70 5 0" "0 6 0")
+  plays "code 70" 0 2
+  finish
+fi
 for code in 0 64 65 75 2 127 129 130 138 143; do
   plan=("$code 5 0" "0 6 0")
   plays "code $code" "$code" 1
@@ -222,8 +229,4 @@ ends 137 2>/dev/null  # bash tells of it
 [[ $(starts) -eq 1 ]] || fail "started again"
 if lives "$(cat "$run/sleeper")"; then fail "a process stays"; fi
 
-if [[ $failures -gt 0 ]]; then
-  echo "$failures failed"
-  exit 1
-fi
-echo "all passed"
+finish
