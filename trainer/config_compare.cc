@@ -18,9 +18,10 @@ using ::google::protobuf::FieldDescriptor;
 using ::google::protobuf::Message;
 using ::google::protobuf::TextFormat;
 
-// What state and position depend on, beside model.* and data.*.
-constexpr absl::string_view kFixedKeys[] = {"run.seed",
-                                            "batch.sequence_length"};
+// What state and position depend on, beside model.* and data.*; without the
+// same routing weights the experts' outputs have another size.
+constexpr absl::string_view kFixedKeys[] = {"run.seed", "batch.sequence_length",
+                                            "router.renormalize"};
 // Of those two sections, what may change all the same.
 constexpr absl::string_view kFreeKeys[] = {"model.max_position_embeddings",
                                            "model.initializer_range"};
@@ -32,14 +33,16 @@ bool IsAmong(absl::string_view key, const auto& keys) {
   return std::find(std::begin(keys), std::end(keys), key) != std::end(keys);
 }
 
-bool Contradicts(absl::string_view key) {
+}  // namespace
+
+bool IsFixedByCheckpoint(absl::string_view key) {
   if (IsAmong(key, kFreeKeys)) return false;
   return IsAmong(key, kFixedKeys) || absl::StartsWith(key, "model.") ||
          absl::StartsWith(key, "data.");
 }
 
-// A field's value on one line.
-std::string ValueText(const Message& section, const FieldDescriptor& field) {
+std::string ConfigValueText(const Message& section,
+                            const FieldDescriptor& field) {
   TextFormat::Printer printer;
   printer.SetSingleLineMode(true);
   std::string text;
@@ -51,8 +54,6 @@ std::string ValueText(const Message& section, const FieldDescriptor& field) {
   printer.PrintFieldValueToString(section, &field, -1, &text);
   return text;
 }
-
-}  // namespace
 
 std::vector<ConfigDifference> CompareConfigs(const TrainConfig& before,
                                              const TrainConfig& now) {
@@ -66,10 +67,10 @@ std::vector<ConfigDifference> CompareConfigs(const TrainConfig& before,
     for (int j = 0; j < section.message_type()->field_count(); ++j) {
       const FieldDescriptor& field = *section.message_type()->field(j);
       const std::string key = absl::StrCat(section.name(), ".", field.name());
-      const std::string value_a = ValueText(section_a, field);
-      const std::string value_b = ValueText(section_b, field);
+      const std::string value_a = ConfigValueText(section_a, field);
+      const std::string value_b = ConfigValueText(section_b, field);
       if (value_a == value_b || IsAmong(key, kIgnoredKeys)) continue;
-      differences.push_back({key, value_a, value_b, Contradicts(key)});
+      differences.push_back({key, value_a, value_b, IsFixedByCheckpoint(key)});
     }
   }
   return differences;

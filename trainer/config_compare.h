@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
+#include "google/protobuf/message.h"
 #include "trainer/train_config.pb.h"
 
 namespace moe {
@@ -22,6 +24,13 @@ struct ConfigDifference {
 // are no difference.
 std::vector<ConfigDifference> CompareConfigs(const TrainConfig& before,
                                              const TrainConfig& now);
+
+// Whether a run may give this key another value than its checkpoint has.
+bool IsFixedByCheckpoint(absl::string_view key);
+
+// A field's value, or its default, on one line.
+std::string ConfigValueText(const google::protobuf::Message& section,
+                            const google::protobuf::FieldDescriptor& field);
 
 // "batch.global_size: 32, was 16; ..."
 std::string DifferencesText(const std::vector<ConfigDifference>& differences);
