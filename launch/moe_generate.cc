@@ -71,8 +71,9 @@ absl::Status Run(const Flags& flags) {
   if (std::ferror(stdout) != 0)
     return absl::AbortedError("standard output: the text was not all written");
   if (reason == StopReason::kMaxPositions) {
-    std::fprintf(stderr, "%s: stopped at max_position_embeddings (%lld)\n",
-                 kProgram, static_cast<long long>(generator->max_positions()));
+    std::fprintf(stderr, "%s: stopped at %s (%lld)\n", kProgram,
+                 std::string(generator->max_positions_key()).c_str(),
+                 static_cast<long long>(generator->max_positions()));
   }
   return absl::OkStatus();
 }

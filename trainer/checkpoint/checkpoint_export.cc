@@ -15,6 +15,7 @@
 #include "trainer/checkpoint/half.h"
 #include "trainer/checkpoint/parallel_tasks.h"
 #include "trainer/checkpoint/safetensors.h"
+#include "trainer/checkpoint/weight_values.h"
 #include "trainer/checkpoint/weights_index.h"
 
 namespace moe {
@@ -232,6 +233,7 @@ absl::StatusOr<ExportedCheckpoint> ExportCheckpoint(
   RETURN_IF_ERROR(stored.weights->Check(table));
   RETURN_IF_ERROR(VerifyAsWritten(files, stored.path, Verified::kWeights,
                                   options.threads, progress));
+  RETURN_IF_ERROR(CheckSpareTensors(*stored.weights, stored.config.model));
   const std::string temporary = absl::StrCat(options.output, kTemporarySuffix);
   Exporter exporter(files, stored, options, table, temporary, progress);
   absl::StatusOr<ExportedCheckpoint> exported = exporter.Write();

@@ -39,21 +39,38 @@
 #include "trainer/checkpoint/hf_config.h"
 
 namespace moe {
+namespace {
+
+void SetIfNone(int id, std::vector<int>& ids) {
+  if (ids.empty() && id >= 0) ids.push_back(id);
+}
+
+}  // namespace
 
 std::vector<NamedFile> ModelFiles(const ModelConfig& model,
                                   const RouterConfig& router,
                                   int64_t sequence_length,
-                                  const Tokenizer* tokenizer, bool add_bos) {
+                                  const Tokenizer* tokenizer, bool add_bos,
+                                  const SourceWords* source) {
   HuggingFaceConfig config =
       MakeHuggingFaceConfig(model, router, sequence_length);
   std::vector<NamedFile> files;
+  if (source != nullptr) {
+    config.bos_ids = source->config.bos_ids;
+    config.eos_ids = source->config.eos_ids;
+    config.pad_ids = source->config.pad_ids;
+    config.sliding_window = source->config.sliding_window;
+  }
   if (tokenizer != nullptr) {
-    config.bos_id = tokenizer->bos_id();
-    config.eos_id = tokenizer->eos_id();
+    SetIfNone(tokenizer->bos_id(), config.bos_ids);
+    SetIfNone(tokenizer->eos_id(), config.eos_ids);
     files = HuggingFaceTokenizerFiles(*tokenizer, add_bos);
   }
   files.push_back({kConfigFile, ConfigJson(config)});
-  files.push_back({kGenerationConfigFile, GenerationConfigJson(config)});
+  files.push_back({kGenerationConfigFile,
+                   source != nullptr && !source->generation_config.empty()
+                       ? source->generation_config
+                       : GenerationConfigJson(config)});
   return files;
 }
 
