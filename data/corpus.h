@@ -21,7 +21,10 @@ struct CorpusOptions {
   uint64_t seed = 0;            // of the order of samples
   std::string cache_directory;  // vocabulary and token caches of raw text
   std::string share_directory;  // where "share:" paths lie
-  int threads = 1;              // for tokenizing
+  // The checkpoint whose weights a run has: its tokenizer.model is used where
+  // config.tokenizer is empty, and no vocabulary is learned. Empty: none.
+  std::string vocabulary_from = "";
+  int threads = 1;  // for tokenizing
 };
 
 // What is being done, for a progress bar: "tokenizing kjv.txt", done of total.

@@ -15,8 +15,7 @@ namespace moe {
 namespace {
 
 std::string FullPath(absl::string_view path, const CorpusOptions& options) {
-  if (!absl::ConsumePrefix(&path, "share:")) return std::string(path);
-  return JoinPath(options.share_directory, path);
+  return FullDataPath(path, options.share_directory);
 }
 
 absl::Status Missing(absl::string_view key, const std::string& path) {
@@ -97,7 +96,29 @@ absl::Status CheckTokenizerIsNamed(const CorpusSources& sources) {
                    "that those were made with"));
 }
 
+// That of the checkpoint; empty: it has none, and tokens need none. Pieces
+// learned anew would give its embeddings another meaning.
+absl::StatusOr<std::string> FindVocabulary(const CorpusSources& sources,
+                                           const CorpusOptions& options) {
+  const std::string path = JoinPath(options.vocabulary_from, "tokenizer.model");
+  if (PosixFileSystem().Exists(path)) return path;
+  const std::vector<std::string> texts = sources.TextPaths();
+  if (texts.empty()) return "";
+  return absl::InvalidArgumentError(absl::StrCat(
+      "data.tokenizer is empty, ", texts.front(), " is text, and ",
+      options.vocabulary_from,
+      ", whose weights the run has, holds no tokenizer.model: name the "
+      "SentencePiece model that those weights were trained with, or give text "
+      "that is tokens already"));
+}
+
 }  // namespace
+
+std::string FullDataPath(absl::string_view path,
+                         const std::string& share_directory) {
+  if (!absl::ConsumePrefix(&path, "share:")) return std::string(path);
+  return JoinPath(share_directory, path);
+}
 
 std::vector<std::string> CorpusSources::TrainTextPaths() const {
   std::vector<std::string> paths;
@@ -129,6 +150,10 @@ absl::StatusOr<CorpusSources> FindSources(const CorpusOptions& options) {
     }
     return found;
   }
+  if (!options.vocabulary_from.empty()) {
+    ASSIGN_OR_RETURN(found.tokenizer_path, FindVocabulary(found, options));
+    return found;
+  }
   RETURN_IF_ERROR(CheckTokenizerIsNamed(found));
   if (!found.train.front().is_text) return found;
   found.trains_tokenizer = true;
@@ -143,7 +168,14 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadCorpusTokenizer(
     const CorpusSources& sources, const CorpusOptions& options) {
   std::unique_ptr<Tokenizer> tokenizer;
   if (!sources.tokenizer_path.empty()) {
-    ASSIGN_OR_RETURN(tokenizer, Tokenizer::Load(sources.tokenizer_path));
+    absl::StatusOr<std::unique_ptr<Tokenizer>> loaded =
+        Tokenizer::Load(sources.tokenizer_path);
+    // A checkpoint's, of a kind that we do not encode: tokens need none.
+    if (absl::IsFailedPrecondition(loaded.status()) &&
+        options.config.tokenizer().empty() && sources.TextPaths().empty())
+      return tokenizer;
+    RETURN_IF_ERROR(loaded.status());
+    tokenizer = *std::move(loaded);
     if (tokenizer->vocab_size() > options.vocab_size) {
       return absl::InvalidArgumentError(absl::StrCat(
           "model.vocab_size is ", options.vocab_size, ", must be at least the ",

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "data/corpus.h"
 #include "data/tokenizer.h"
 
@@ -22,8 +23,8 @@ struct CorpusSource {
 struct CorpusSources {
   std::vector<CorpusSource> train;
   std::vector<CorpusSource> valid;
-  // data.tokenizer; where it is empty and there is text, the vocabulary's place
-  // in the cache; else empty.
+  // data.tokenizer; where it is empty, that of vocabulary_from; without one, if
+  // there is text, the vocabulary's place in the cache; else empty.
   std::string tokenizer_path;
   bool trains_tokenizer = false;
 
@@ -31,8 +32,13 @@ struct CorpusSources {
   std::vector<std::string> TextPaths() const;  // of train, then of valid
 };
 
+// `path` of a data section, "share:" looked up.
+std::string FullDataPath(absl::string_view path,
+                         const std::string& share_directory);
+
 // InvalidArgument: no training source, values out of range, or text and tokens
-// together without data.tokenizer. NotFound: a path where nothing is. Errors of
+// together without data.tokenizer, or text where vocabulary_from has none.
+// NotFound: a path where nothing is. Errors of
 // TextReader::Open.
 absl::StatusOr<CorpusSources> FindSources(const CorpusOptions& options);
 

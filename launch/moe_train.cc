@@ -74,6 +74,8 @@ int Main(int argc, char** argv) {
   if (launcher.rank == 0) {
     for (const std::string& warning : command->warnings)
       std::fprintf(stderr, "%s: warning: %s\n", kProgram, warning.c_str());
+    for (const std::string& note : command->notes)
+      std::fprintf(stderr, "note: %s\n", note.c_str());
   }
   if (!command->text.empty()) return LeaveWithoutMpi(kProgram, command->text);
 

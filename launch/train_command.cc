@@ -3,20 +3,27 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <memory>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "comm/status_macros.h"
 #include "data/corpus_source.h"
 #include "data/file_system.h"
+#include "data/tokenizer.h"
 #include "launch/command_line.h"
 #include "launch/presets.h"
 #include "launch/share_directory.h"
 #include "trainer/config_check.h"
+#include "trainer/config_give_way.h"
+#include "trainer/config_layers.h"
 #include "trainer/config_override.h"
 #include "trainer/config_resolve.h"
 #include "trainer/config_text.h"
 #include "trainer/dry_run.h"
+#include "trainer/init_from.h"
 #include "trainer/run_directory.h"
 
 namespace moe {
@@ -48,7 +55,8 @@ CommandLine MakeCommandLine(Flags& flags) {
   line.AddWords("[section.key=value ...]",
                 "override single values; the last one of a key holds",
                 &flags.overrides);
-  line.Add("preset", "NAME", "start from a preset (default: quickstart)",
+  line.Add("preset", "NAME",
+           "start from a preset (default: quickstart, with --init-from none)",
            &flags.preset);
   line.Add("config", "FILE", "start from a file, as --print-config prints it",
            &flags.config);
@@ -58,7 +66,8 @@ CommandLine MakeCommandLine(Flags& flags) {
            &flags.resume);
   line.Add("init-from", "DIRECTORY",
            "start with a checkpoint's weights, ours or any Hugging Face "
-           "Mixtral's",
+           "Mixtral's; model.* and router.renormalize are the checkpoint's "
+           "where they are not typed",
            &flags.init_from);
   line.Add("dry-run", "",
            "check what can be checked here; print sizes, memory, traffic",
@@ -111,18 +120,64 @@ absl::StatusOr<TrainConfig> ReadConfigFile(const std::string& path) {
   return ParseConfig(*text, path);
 }
 
-absl::StatusOr<TrainConfig> MakeConfig(const Flags& flags) {
-  TrainConfig config;
+// All but the checkpoint's.
+absl::StatusOr<ConfigLayers> ReadLayers(const Flags& flags) {
+  ConfigLayers layers;
   if (!flags.config.empty()) {
-    ASSIGN_OR_RETURN(config, ReadConfigFile(flags.config));
-  } else {
+    ASSIGN_OR_RETURN(layers.typed, ReadConfigFile(flags.config));
+  } else if (!flags.preset.empty() || flags.init_from.empty()) {
     ASSIGN_OR_RETURN(
         const Preset preset,
         FindPreset(flags.preset.empty() ? "quickstart" : flags.preset));
-    ASSIGN_OR_RETURN(config, ParseConfig(preset.text, preset.name));
+    ASSIGN_OR_RETURN(layers.preset, ParseConfig(preset.text, preset.name));
   }
-  RETURN_IF_ERROR(ApplyOverrides(config, flags.overrides));
-  return config;
+  RETURN_IF_ERROR(ApplyOverrides(layers.typed, flags.overrides));
+  return layers;
+}
+
+// The checkpoint's layer. A dry run does without a source that is not here.
+absl::Status AddCheckpoint(const Flags& flags, ConfigLayers& layers,
+                           TrainCommand& command) {
+  if (flags.init_from.empty()) return absl::OkStatus();
+  std::optional<RunDirectory> run;
+  if (command.start.resume == StartOptions::Resume::kAuto)
+    run.emplace(layers.Merged().run().directory());
+  const absl::StatusOr<TakenWords> taken =
+      TakeWords(flags.init_from, run, PosixFileSystem());
+  if (absl::IsNotFound(taken.status()) && flags.dry_run)
+    return absl::OkStatus();
+  RETURN_IF_ERROR(taken.status());
+  layers.checkpoint = taken->settings;
+  command.start.vocabulary_from = taken->directory;
+  if (!taken->is_source) return absl::OkStatus();
+  RETURN_IF_ERROR(
+      Annotate(CheckSameModel(taken->directory, taken->settings, layers.typed),
+               "--init-from"));
+  const std::string text = TakenText(*taken, layers.typed);
+  if (!text.empty()) command.notes.push_back(text);
+  return absl::OkStatus();
+}
+
+// Of data.tokenizer where its size bounds a vocabulary that nobody gave; 0
+// otherwise, and where it cannot be read: the run says so.
+int64_t TokenizerPieces(const ConfigLayers& layers) {
+  const TrainConfig config = layers.Merged();
+  if (config.data().tokenizer().empty() ||
+      layers.typed.model().has_vocab_size())
+    return 0;
+  const auto tokenizer = Tokenizer::Load(
+      FullDataPath(config.data().tokenizer(), ShareDirectory()));
+  return tokenizer.ok() ? (*tokenizer)->vocab_size() : 0;
+}
+
+absl::Status MakeConfig(const Flags& flags, TrainCommand& command) {
+  ASSIGN_OR_RETURN(ConfigLayers layers, ReadLayers(flags));
+  RETURN_IF_ERROR(AddCheckpoint(flags, layers, command));
+  command.config = layers.Merged();
+  for (std::string& note :
+       GiveWay(layers, TokenizerPieces(layers), command.config))
+    command.notes.push_back(std::move(note));
+  return absl::OkStatus();
 }
 
 std::string PresetList() {
@@ -133,13 +188,15 @@ std::string PresetList() {
 }
 
 // What a run started here would say of its data first.
-absl::Status FindData(const TrainConfig& config) {
+absl::Status FindData(const TrainCommand& command) {
+  const TrainConfig& config = command.config;
   RETURN_IF_ERROR(RequireTrainingData(config));
   return FindSources({.config = config.data(),
                       .vocab_size = config.model().vocab_size(),
                       .sequence_length = config.batch().sequence_length(),
                       .cache_directory = config.run().directory(),
-                      .share_directory = ShareDirectory()})
+                      .share_directory = ShareDirectory(),
+                      .vocabulary_from = command.start.vocabulary_from})
       .status();
 }
 
@@ -149,11 +206,15 @@ absl::StatusOr<std::string> DryRunOutput(const TrainCommand& command,
                                          int world) {
   ASSIGN_OR_RETURN(const DryRun run, MakeDryRun(command.config, world));
   std::string text = DryRunText(run);
+  const auto note = [&text](absl::string_view line) {
+    absl::StrAppend(&text, "Note: ", line, "\n");
+  };
+  for (const std::string& line : command.notes) note(line);
   for (const absl::Status& status :
-       {FindData(command.config),
+       {FindData(command),
         CheckRunDirectory(RunDirectory(command.config.run().directory())),
-        CheckStart(command.start, run.config, PosixFileSystem())})
-    if (!status.ok()) absl::StrAppend(&text, "Note: ", status.message(), "\n");
+        CheckStart(command.start, run.config, PosixFileSystem(), note)})
+    if (!status.ok()) note(status.message());
   return text;
 }
 
@@ -173,7 +234,7 @@ absl::StatusOr<TrainCommand> ParseTrainCommand(int argc,
     return command;
   }
   command.start = MakeStart(flags);
-  ASSIGN_OR_RETURN(command.config, MakeConfig(flags));
+  RETURN_IF_ERROR(MakeConfig(flags, command));
   if (flags.print_config) {
     command.text = PrintConfig(command.config);
     return command;
@@ -187,6 +248,7 @@ absl::StatusOr<TrainCommand> ParseTrainCommand(int argc,
   command.warnings = ConfigWarnings(command.config, world);
   if (flags.dry_run) {
     ASSIGN_OR_RETURN(command.text, DryRunOutput(command, world));
+    command.notes.clear();
     return command;
   }
   RETURN_IF_ERROR(RequireTrainingData(command.config));

@@ -135,7 +135,8 @@ std::vector<NamedFile> RunSaver::TextFiles() const {
   const TrainConfig& config = environment_.config;
   std::vector<NamedFile> files = ModelFiles(
       config.model(), config.router(), config.batch().sequence_length(),
-      environment_.corpus.tokenizer(), config.data().add_bos());
+      environment_.corpus.tokenizer(), config.data().add_bos(),
+      environment_.source);
   files.push_back({kTrainConfigFile, PrintConfig(config)});
   return files;
 }

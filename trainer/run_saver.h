@@ -34,6 +34,8 @@ class RunSaver {
     const ProcessGroups& groups;
     Trainer& trainer;
     const Corpus& corpus;
+    // Of the checkpoint that the run began or goes on with; null: none.
+    const SourceWords* source;
     std::function<void(const std::string&)> say;
   };
   // `saved_step`: of the checkpoint that the run began with; -1: none.

@@ -14,6 +14,7 @@
 #include "trainer/checkpoint/stored_checkpoint.h"
 #include "trainer/config_compare.h"
 #include "trainer/config_text.h"
+#include "trainer/init_from.h"
 
 namespace moe {
 namespace {
@@ -141,47 +142,21 @@ absl::Status CheckSameRun(const std::string& checkpoint,
   return absl::OkStatus();
 }
 
+std::string NotUsedText(const StartOptions& options) {
+  return absl::StrCat(
+      "--init-from=", options.init_from,
+      " is not used: the run goes on from a checkpoint of its own");
+}
+
 absl::Status OpenState(RunStart& start, FileSystem& files,
                        const ParameterTable& table) {
   const FoundCheckpoint& found = *start.checkpoint;
+  ASSIGN_OR_RETURN(start.source, ReadSourceWords(files, found.path));
   ASSIGN_OR_RETURN(start.weights, WeightsLoader::Open(files, found.path));
   RETURN_IF_ERROR(start.weights->Check(table));
   ASSIGN_OR_RETURN(start.moments,
                    StateLoader::Open(files, found.path, found.manifest));
   return start.moments->Check(table);
-}
-
-// The checkpoint that --init-from means. Another run may be writing there: all
-// ranks find the same, or each would look at a share of another. Collective.
-absl::StatusOr<std::string> FindWeights(const std::string& path,
-                                        FileSystem& files,
-                                        ProcessGroup& world) {
-  const absl::StatusOr<std::string> found = FindCheckpoint(files, path);
-  RETURN_IF_ERROR(AgreeOnStatus(found.status(), world));
-  auto first = static_cast<int64_t>(Digest(*found));
-  RETURN_IF_ERROR(
-      world.Broadcast(ViewOf(absl::MakeSpan(&first, 1)), /*root=*/0));
-  absl::Status same;
-  if (first != static_cast<int64_t>(Digest(*found))) {
-    same = absl::AbortedError(
-        absl::StrCat(path, " has got a new checkpoint, ", *found,
-                     ", just now: name the one that is meant"));
-  }
-  RETURN_IF_ERROR(AgreeOnStatus(same, world));
-  return found;
-}
-
-absl::Status OpenWeights(RunStart& start, const std::string& directory,
-                         FileSystem& files, const ParameterTable& table,
-                         const ProcessGroup& world) {
-  if (files.Exists(JoinPath(directory, kManifestFile))) {
-    ASSIGN_OR_RETURN(const CheckpointManifest manifest,
-                     LoadManifest(files, directory));
-    RETURN_IF_ERROR(
-        VerifyShare(files, directory, FilesBesideState(manifest), world));
-  }
-  ASSIGN_OR_RETURN(start.weights, WeightsLoader::Open(files, directory));
-  return start.weights->Check(table);
 }
 
 }  // namespace
@@ -216,15 +191,17 @@ absl::StatusOr<RunStart> ChooseStart(const StartOptions& options,
         start.checkpoint->path, config, files,
         world.rank() == 0 ? say : [](const std::string&) {});
     if (status.ok()) status = OpenState(start, files, table);
+    RETURN_IF_ERROR(AgreeOnStatus(status, world));
   } else if (!options.init_from.empty()) {
-    const absl::StatusOr<std::string> found =
-        FindWeights(options.init_from, files, world);
-    if (!found.ok()) return Annotate(found.status(), "--init-from");
-    status = Annotate(OpenWeights(start, *found, files, table, world),
-                      "--init-from");
+    ASSIGN_OR_RETURN(InitSource source,
+                     OpenInitSource(options.init_from, config, files, world));
+    start.weights = std::move(source.weights);
+    start.source = std::move(source.words);
+    if (world.rank() == 0)
+      for (const std::string& note : source.notes) say(note);
   }
-  RETURN_IF_ERROR(AgreeOnStatus(status, world));
   if (world.rank() == 0 && start.checkpoint.has_value()) {
+    if (!options.init_from.empty()) say(NotUsedText(options));
     const CheckpointManifest& manifest = start.checkpoint->manifest;
     say(absl::StrCat("going on from ", start.checkpoint->path, ", written by ",
                      manifest.ranks(), " ranks (tensor ",
@@ -237,7 +214,7 @@ absl::StatusOr<RunStart> ChooseStart(const StartOptions& options,
 }
 
 absl::Status CheckStart(const StartOptions& options, const TrainConfig& config,
-                        FileSystem& files) {
+                        FileSystem& files, const Say& say) {
   const RunDirectory directory(config.run().directory());
   const std::unique_ptr<ProcessGroup> alone = MakeSingleGroup("world");
   const Say silent = [](const std::string&) {};
@@ -248,11 +225,15 @@ absl::Status CheckStart(const StartOptions& options, const TrainConfig& config,
                          .say = silent,
                          .verify = Verify::kSizes,
                          .damaged_in_run = Damaged::kLeave}));
-  if (checkpoint.has_value())
+  if (checkpoint.has_value()) {
+    if (!options.init_from.empty()) say(NotUsedText(options));
     return CheckSameRun(checkpoint->path, config, files, silent);
+  }
   if (options.init_from.empty()) return absl::OkStatus();
-  return Annotate(FindCheckpoint(files, options.init_from).status(),
-                  "--init-from");
+  ASSIGN_OR_RETURN(const InitSource source,
+                   OpenInitSource(options.init_from, config, files, *alone));
+  for (const std::string& note : source.notes) say(note);
+  return absl::OkStatus();
 }
 
 absl::Status CheckSameData(const RunStart& start, const Corpus& corpus,

@@ -32,7 +32,8 @@ TrainingRun::TrainingRun(const TrainConfig& config, const StartOptions& options,
       directory_(config.run().directory()),
       num_steps_(config.schedule().steps()),
       started_(absl::Now()),
-      display_(runtime.rank() == 0, ErrorsGoToTerminal()) {}
+      display_(runtime.rank() == 0, ErrorsGoToTerminal()),
+      vocabulary_from_(options.vocabulary_from) {}
 
 absl::Status TrainingRun::Start() {
   ASSIGN_OR_RETURN(mesh_,
@@ -59,6 +60,8 @@ absl::Status TrainingRun::Start() {
   ASSIGN_OR_RETURN(
       const RunStart start,
       ChooseStart(options_, config_, directory_, files_, world, say));
+  source_ = start.source;
+  vocabulary_from_ = source_.has_value() ? source_->directory : "";
   RETURN_IF_ERROR(OpenData());
   RETURN_IF_ERROR(AgreeOnStatus(
       CheckSameData(start, *corpus_, config_.data().add_bos()), world));
@@ -89,6 +92,7 @@ CorpusOptions TrainingRun::DataOptions() const {
           .seed = config_.run().seed(),
           .cache_directory = directory_.data(),
           .share_directory = share_directory_,
+          .vocabulary_from = vocabulary_from_,
           .threads = AvailableCores()};
 }
 
@@ -150,6 +154,7 @@ absl::Status TrainingRun::BuildTrainer(const RunStart& start) {
            .groups = *groups_,
            .trainer = *trainer_,
            .corpus = *corpus_,
+           .source = source_.has_value() ? &*source_ : nullptr,
            .say = [this](const std::string& line) { display_.Say(line); }},
           directory_.checkpoints(), saved_step, valid_loss));
   save_begun_ = absl::Now();

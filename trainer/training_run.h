@@ -75,6 +75,8 @@ class TrainingRun {
   std::optional<Mesh> mesh_;
   std::optional<ProcessGroups> groups_;
   KernelContextPtr kernels_;
+  std::string vocabulary_from_;        // CorpusOptions'
+  std::optional<SourceWords> source_;  // of what the run began with
   std::unique_ptr<Corpus> corpus_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<RunSaver> saver_;

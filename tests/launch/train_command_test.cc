@@ -84,8 +84,9 @@ TEST(TrainCommand, DryRunNotesDataThatIsNotHere) {
   ASSERT_TRUE(command.ok()) << command.status();
   EXPECT_THAT(command->text,
               HasSubstr("Note: data.train: there is no file nowhere.txt\n"));
-  EXPECT_THAT(Parse({"--dry-run", "--init-from=nowhere"})->text,
-              HasSubstr("Note: --init-from: nowhere: no such directory\n"));
+  EXPECT_THAT(
+      Parse({"--dry-run", "--init-from=nowhere", "schedule.steps=1"})->text,
+      HasSubstr("Note: --init-from: nowhere: no such directory\n"));
   EXPECT_THAT(Parse({"--dry-run", "--resume=nowhere"})->text,
               HasSubstr("Note: --resume is nowhere, which holds no complete "
                         "checkpoint"));
@@ -103,6 +104,45 @@ TEST(TrainCommand, DryRunNotesWhatTheRunWouldRefuseHere) {
                         "/a/b, which cannot be written to: " + empty +
                         ": Not a directory\n"));
   EXPECT_THAT(Parse({"--dry-run"})->text, Not(HasSubstr("run.directory")));
+}
+
+TEST(TrainCommand, WhatWasNotTypedGivesWay) {
+  const auto short_run =
+      Parse({"--preset=e8", "data.train=me.txt", "schedule.steps=30"});
+  ASSERT_TRUE(short_run.ok()) << short_run.status();
+  EXPECT_EQ(short_run->config.schedule().warmup_steps(), 3);
+  EXPECT_THAT(short_run->notes,
+              ElementsAre("schedule.warmup_steps is 3, not the preset's 100: "
+                          "the run has 30 steps"));
+  const auto small_batch =
+      Parse({"--preset=e8", "data.train=me.txt", "batch.global_size=1"});
+  ASSERT_TRUE(small_batch.ok()) << small_batch.status();
+  EXPECT_EQ(small_batch->config.batch().micro_size(), 1);
+  EXPECT_THAT(Parse({"--preset=e8", "schedule.steps=30", "--dry-run"})->text,
+              HasSubstr("Note: schedule.warmup_steps is 3"));
+  EXPECT_THAT(
+      Parse({"--preset=e8", "schedule.steps=30", "--print-config"})->text,
+      HasSubstr("warmup_steps: 3\n"));
+  // Typed values do not, on the command line or in a file.
+  EXPECT_THAT(ErrorOf({"data.train=me.txt", "schedule.steps=30",
+                       "schedule.warmup_steps=31"}),
+              HasSubstr("schedule.warmup_steps is 31, must be from 0 to 30"));
+  const std::string path = ::testing::TempDir() + "/typed.textproto";
+  std::ofstream(path) << "schedule { steps: 100 warmup_steps: 40 }";
+  const std::string flag = "--config=" + path;
+  EXPECT_THAT(ErrorOf({flag.c_str(), "data.train=a.txt", "schedule.steps=30"}),
+              HasSubstr("schedule.warmup_steps is 40, must be from 0 to 30"));
+}
+
+TEST(TrainCommand, InitFromStartsFromDefaultsUnlessAPresetIsNamed) {
+  const char* source = "--init-from=nowhere";
+  EXPECT_THAT(Parse({source, "--dry-run", "schedule.steps=1"})->text,
+              HasSubstr("data.train is empty"));
+  EXPECT_EQ(Parse({source, "schedule.steps=1"}).status().code(),
+            absl::StatusCode::kNotFound);
+  const auto quick = Parse({source, "--preset=quickstart", "--dry-run"});
+  ASSERT_TRUE(quick.ok()) << quick.status();
+  EXPECT_EQ(quick->config.run().directory(), "runs/quickstart");
 }
 
 TEST(TrainCommand, ListsThePresets) {

@@ -127,8 +127,8 @@ TEST_F(TrainingRunTest, ADryRunIsToldWhatTheRunWouldBe) {
     EXPECT_EQ(truncate(path.c_str(), 9), 0);
   };
   const auto expect = [&](const StartOptions& options, absl::StatusCode code) {
-    const absl::Status dry = CheckStart(options, config, files_);
     const auto ignore = [](const std::string&) {};
+    const absl::Status dry = CheckStart(options, config, files_, ignore);
     EXPECT_EQ(dry.code(), code) << dry;
     const auto start = ChooseStart(options, config, directory, files_,
                                    *MakeSingleGroup("world"), ignore);
@@ -150,7 +150,8 @@ TEST_F(TrainingRunTest, ADryRunIsToldWhatTheRunWouldBe) {
   expect(named(run), absl::StatusCode::kInvalidArgument);
   expect({}, absl::StatusCode::kOk);  // with step 2; step 4 is set aside
   cut("step_00000002");
-  EXPECT_TRUE(absl::IsDataLoss(CheckStart({}, config, files_)));
+  EXPECT_TRUE(absl::IsDataLoss(
+      CheckStart({}, config, files_, [](const std::string&) {})));
   EXPECT_TRUE(HasWeights("step_00000002")) << "a dry run changes nothing";
 }
 
