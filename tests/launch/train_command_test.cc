@@ -156,6 +156,10 @@ TEST(TrainCommand, WrongUsageIsNamed) {
   EXPECT_THAT(ErrorOf({"--preset=e9"}), HasSubstr("did you mean 'e8'?"));
   EXPECT_THAT(ErrorOf({"--preset=e8", "--config=x"}), HasSubstr("exclude"));
   EXPECT_THAT(ErrorOf({"--config=/nowhere/x"}), HasSubstr("/nowhere/x"));
+  EXPECT_THAT(ErrorOf({"--init-from=", "--preset=e8"}),
+              HasSubstr("--init-from is empty, must be a directory"));
+  EXPECT_THAT(ErrorOf({"--preset="}), HasSubstr("--preset is empty"));
+  EXPECT_THAT(ErrorOf({"--config", ""}), HasSubstr("--config is empty"));
   EXPECT_THAT(ErrorOf({"--resume="}), HasSubstr("auto, none or a directory"));
   EXPECT_THAT(ErrorOf({"--resume=runs/a", "--init-from=b"}),
               HasSubstr("exclude each other"));
