@@ -13,7 +13,7 @@
 
 #include "absl/debugging/symbolize.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "comm/monotonic_time.h"
 
 // There if AddressSanitizer is, which tells of crashes itself.
 extern "C" void __asan_init() __attribute__((weak));
@@ -124,9 +124,9 @@ StackTrace StackOfMainThread(absl::Duration patience) {
   if (!has_main_thread) return {};
   main_frames.count = -1;
   if (pthread_kill(main_thread, StackSignal()) != 0) return {};
-  const absl::Time end = absl::Now() + patience;
+  const absl::Duration end = MonotonicTime() + patience;
   while (main_frames.count < 0) {
-    if (absl::Now() > end) return {};
+    if (MonotonicTime() > end) return {};
     Pause(1'000'000);
   }
   return Symbolize(main_frames);

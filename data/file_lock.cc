@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "comm/monotonic_time.h"
 
 namespace moe {
 namespace {
@@ -42,7 +43,7 @@ absl::StatusOr<std::unique_ptr<FileLock>> FileLock::Acquire(
         absl::StrCat(path, ": opening: ", std::strerror(errno)));
   }
   std::unique_ptr<FileLock> lock(new FileLock(descriptor));
-  const absl::Time deadline = absl::Now() + patience;
+  const absl::Duration deadline = MonotonicTime() + patience;
   const int operation = mode == Mode::kShared ? LOCK_SH : LOCK_EX;
   std::string taker;
   while (flock(descriptor, operation | LOCK_NB) != 0) {
@@ -54,7 +55,7 @@ absl::StatusOr<std::unique_ptr<FileLock>> FileLock::Acquire(
       taker = ReadTaker(descriptor);
       waits(taker);
     }
-    if (absl::Now() >= deadline) {
+    if (MonotonicTime() >= deadline) {
       return absl::AlreadyExistsError(absl::StrCat(
           path, " is locked by a process that is still alive, taken by ",
           taker));

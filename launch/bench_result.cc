@@ -5,9 +5,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 
+#include "comm/monotonic_time.h"
 namespace moe {
 namespace {
 
@@ -24,9 +24,14 @@ double Giga(double amount, const BenchResult& result) {
 }
 
 double SecondsOf(const std::function<void()>& work) {
-  const absl::Time begin = absl::Now();
+  const absl::Duration begin = MonotonicTime();
   work();
-  return absl::ToDoubleSeconds(absl::Now() - begin);
+  return absl::ToDoubleSeconds(MonotonicTime() - begin);
+}
+
+// As JSON, which knows no infinity.
+std::string Number(double value) {
+  return std::isfinite(value) ? absl::StrFormat("%.9g", value) : "null";
 }
 
 std::string SharesLine(const BenchResult& result) {

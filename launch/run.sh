@@ -22,6 +22,9 @@ set -u
 launch_folder=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 source "$launch_folder/guarded_job.sh"
 source "$launch_folder/run_directory.sh"
+source "$launch_folder/clock.sh"
+seconds_now
+started=$now
 
 usage() {
   sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
@@ -33,11 +36,12 @@ say() { echo "run.sh: $*" >&2; }
 # another machine nobody learns, nor once a folder for temporary files has been
 # swept: after a minute, or ten, it can.
 ask_to_stop() {
-  local limit=60
+  local limit=60 now=$started
   if [[ -n "$alone" ]]; then limit=600; fi
   until [[ -e "$MOE_READY_FILE" ]] || ! kill -0 "$job" 2>/dev/null ||
-    ((SECONDS > limit)); do
+    ((now > started + limit)); do
     sleep 0.1
+    seconds_now
   done
   kill -USR1 "$job" 2>/dev/null
 }
@@ -73,11 +77,12 @@ on_interrupt() {
 # Where a host is lost, mpirun waits for its daemon there until TCP gives up, a
 # quarter of an hour. The ranks that are left have told and ended long before.
 end_after_report() {
-  local until=
+  local until= now
   while kill -0 "$job"; do
+    seconds_now
     if [[ -z "$until" && "$(report_identity "$run")" != "$old_report" ]]; then
-      until=$((SECONDS + 20))
-    elif [[ -n "$until" ]] && ((SECONDS > until)); then
+      until=$((now + 20))
+    elif [[ -n "$until" ]] && ((now > until)); then
       kill -KILL "$job"
       return 1
     fi

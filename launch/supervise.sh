@@ -39,6 +39,7 @@ set -u
 launch_folder=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 source "$launch_folder/guarded_job.sh"
 source "$launch_folder/run_directory.sh"
+source "$launch_folder/clock.sh"
 
 usage() {
   sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
@@ -98,10 +99,13 @@ interrupts=0
 
 # launch/run.sh holds a signal until the ranks can handle it, and others do not.
 ask_to_stop() {
-  local deadline=$((SECONDS + 60))
-  until [[ -e "$MOE_READY_FILE" ]] || ((SECONDS > deadline)) ||
+  local now deadline
+  seconds_now
+  deadline=$((now + 60))
+  until [[ -e "$MOE_READY_FILE" ]] || ((now > deadline)) ||
     ! kill -0 "$job" 2>/dev/null; do
     sleep 0.1
+    seconds_now
   done
   kill -USR1 "$job" 2>/dev/null
 }
@@ -248,8 +252,10 @@ reason_to_end() {
 
 # Seconds, in which a signal is noticed.
 pause() {
-  local deadline=$((SECONDS + $1))
-  while [[ -z "$stopping" ]] && ((SECONDS < deadline)); do
+  local now deadline
+  seconds_now
+  deadline=$((now + $1))
+  while [[ -z "$stopping" ]] && ((now < deadline)); do
     sleep 1 &
     wait $!
   done
@@ -265,6 +271,7 @@ while :; do
     exit "$job_code"
   fi
   failures[step]=$((${failures[step]-0} + 1))
+    seconds_now
   causes[step]+=$'\n'"  $cause"
   reason=$(reason_to_end)
   if [[ -n "$reason" ]]; then

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "comm/mpi_runtime.h"
+#include "comm/monotonic_time.h"
 #include "trainer/units.h"
 
 namespace moe {
@@ -83,7 +84,7 @@ void ProgressDisplay::Preparation(const std::string& what, int64_t done,
     Draw(line);
     return;
   }
-  const absl::Time now = absl::Now();
+  const absl::Duration now = MonotonicTime();
   if (what == last_what_ && now - last_preparation_ < kPreparationInterval)
     return;
   last_what_ = what;
@@ -95,7 +96,7 @@ void ProgressDisplay::Step(const StepReport& report, const StepCost& cost,
                            int64_t num_steps) {
   if (!enabled_) return;
   // The time left is judged by all steps but the first, which also warms up.
-  const absl::Time now = absl::Now();
+  const absl::Duration now = MonotonicTime();
   if (first_step_ == 0) {
     first_step_ = report.step;
     first_step_time_ = now;

@@ -40,8 +40,9 @@ class ProgressDisplay {
   bool terminal_;
   bool drawn_ = false;
   std::string last_what_;
-  absl::Time last_preparation_ = absl::InfinitePast();
-  absl::Time first_step_time_ = absl::InfinitePast();
+  // MonotonicTime of both.
+  absl::Duration last_preparation_ = -absl::InfiniteDuration();
+  absl::Duration first_step_time_;
   int64_t first_step_ = 0;
 };
 

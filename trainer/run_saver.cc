@@ -3,9 +3,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "comm/activity.h"
 #include "comm/status_macros.h"
+#include "comm/monotonic_time.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config_text.h"
 
@@ -16,14 +16,14 @@ namespace {
 class Stopwatch {
  public:
   explicit Stopwatch(absl::Duration& total)
-      : total_(total), begin_(absl::Now()) {}
-  ~Stopwatch() { total_ += absl::Now() - begin_; }
+      : total_(total), begin_(MonotonicTime()) {}
+  ~Stopwatch() { total_ += MonotonicTime() - begin_; }
   Stopwatch(const Stopwatch&) = delete;
   Stopwatch& operator=(const Stopwatch&) = delete;
 
  private:
   absl::Duration& total_;
-  const absl::Time begin_;
+  const absl::Duration begin_;
 };
 
 }  // namespace

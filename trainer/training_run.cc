@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "comm/activity.h"
+#include "comm/monotonic_time.h"
 #include "comm/status_macros.h"
 #include "data/corpus_source.h"
 #include "moe/model_config.h"
@@ -31,7 +32,7 @@ TrainingRun::TrainingRun(const TrainConfig& config, const StartOptions& options,
       files_(files),
       directory_(config.run().directory()),
       num_steps_(config.schedule().steps()),
-      started_(absl::Now()),
+      started_(MonotonicTime()),
       display_(runtime.rank() == 0, ErrorsGoToTerminal()) {}
 
 absl::Status TrainingRun::Start() {
@@ -152,7 +153,7 @@ absl::Status TrainingRun::BuildTrainer(const RunStart& start) {
            .corpus = *corpus_,
            .say = [this](const std::string& line) { display_.Say(line); }},
           directory_.checkpoints(), saved_step, valid_loss));
-  save_begun_ = absl::Now();
+  save_begun_ = MonotonicTime();
   return absl::OkStatus();
 }
 
@@ -209,7 +210,7 @@ absl::Status TrainingRun::Train() {
 
 absl::Status TrainingRun::Loop() {
   logged_ = {
-      .step = trainer_->step(), .at = absl::Now(), .waited = TimeWaited()};
+      .step = trainer_->step(), .at = MonotonicTime(), .waited = TimeWaited()};
   TakeStageTimes();
   if (logged_.step >= num_steps_) {
     display_.Say(absl::StrCat("nothing to train: step ", logged_.step, " of ",
@@ -258,20 +259,20 @@ absl::Status TrainingRun::WriteTrace(int64_t step, bool last) {
 
 bool TrainingRun::TimeIsOver() const {
   const double limit = config_.schedule().stop_after_seconds();
-  return limit > 0 && absl::Now() - started_ > absl::Seconds(limit);
+  return limit > 0 && MonotonicTime() - started_ > absl::Seconds(limit);
 }
 
 bool TrainingRun::SaveTimeIsOver() const {
   const double interval = config_.checkpoint().interval_seconds();
   return runtime_.rank() == 0 && interval > 0 &&
-         absl::Now() - save_begun_ > absl::Seconds(interval);
+         MonotonicTime() - save_begun_ > absl::Seconds(interval);
 }
 
 // The metrics up to here are durable before the checkpoint is.
 absl::Status TrainingRun::Save(const StepReport& report) {
   const bool due = report.save_requested ||
                    IsDue(config_.checkpoint().interval_steps(), report.step);
-  if (due) save_begun_ = absl::Now();
+  if (due) save_begun_ = MonotonicTime();
   if (due && metrics_ != nullptr && metrics_status_.ok())
     metrics_status_ = metrics_->Sync();
   return saver_->AfterStep(due);
@@ -284,7 +285,7 @@ bool TrainingRun::IsDue(int64_t interval, int64_t step) const {
 // Also where all ranks learn that the last line of metrics was refused.
 absl::StatusOr<StepCost> TrainingRun::Cost(const StepReport& report) {
   const StageScope stage("metrics");
-  const absl::Duration elapsed = absl::Now() - logged_.at;
+  const absl::Duration elapsed = MonotonicTime() - logged_.at;
   const auto steps = static_cast<double>(report.step - logged_.step);
   ProcessGroup& world = groups_->world();
   std::array<int64_t, 2> most = {ResidentBytes(), metrics_status_.ok() ? 0 : 1};
@@ -329,7 +330,7 @@ absl::Status TrainingRun::Log(const StepReport& report, bool validates) {
   if (metrics_ != nullptr && metrics_status_.ok())
     metrics_status_ = metrics_->Write(report, cost);
   logged_.step = report.step;
-  logged_.at = absl::Now();
+  logged_.at = MonotonicTime();
   return absl::OkStatus();
 }
 

@@ -69,7 +69,7 @@ class TrainingRun {
   FileSystem& files_;
   const RunDirectory directory_;
   const int64_t num_steps_;
-  const absl::Time started_;
+  const absl::Duration started_;  // MonotonicTime, like all times here
   ProgressDisplay display_;
   RunDirectoryLocks locks_;  // until nothing below writes any more
   std::optional<Mesh> mesh_;
@@ -78,11 +78,11 @@ class TrainingRun {
   std::unique_ptr<Corpus> corpus_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<RunSaver> saver_;
-  absl::Time save_begun_;
+  absl::Duration save_begun_;
   // When a line of metrics was written last.
   struct {
     int64_t step = 0;
-    absl::Time at;
+    absl::Duration at;      // MonotonicTime
     absl::Duration waited;  // TimeWaited
   } logged_;
   std::unique_ptr<MetricsLog> metrics_;  // rank 0

@@ -3,13 +3,21 @@
 #include "trainer/training_run.h"
 
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdint>
+#include <ctime>
+#include <fstream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "absl/base/config.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "comm/mpi_runtime.h"
 #include "comm/single_group.h"
 #include "data/indexed_dataset_writer.h"
@@ -19,6 +27,34 @@
 #include "trainer/config_resolve.h"
 #include "trainer/run_directory.h"
 #include "trainer/run_start.h"
+
+namespace {
+
+// What the machine's clock is set forth each time that it is looked at.
+std::atomic<int64_t> jump_seconds = 0;
+std::atomic<int64_t> num_looks = 0;
+
+}  // namespace
+
+// In place of the C library's: durations must not depend on the clock that can
+// be set, CLOCK_REALTIME.
+extern "C" int clock_gettime(clockid_t clock, timespec* time) noexcept {
+  const long result = syscall(SYS_clock_gettime, clock, time);
+  if (clock == CLOCK_REALTIME) time->tv_sec += jump_seconds * ++num_looks;
+  return static_cast<int>(result);
+}
+
+// In place of its shared library's, which mostly counts the processor's cycles
+// and looks at the clock every two seconds.
+namespace absl {
+ABSL_NAMESPACE_BEGIN
+Time Now() {
+  timespec time = {};
+  clock_gettime(CLOCK_REALTIME, &time);
+  return TimeFromTimespec(time);
+}
+ABSL_NAMESPACE_END
+}  // namespace absl
 
 namespace moe {
 namespace {
@@ -152,6 +188,56 @@ TEST_F(TrainingRunTest, ADryRunIsToldWhatTheRunWouldBe) {
   cut("step_00000002");
   EXPECT_TRUE(absl::IsDataLoss(CheckStart({}, config, files_)));
   EXPECT_TRUE(HasWeights("step_00000002")) << "a dry run changes nothing";
+}
+
+// The lines of metrics.jsonl.
+std::vector<nlohmann::json> Lines(const std::string& path) {
+  std::vector<nlohmann::json> lines;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);)
+    lines.push_back(nlohmann::json::parse(line));
+  return lines;
+}
+
+class SetClockTest : public TrainingRunTest {
+ protected:
+  ~SetClockTest() override { jump_seconds = 0; }
+
+  // By so much at each look.
+  void SetClock(absl::Duration jump) {
+    jump_seconds = absl::ToInt64Seconds(jump);
+    const absl::Time before = absl::Now();
+    ASSERT_NEAR(absl::ToDoubleHours(absl::Now() - before),
+                absl::ToDoubleHours(jump), 0.5)
+        << "the program does not see this clock";
+  }
+};
+
+TEST_F(SetClockTest, SavesAndStopsInTimeWhenTheClockIsSetBack) {
+  SetClock(-absl::Hours(1));
+  config_.mutable_checkpoint()->set_interval_seconds(1e-9);
+  EXPECT_TRUE(RunWithFailingWrite(0).ok());
+  EXPECT_TRUE(HasWeights("step_00000003")) << "kept beside the last";
+  for (const auto& line : Lines(directory_.Path("run/metrics.jsonl"))) {
+    EXPECT_GT(line["step_seconds"], 0);
+    EXPECT_GT(line["tokens_per_second"], 0);
+    EXPECT_GE(line["checkpoint_seconds"], 0);
+  }
+  config_.mutable_schedule()->set_steps(8);
+  config_.mutable_schedule()->set_stop_after_seconds(1e-9);
+  EXPECT_TRUE(absl::IsCancelled(RunWithFailingWrite(0)));
+  EXPECT_TRUE(HasWeights("step_00000005"));
+}
+
+TEST_F(SetClockTest, NeitherSavesNorStopsEarlyWhenTheClockIsSetForth) {
+  SetClock(absl::Hours(1));
+  config_.mutable_checkpoint()->set_interval_seconds(3000);
+  config_.mutable_schedule()->set_stop_after_seconds(3000);
+  EXPECT_TRUE(RunWithFailingWrite(0).ok());
+  EXPECT_TRUE(HasWeights("step_00000004"));
+  EXPECT_FALSE(HasWeights("step_00000003"));
+  for (const auto& line : Lines(directory_.Path("run/metrics.jsonl")))
+    EXPECT_LT(line["step_seconds"], 3600);
 }
 
 class RefusedSaveTest : public TrainingRunTest {

@@ -33,6 +33,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "comm/check.h"
+#include "comm/monotonic_time.h"
 #include "comm/process_groups.h"
 #include "comm/status_macros.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
@@ -149,13 +150,13 @@ absl::StatusOr<SaveResult> CheckpointSaver::Finish(
   // again and again instead of waiting in one.
   constexpr absl::Duration kLongestPause = absl::Milliseconds(20);
   absl::Duration pause = absl::Microseconds(100);
-  const absl::Time begin = absl::Now();
-  absl::Time told_at = begin;
+  const absl::Duration begin = MonotonicTime();
+  absl::Duration told_at = begin;
   while (true) {
     ASSIGN_OR_RETURN(std::optional<SaveResult> result, Poll());
     if (result.has_value()) return *std::move(result);
-    if (still_saving && absl::Now() - told_at >= now_and_then) {
-      told_at = absl::Now();
+    if (still_saving && MonotonicTime() - told_at >= now_and_then) {
+      told_at = MonotonicTime();
       still_saving(told_at - begin, static_cast<int>(slowest_rank_));
     }
     absl::SleepFor(pause);
