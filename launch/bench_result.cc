@@ -1,13 +1,14 @@
 #include "launch/bench_result.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
-
 #include "comm/monotonic_time.h"
+
 namespace moe {
 namespace {
 
@@ -81,7 +82,7 @@ std::string ResultJson(const BenchResult& result) {
   for (const auto& [name, value] : result.shape)
     absl::StrAppendFormat(&json, ",\"%s\":%d", name, value);
   const auto append = [&json](const std::string& name, double value) {
-    absl::StrAppendFormat(&json, ",\"%s\":%.9g", name, value);
+    absl::StrAppend(&json, ",\"", name, "\":", Number(value));
   };
   append("seconds", result.seconds);
   absl::StrAppendFormat(&json, ",\"runs\":%d", result.runs);
@@ -97,7 +98,7 @@ std::string ResultJson(const BenchResult& result) {
   if (!result.stage_shares.empty()) {
     const auto pair = [](std::string* out,
                          const std::pair<std::string, double>& share) {
-      absl::StrAppendFormat(out, "\"%s\":%.9g", share.first, share.second);
+      absl::StrAppend(out, "\"", share.first, "\":", Number(share.second));
     };
     absl::StrAppend(&json, ",\"stage_share\":{",
                     absl::StrJoin(result.stage_shares, ",", pair), "}");

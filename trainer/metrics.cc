@@ -91,8 +91,8 @@ absl::Status CutAfter(FileSystem& files, const std::string& path,
 
 std::string MetricsLine(const StepReport& report, const StepCost& cost) {
   std::string line = absl::StrCat(
-      "{\"step\":", report.step, ",\"tokens\":", report.tokens,
-      ",\"loss\":", Number(report.losses.cross_entropy),
+      "{\"step\":", report.step, ",\"tokens\":", report.tokens, ",\"loss\":",
+      report.has_targets ? Number(report.losses.cross_entropy) : "null",
       ",\"aux_loss\":", Number(report.losses.aux),
       ",\"z_loss\":", Number(report.losses.z),
       ",\"grad_norm\":", Number(report.grad_norm),

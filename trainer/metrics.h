@@ -28,10 +28,12 @@ struct StepCost {
   Straggler straggler = {};
   StageShares stage_shares = {};  // since the last line
   std::optional<double> valid_loss = std::nullopt;
+  // At validation steps; not finite: see Trainer::ValidationLoss.
 };
 
 // One line of metrics.jsonl, without its newline: a JSON object with the keys
-// of the README's table, numbers with nine digits. NaN and infinity are null.
+// of the README's table, numbers with nine digits. NaN and infinity are null,
+// and so is the loss of a step without targets.
 std::string MetricsLine(const StepReport& report, const StepCost& cost);
 
 // metrics.jsonl, a line a logged step, each handed to the system at once.

@@ -4,13 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "comm/mpi_runtime.h"
 #include "comm/monotonic_time.h"
+#include "comm/mpi_runtime.h"
 #include "trainer/units.h"
 
 namespace moe {
@@ -41,6 +42,17 @@ double DroppedFraction(const StepReport& report) {
   return report.layers.empty()
              ? 0
              : sum / static_cast<double>(report.layers.size());
+}
+
+// Whole numbers: what is not finite is none.
+std::string Rate(double per_second) {
+  return std::isfinite(per_second)
+             ? WithCommas(static_cast<int64_t>(per_second))
+             : "?";
+}
+
+std::string LossText(double loss) {
+  return std::isfinite(loss) ? absl::StrFormat("%.4f", loss) : "none";
 }
 
 size_t TerminalWidth() {
@@ -133,18 +145,19 @@ std::string StepLine(const StepReport& report, const StepCost& cost,
   if (report.skipped) {
     absl::StrAppend(&line, "skipped");
   } else {
-    absl::StrAppendFormat(&line, "loss %.4f  aux %.3f  grad %.3g  lr %.3g",
-                          report.losses.cross_entropy, report.losses.aux,
-                          report.grad_norm, report.learning_rate);
+    const std::string loss =
+        report.has_targets ? LossText(report.losses.cross_entropy) : "none";
+    absl::StrAppendFormat(&line, "loss %s  aux %.3f  grad %.3g  lr %.3g", loss,
+                          report.losses.aux, report.grad_norm,
+                          report.learning_rate);
   }
-  absl::StrAppendFormat(
-      &line, "  %s tok/s  mfu %.1f %%  %s left",
-      WithCommas(static_cast<int64_t>(cost.tokens_per_second)), 100 * cost.mfu,
-      Clock(left));
+  absl::StrAppendFormat(&line, "  %s tok/s  mfu %.1f %%  %s left",
+                        Rate(cost.tokens_per_second), 100 * cost.mfu,
+                        Clock(left));
   if (const double dropped = DroppedFraction(report); dropped > 0)
     absl::StrAppendFormat(&line, "  dropped %.1f %%", 100 * dropped);
   if (cost.valid_loss.has_value())
-    absl::StrAppendFormat(&line, "  valid loss %.4f", *cost.valid_loss);
+    absl::StrAppend(&line, "  valid loss ", LossText(*cost.valid_loss));
   return line;
 }
 

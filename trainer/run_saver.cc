@@ -1,5 +1,6 @@
 #include "trainer/run_saver.h"
 
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -44,8 +45,12 @@ absl::StatusOr<std::unique_ptr<RunSaver>> RunSaver::Create(
           {.keep = config.keep(), .keep_best = config.keep_best()}));
   saver->last_.step = saved_step;
   saver->last_.path = JoinPath(directory, StepDirectoryName(saved_step));
-  saver->valid_loss_ = valid_loss;
+  if (valid_loss.has_value()) saver->NoteValidLoss(*valid_loss);
   return saver;
+}
+
+void RunSaver::NoteValidLoss(double loss) {
+  valid_loss_ = std::isfinite(loss) ? std::optional(loss) : std::nullopt;
 }
 
 absl::Status RunSaver::AfterStep(bool due) {

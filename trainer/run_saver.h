@@ -41,8 +41,9 @@ class RunSaver {
       const Environment& environment, const std::string& directory,
       int64_t saved_step, std::optional<double> valid_loss);
 
-  // Of the newest weights; what is saved from here on carries it.
-  void NoteValidLoss(double loss) { valid_loss_ = loss; }
+  // Of the newest weights; what is saved from here on carries it. One that is
+  // not finite is none: the last one was of other weights.
+  void NoteValidLoss(double loss);
 
   // After a step: moves a save on; starts one if `due`.
   absl::Status AfterStep(bool due);

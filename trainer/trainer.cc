@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "comm/activity.h"
@@ -137,6 +138,7 @@ absl::StatusOr<StepReport> Trainer::TrainStep() {
   ASSIGN_OR_RETURN(StepReport report, SumOverWorld(losses));
   if (IsFinite(report.losses) && std::isfinite(report.grad_norm)) {
     const double scale =
+  report.has_targets = targets > 0;
         ClipScale(report.grad_norm, config_.optimizer().clip_norm());
     stage.Enter("optimizer");
     RETURN_IF_ERROR(optimizer_->Step(gradient_storage_, report.learning_rate,
@@ -361,7 +363,8 @@ absl::StatusOr<double> Trainer::ValidationLoss(int64_t batches) {
                                 counts ? static_cast<double>(targets) : 0.0};
   RETURN_IF_ERROR(
       world.AllReduce(ViewOf(absl::MakeSpan(sums)), ReduceOp::kSum));
-  return sums[0] / std::max(1.0, sums[1]);
+  return sums[1] > 0 ? sums[0] / sums[1]
+                     : std::numeric_limits<double>::quiet_NaN();
 }
 
 }  // namespace moe

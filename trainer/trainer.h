@@ -36,6 +36,9 @@ struct StepReport {
   int64_t tokens = 0;  // consumed since the run began
   LossTerms losses;    // see LossTerms; cross_entropy is the loss
   double grad_norm = 0;
+  // Without any target, where data.reset_attention leaves none, there is no
+  // loss: cross_entropy is 0 then, a sum of nothing.
+  bool has_targets = true;
   double learning_rate = 0;
   uint64_t batch_digest = 0;  // BatchDigest of all sequences
   std::vector<LayerRouting> layers;
@@ -89,7 +92,8 @@ class Trainer {
   void RequestSave() { save_requested_ = true; }
 
   // Mean cross-entropy of the first `batches` batches of the validation
-  // samples (0: all of them). Collective.
+  // samples (0: all of them). NaN where they have no target; the network may
+  // make it NaN or infinite too. Collective.
   absl::StatusOr<double> ValidationLoss(int64_t batches);
 
   const ParameterTable& table() const { return table_; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -338,6 +339,11 @@ absl::Status TrainingRun::SaveAtEnd() {
   // The state first: refused metrics must not cost it.
   ASSIGN_OR_RETURN(const std::string saved, saver_->SaveLast());
   display_.Say(absl::StrCat(
+    if (!std::isfinite(*cost.valid_loss)) {
+      display_.Say(absl::StrCat(
+          "step ", report.step, " has no finite validation loss (",
+          *cost.valid_loss, "): no checkpoint of it counts as the best"));
+    }
       saver_->has_begun_any() ? "saved in " : "the state is in ", saved));
   if (metrics_ != nullptr && metrics_status_.ok())
     metrics_status_ = metrics_->Sync();

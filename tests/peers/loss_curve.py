@@ -81,6 +81,11 @@ def read_metrics(path, num_steps):
   if missing:
     fail(f"{path} has no line of step {missing[0]}; log.interval_steps=1 and "
          f"{num_steps} steps are needed")
+  for step in range(1, num_steps + 1):
+    # Nothing that is compared with what has no order is found to be too large.
+    loss = lines[step]["loss"]
+    if not isinstance(loss, (int, float)) or not abs(loss) < float("inf"):
+      fail(f"{path}: the loss of step {step} is {loss}, must be finite")
   return [lines[s] for s in range(1, num_steps + 1)]
 
 
