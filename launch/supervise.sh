@@ -132,7 +132,7 @@ trap : PIPE
 # last thing that was said of an error.
 pass_on() {
   trap '' INT QUIT TERM HUP USR1
-  tee -p /dev/fd/3 3>&1 >&2 | tr '\r' '\n' | awk '
+  tee -p /dev/fd/3 3>&1 >&2 | tr '\r' '\n' | LC_ALL=C awk '
     { sub(/^.*\033\[K/, "") }
     /^moe-train: / && !/^moe-train: warning: / { program = $0 }
     /^run\.sh: / { launcher = $0 }
@@ -174,23 +174,36 @@ newest_checkpoint() {
   echo "$newest"
 }
 
+# The last line may be torn, and any may be of somebody else.
 last_logged_step() {
-  tail -n 2 "$run/metrics.jsonl" 2>/dev/null |
-    sed -n 's/^{"step":\([0-9]*\),.*/\1/p' | tail -n 1
+  tail -n 100 "$run/metrics.jsonl" 2>/dev/null |
+    LC_ALL=C sed -n 's/^{"step":\([1-9][0-9]\{0,17\}\),.*}$/\1/p' | tail -n 1
 }
 
 metrics_identity() { stat -c '%i %y %s' "$run/metrics.jsonl" 2>/dev/null; }
 
+# Of any bytes; what is no UTF-8 is left out.
 json_string() {
-  local text=$1
+  local LC_ALL=C text=$1
   text=${text//\\/\\\\}
   text=${text//\"/\\\"}
-  printf '"%s"' "$text" | tr '\000-\037' ' '
+  printf '"%s"' "$text" | tr '\000-\037' ' ' | iconv -c -f UTF-8 -t UTF-8
+}
+
+# A last line that was not written to its end, by a machine that fell, would take
+# the next one with it. It is kept aside.
+set_torn_line_aside() {
+  local log=$run/restarts.jsonl length
+  [[ -s "$log" && "$(tail -c 1 "$log" | od -An -tx1)" != " 0a" ]] || return 0
+  length=$(tail -n 1 "$log" | wc -c)
+  tail -n 1 "$log" >>"$log.rejected" && echo >>"$log.rejected" &&
+    truncate -s "-$length" "$log" &&
+    say "the last line of $log is torn; moved to $log.rejected"
 }
 
 # log DELAY
 log() {
-  mkdir -p "$run" &&
+  mkdir -p "$run" && set_torn_line_aside &&
     printf '{"time":"%s","attempt":%d,"exit_code":%d,"step":%d,"cause":%s,"delay_seconds":%s}\n' \
       "$(date -u +%FT%TZ)" "$attempt" "$job_code" "$step" \
       "$(json_string "$cause")" "$1" >>"$run/restarts.jsonl"
@@ -250,7 +263,7 @@ reason_to_end() {
   fi
 }
 
-# Seconds, in which a signal is noticed.
+# So many seconds, in which a signal is noticed.
 pause() {
   local now deadline
   seconds_now
@@ -258,6 +271,7 @@ pause() {
   while [[ -z "$stopping" ]] && ((now < deadline)); do
     sleep 1 &
     wait $!
+    seconds_now
   done
 }
 
@@ -271,7 +285,6 @@ while :; do
     exit "$job_code"
   fi
   failures[step]=$((${failures[step]-0} + 1))
-    seconds_now
   causes[step]+=$'\n'"  $cause"
   reason=$(reason_to_end)
   if [[ -n "$reason" ]]; then

@@ -76,8 +76,9 @@ absl::Status TrainingRun::Start() {
 absl::Status TrainingRun::OpenMetrics() {
   absl::Status status;
   if (metrics_ == nullptr && runtime_.rank() == 0) {
-    absl::StatusOr<std::unique_ptr<MetricsLog>> metrics =
-        MetricsLog::Open(files_, directory_.metrics(), trainer_->step());
+    absl::StatusOr<std::unique_ptr<MetricsLog>> metrics = MetricsLog::Open(
+        files_, directory_.metrics(), trainer_->step(),
+        [this](const std::string& line) { display_.Say(line); });
     status = metrics.status();
     if (metrics.ok()) metrics_ = *std::move(metrics);
   }
