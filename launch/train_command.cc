@@ -147,11 +147,13 @@ absl::Status FindData(const TrainConfig& config) {
 // where the run is going to be.
 absl::StatusOr<std::string> DryRunOutput(const TrainCommand& command,
                                          int world) {
+  const RunDirectory directory(command.config.run().directory());
+  if (BeginsAnew(command.start, directory, PosixFileSystem()))
+    RETURN_IF_ERROR(CheckFitsFromBeginning(command.config));
   ASSIGN_OR_RETURN(const DryRun run, MakeDryRun(command.config, world));
   std::string text = DryRunText(run);
   for (const absl::Status& status :
-       {FindData(command.config),
-        CheckRunDirectory(RunDirectory(command.config.run().directory())),
+       {FindData(command.config), CheckRunDirectory(directory),
         CheckStart(command.start, run.config, PosixFileSystem())})
     if (!status.ok()) absl::StrAppend(&text, "Note: ", status.message(), "\n");
   return text;

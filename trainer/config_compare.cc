@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "trainer/config_resolve.h"
 #include "trainer/config_text.h"
 
 namespace moe {
@@ -38,6 +39,18 @@ bool Contradicts(absl::string_view key) {
          absl::StartsWith(key, "data.");
 }
 
+// Before schedule.tokens was kept, a run in tokens was stored in the steps that
+// it took with its batch of then: such a run is still the same.
+TrainConfig WithTokens(const TrainConfig& before, const TrainConfig& now) {
+  if (before.schedule().steps() == 0 || now.schedule().tokens() == 0 ||
+      before.batch().global_size() < 1 || before.batch().sequence_length() < 1)
+    return before;
+  TrainConfig asked = before;
+  asked.mutable_schedule()->set_steps(0);
+  asked.mutable_schedule()->set_tokens(now.schedule().tokens());
+  return StepsOf(asked) == before.schedule().steps() ? asked : before;
+}
+
 // A field's value on one line.
 std::string ValueText(const Message& section, const FieldDescriptor& field) {
   TextFormat::Printer printer;
@@ -56,7 +69,7 @@ std::string ValueText(const Message& section, const FieldDescriptor& field) {
 
 std::vector<ConfigDifference> CompareConfigs(const TrainConfig& before,
                                              const TrainConfig& now) {
-  const TrainConfig a = WithDefaults(before);
+  const TrainConfig a = WithDefaults(WithTokens(before, now));
   const TrainConfig b = WithDefaults(now);
   std::vector<ConfigDifference> differences;
   for (int i = 0; i < a.GetDescriptor()->field_count(); ++i) {

@@ -6,6 +6,7 @@
 #include "comm/status_macros.h"
 #include "moe/model_config.h"
 #include "trainer/layout.h"
+#include "trainer/run_length.h"
 
 namespace moe {
 
@@ -23,17 +24,12 @@ absl::StatusOr<TrainConfig> ResolveConfig(const TrainConfig& config, int world,
     resolved.mutable_batch()->set_micro_size(
         (config.batch().global_size() - 1) / mesh.data() + 1);
   }
-  resolved.mutable_schedule()->set_steps(StepsOf(config));
-  resolved.mutable_schedule()->set_tokens(0);
   resolved.mutable_parallel()->set_expert(mesh.expert());
   return resolved;
 }
 
 int64_t StepsOf(const TrainConfig& config) {
-  if (config.schedule().steps() > 0) return config.schedule().steps();
-  const int64_t tokens_per_step =
-      int64_t{config.batch().global_size()} * config.batch().sequence_length();
-  return (config.schedule().tokens() - 1) / tokens_per_step + 1;
+  return RunLength(config).last_step();
 }
 
 int64_t MaxExpertRows(const TrainConfig& config) {

@@ -5,8 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "comm/activity.h"
-#include "comm/status_macros.h"
 #include "comm/monotonic_time.h"
+#include "comm/status_macros.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config_text.h"
 
@@ -108,6 +108,11 @@ absl::Status RunSaver::Start(const std::string& directory) {
     manifest.set_skipped_steps(environment_.trainer.skipped_steps());
   manifest.set_samples_per_epoch(
       environment_.corpus.train().samples_per_epoch());
+  for (const RunPosition& change : environment_.trainer.length().changes()) {
+    CheckpointManifest::BatchChange& stored = *manifest.add_batch_change();
+    stored.set_step(change.step);
+    stored.set_consumed_samples(change.samples);
+  }
   if (valid_loss_.has_value()) manifest.set_valid_loss(*valid_loss_);
   ASSIGN_OR_RETURN(const std::optional<SaveResult> result,
                    saver_->Start(directory, manifest, TextFiles()));

@@ -72,22 +72,30 @@ absl::Status RefuseNewer(const RunDirectory& directory, int64_t step,
   return absl::OkStatus();
 }
 
+// The name of a checkpoint, whole or damaged, in the run's directory; empty:
+// there is none.
+absl::StatusOr<std::string> AnyCheckpoint(const RunDirectory& directory,
+                                          FileSystem& files) {
+  if (!files.IsDirectory(directory.checkpoints())) return "";
+  ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                   files.List(directory.checkpoints()));
+  for (const std::string& name : names) {
+    const absl::string_view stem = absl::StripSuffix(name, kDamagedSuffix);
+    if (StepOfDirectory(stem).has_value()) return name;
+  }
+  return "";
+}
+
 // Where no checkpoint is whole: a run does not begin anew unasked, now or when
 // it is started again.
 absl::Status RefuseDamaged(const RunDirectory& directory, FileSystem& files) {
-  if (!files.IsDirectory(directory.checkpoints())) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const std::vector<std::string> names,
-                   files.List(directory.checkpoints()));
-  for (absl::string_view name : names) {
-    const absl::string_view stem = absl::StripSuffix(name, kDamagedSuffix);
-    if (!StepOfDirectory(stem).has_value()) continue;
-    return absl::DataLossError(absl::StrCat(
-        "run.directory is ", directory.path(), ", which holds checkpoints (",
-        name,
-        ") but none that is whole: give another run.directory, or remove "
-        "them to begin anew"));
-  }
-  return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::string name, AnyCheckpoint(directory, files));
+  if (name.empty()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(
+      "run.directory is ", directory.path(), ", which holds checkpoints (",
+      name,
+      ") but none that is whole: give another run.directory, or remove "
+      "them to begin anew"));
 }
 
 absl::StatusOr<std::optional<FoundCheckpoint>> Find(
@@ -192,6 +200,10 @@ TrainingStart RunStart::training() const {
     training.step = checkpoint->manifest.step();
     training.consumed_samples = checkpoint->manifest.consumed_samples();
     training.skipped_steps = checkpoint->manifest.skipped_steps();
+    for (const auto& change : checkpoint->manifest.batch_change()) {
+      training.batch_changes.push_back(
+          {.step = change.step(), .samples = change.consumed_samples()});
+    }
   }
   return training;
 }
@@ -253,6 +265,13 @@ absl::Status CheckStart(const StartOptions& options, const TrainConfig& config,
   if (options.init_from.empty()) return absl::OkStatus();
   return Annotate(FindCheckpoint(files, options.init_from).status(),
                   "--init-from");
+}
+
+bool BeginsAnew(const StartOptions& options, const RunDirectory& directory,
+                FileSystem& files) {
+  if (options.resume == StartOptions::Resume::kDirectory) return false;
+  const absl::StatusOr<std::string> name = AnyCheckpoint(directory, files);
+  return name.ok() && name->empty();
 }
 
 absl::Status CheckSameData(const RunStart& start, const Corpus& corpus,

@@ -58,6 +58,10 @@ absl::StatusOr<RunStart> ChooseStart(
 absl::Status CheckStart(const StartOptions& options, const TrainConfig& config,
                         FileSystem& files);
 
+// Whether a run would begin with step 1, by names alone. For one process.
+bool BeginsAnew(const StartOptions& options, const RunDirectory& directory,
+                FileSystem& files);
+
 // InvalidArgument: the data or the tokenizer are not those of the checkpoint.
 absl::Status CheckSameData(const RunStart& start, const Corpus& corpus,
                            bool add_bos);

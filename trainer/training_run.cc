@@ -13,6 +13,7 @@
 #include "data/corpus_source.h"
 #include "moe/model_config.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/config_check.h"
 #include "trainer/config_resolve.h"
 #include "trainer/failure_report.h"
 #include "trainer/machine.h"
@@ -32,7 +33,6 @@ TrainingRun::TrainingRun(const TrainConfig& config, const StartOptions& options,
       share_directory_(share_directory),
       files_(files),
       directory_(config.run().directory()),
-      num_steps_(config.schedule().steps()),
       started_(MonotonicTime()),
       display_(runtime.rank() == 0, ErrorsGoToTerminal()) {}
 
@@ -51,10 +51,8 @@ absl::Status TrainingRun::Start() {
                                 FindAvailableMemory()),
                     world));
   // Before anything is made, so that a mistyped path leaves nothing behind.
-  RETURN_IF_ERROR(AgreeOnStatus(world.rank() == 0
-                                    ? FindSources(DataOptions()).status()
-                                    : absl::OkStatus(),
-                                world));
+  RETURN_IF_ERROR(
+      AgreeOnStatus(world.rank() == 0 ? LookAhead() : absl::OkStatus(), world));
   const auto say = [this](const std::string& line) { display_.Say(line); };
   ASSIGN_OR_RETURN(locks_, ClaimRunDirectory(files_, directory_, config_, world,
                                              {.say = say}));
@@ -71,6 +69,13 @@ absl::Status TrainingRun::Start() {
                    ParseStepRange(config_.log().trace_steps()));
   trace_.emplace(traced, files_, directory_.trace(), world);
   return OpenMetrics();
+}
+
+absl::Status TrainingRun::LookAhead() const {
+  RETURN_IF_ERROR(FindSources(DataOptions()).status());
+  return BeginsAnew(options_, directory_, files_)
+             ? CheckFitsFromBeginning(config_)
+             : absl::OkStatus();
 }
 
 absl::Status TrainingRun::OpenMetrics() {
@@ -134,6 +139,7 @@ absl::Status TrainingRun::BuildTrainer(const RunStart& start) {
                                               .train = corpus_->train(),
                                               .valid = corpus_->valid()},
                                              start.training()));
+  last_step_ = trainer_->length().last_step();
   int64_t saved_step = -1;
   std::optional<double> valid_loss;
   if (start.checkpoint.has_value()) {
@@ -182,9 +188,12 @@ void TrainingRun::SayWhatIsTrained() {
   display_.Say(absl::StrCat("training ", WithCommas(counts.total),
                             " parameters (", WithCommas(counts.active),
                             " active for a token) on ", mesh_->ToString()));
+  // Those before had other batches: they are not counted with these.
+  const bool has_changed = !trainer_->length().changes().empty();
   display_.Say(absl::StrFormat(
-      "%s steps of %s tokens; auxiliary loss %s over a %s, %.3g at balance",
-      WithCommas(num_steps_),
+      "%s %ssteps of %s tokens; auxiliary loss %s over a %s, %.3g at balance",
+      WithCommas(last_step_ - (has_changed ? trainer_->step() : 0)),
+      has_changed ? "more " : "",
       WithCommas(int64_t{config_.batch().global_size()} *
                  config_.batch().sequence_length()),
       RouterConfig::AuxLossSemantics_Name(router.aux_loss_semantics()),
@@ -211,30 +220,32 @@ absl::Status TrainingRun::Train() {
 }
 
 absl::Status TrainingRun::Loop() {
-  logged_ = {
-      .step = trainer_->step(), .at = MonotonicTime(), .waited = TimeWaited()};
+  logged_ = {.step = trainer_->step(),
+             .samples = trainer_->consumed_samples(),
+             .at = MonotonicTime(),
+             .waited = TimeWaited()};
   TakeStageTimes();
-  if (logged_.step >= num_steps_) {
+  if (logged_.step >= last_step_) {
     display_.Say(absl::StrCat("nothing to train: step ", logged_.step, " of ",
-                              num_steps_, " is done"));
+                              last_step_, " is done"));
   }
-  for (int64_t step = logged_.step + 1; step <= num_steps_; ++step) {
+  for (int64_t step = logged_.step + 1; step <= last_step_; ++step) {
     if (StopSignalReceived() || TimeIsOver()) trainer_->RequestStop();
     if (SaveTimeIsOver()) trainer_->RequestSave();
     RETURN_IF_ERROR(trace_->BeforeStep(step));
     ASSIGN_OR_RETURN(const StepReport report, trainer_->TrainStep());
     if (report.skipped) SaySkipped(report);
-    const bool last = step == num_steps_ || report.stop_requested;
+    const bool last = step == last_step_ || report.stop_requested;
     RETURN_IF_ERROR(WriteTrace(step, last));
     const bool validates = Validates(report, last);
     if (last || validates || report.skipped ||
         IsDue(config_.log().interval_steps(), step))
       RETURN_IF_ERROR(Log(report, validates));
     if (!last) RETURN_IF_ERROR(Save(report));
-    if (report.stop_requested && step < num_steps_) {
+    if (report.stop_requested && step < last_step_) {
       return AgreeOnStatus(
           absl::CancelledError(absl::StrCat("stopped as asked after step ",
-                                            step, " of ", num_steps_)),
+                                            step, " of ", last_step_)),
           groups_->world());
     }
   }
@@ -297,9 +308,10 @@ absl::StatusOr<StepCost> TrainingRun::Cost(const StepReport& report) {
   StepCost cost;
   cost.memory_bytes = most[0];
   cost.step_seconds = absl::ToDoubleSeconds(elapsed) / steps;
-  const double tokens =
-      static_cast<double>(report.tokens) / static_cast<double>(report.step);
-  cost.tokens_per_second = tokens / cost.step_seconds;
+  const int64_t tokens = (trainer_->consumed_samples() - logged_.samples) *
+                         config_.batch().sequence_length();
+  cost.tokens_per_second =
+      static_cast<double>(tokens) / absl::ToDoubleSeconds(elapsed);
   cost.mfu =
       cost.tokens_per_second *
       ModelFlopsPerToken(config_.model(), config_.batch().sequence_length()) /
@@ -327,11 +339,17 @@ absl::Status TrainingRun::Log(const StepReport& report, bool validates) {
     ASSIGN_OR_RETURN(cost.valid_loss,
                      trainer_->ValidationLoss(config_.eval().batches()));
     saver_->NoteValidLoss(*cost.valid_loss);
+    if (!std::isfinite(*cost.valid_loss)) {
+      display_.Say(absl::StrCat(
+          "step ", report.step, " has no finite validation loss (",
+          *cost.valid_loss, "): no checkpoint of it counts as the best"));
+    }
   }
-  display_.Step(report, cost, num_steps_);
+  display_.Step(report, cost, last_step_);
   if (metrics_ != nullptr && metrics_status_.ok())
     metrics_status_ = metrics_->Write(report, cost);
   logged_.step = report.step;
+  logged_.samples = trainer_->consumed_samples();
   logged_.at = MonotonicTime();
   return absl::OkStatus();
 }
@@ -340,11 +358,6 @@ absl::Status TrainingRun::SaveAtEnd() {
   // The state first: refused metrics must not cost it.
   ASSIGN_OR_RETURN(const std::string saved, saver_->SaveLast());
   display_.Say(absl::StrCat(
-    if (!std::isfinite(*cost.valid_loss)) {
-      display_.Say(absl::StrCat(
-          "step ", report.step, " has no finite validation loss (",
-          *cost.valid_loss, "): no checkpoint of it counts as the best"));
-    }
       saver_->has_begun_any() ? "saved in " : "the state is in ", saved));
   if (metrics_ != nullptr && metrics_status_.ok())
     metrics_status_ = metrics_->Sync();

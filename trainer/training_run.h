@@ -47,6 +47,7 @@ class TrainingRun {
   absl::Status BuildTrainer(const RunStart& start);
   absl::Status OpenMetrics();
   absl::Status MeasurePeak();
+  absl::Status LookAhead() const;
   void SayWhatIsTrained();
 
   absl::Status Loop();
@@ -68,7 +69,6 @@ class TrainingRun {
   const std::string share_directory_;
   FileSystem& files_;
   const RunDirectory directory_;
-  const int64_t num_steps_;
   const absl::Duration started_;  // MonotonicTime, like all times here
   ProgressDisplay display_;
   RunDirectoryLocks locks_;  // until nothing below writes any more
@@ -77,11 +77,13 @@ class TrainingRun {
   KernelContextPtr kernels_;
   std::unique_ptr<Corpus> corpus_;
   std::unique_ptr<Trainer> trainer_;
+  int64_t last_step_ = 0;
   std::unique_ptr<RunSaver> saver_;
   absl::Duration save_begun_;
   // When a line of metrics was written last.
   struct {
     int64_t step = 0;
+    int64_t samples = 0;
     absl::Duration at;      // MonotonicTime
     absl::Duration waited;  // TimeWaited
   } logged_;

@@ -2,6 +2,7 @@
 
 #include "trainer/training_run.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@
 #include "tests/data/temporary_directory.h"
 #include "tests/fake_file_system.h"
 #include "tests/trainer/trainer_fixture.h"
+#include "trainer/checkpoint/manifest.h"
 #include "trainer/config_resolve.h"
 #include "trainer/run_directory.h"
 #include "trainer/run_start.h"
@@ -197,6 +199,96 @@ std::vector<nlohmann::json> Lines(const std::string& path) {
   for (std::string line; std::getline(file, line);)
     lines.push_back(nlohmann::json::parse(line));
   return lines;
+}
+
+// 40 samples by tens; 60 more, by threes.
+TEST_F(TrainingRunTest, ARunInTokensEndsAtThemWhateverBatchesItHad) {
+  config_.mutable_schedule()->set_steps(0);
+  config_.mutable_schedule()->set_tokens(40 * 9);
+  ASSERT_TRUE(RunWithFailingWrite(0).ok());
+  EXPECT_TRUE(HasWeights("step_00000004"));
+  config_.mutable_schedule()->set_tokens(100 * 9);
+  config_.mutable_batch()->set_global_size(3);
+  config_.mutable_log()->set_interval_steps(3);
+  ASSERT_TRUE(RunWithFailingWrite(0).ok());
+  EXPECT_TRUE(HasWeights("step_00000024"));
+  EXPECT_THAT(directory_.Read("run/config.textproto"),
+              testing::HasSubstr("  tokens: 900\n"));
+  EXPECT_THAT(directory_.Read("run/checkpoints/step_00000024/" +
+                              std::string(kManifestFile)),
+              testing::HasSubstr("step: 4\n  consumed_samples: 40\n"));
+
+  const auto lines = Lines(directory_.Path("run/metrics.jsonl"));
+  EXPECT_EQ(lines.back()["step"], 24);
+  EXPECT_EQ(lines.back()["tokens"], 900);
+  for (const nlohmann::json& line : lines) {
+    // Of the steps that the line is of, whatever those before had.
+    const double rate = line["tokens_per_second"];
+    const double seconds = line["step_seconds"];
+    EXPECT_NEAR(rate * seconds, line["step"] <= 4 ? 90 : 27, 1e-4);
+    EXPECT_GT(line["mfu"], 0);
+  }
+
+  // Larger steps again: the tokens are there, and nothing is left to do.
+  config_.mutable_batch()->set_global_size(7);
+  ASSERT_TRUE(RunWithFailingWrite(0).ok());
+  EXPECT_FALSE(HasWeights("step_00000025"));
+  // A warm-up that has been made need not fit in so many steps of this batch.
+  config_.mutable_schedule()->set_tokens(110 * 9);
+  config_.mutable_schedule()->set_warmup_steps(20);
+  config_.mutable_batch()->set_global_size(10);
+  ASSERT_TRUE(RunWithFailingWrite(0).ok());
+  EXPECT_TRUE(HasWeights("step_00000025"));
+}
+
+TEST_F(TrainingRunTest, AWarmUpBeyondANewRunInTokensIsRefusedAtOnce) {
+  config_.mutable_schedule()->set_steps(0);
+  config_.mutable_schedule()->set_tokens(100 * 9);
+  config_.mutable_schedule()->set_warmup_steps(11);
+  const auto resolved = ResolveConfig(config_, /*world=*/1, 1);
+  ASSERT_TRUE(resolved.ok());
+  TrainingRun run(*resolved, StartOptions(), *runtime_,
+                  /*share_directory=*/"", files_);
+  const absl::Status status = run.Start();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_FALSE(files_.Exists(directory_.Path("run")));
+}
+
+// The rate makes weights that overflow: the next loss is none.
+TEST_F(TrainingRunTest, AValidationLossThatIsNotFiniteIsNeverTheBest) {
+  *config_.mutable_data()->mutable_valid() = config_.data().train();
+  config_.mutable_eval()->set_interval_steps(1);
+  config_.mutable_checkpoint()->set_keep(1);
+  config_.mutable_schedule()->set_steps(1);
+  ASSERT_TRUE(RunWithFailingWrite(0).ok());
+  config_.mutable_schedule()->set_steps(2);
+  config_.mutable_optimizer()->set_learning_rate(1e10);
+  ASSERT_TRUE(RunWithFailingWrite(0).ok());
+  EXPECT_TRUE(HasWeights("step_00000001")) << "the best";
+  EXPECT_TRUE(HasWeights("step_00000002")) << "the newest";
+  const std::string checkpoints = directory_.Path("run/checkpoints/");
+  EXPECT_TRUE(
+      ReadManifest(files_, checkpoints + "step_00000001")->has_valid_loss());
+  EXPECT_FALSE(
+      ReadManifest(files_, checkpoints + "step_00000002")->has_valid_loss());
+  const auto lines = Lines(directory_.Path("run/metrics.jsonl"));
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_TRUE(lines[0]["valid_loss"].is_number());
+  EXPECT_TRUE(lines[1]["valid_loss"].is_null());
+}
+
+TEST_F(TrainingRunTest, GoingOnKeepsWhatStandsBehindABrokenLine) {
+  ASSERT_TRUE(RunWithFailingWrite(0).ok());
+  const std::string path = directory_.Path("run/metrics.jsonl");
+  const std::string whole = directory_.Read("run/metrics.jsonl");
+  directory_.Write("run/metrics.jsonl", "\xff\n" + whole + "{\"step\":5,\"l");
+  config_.mutable_schedule()->set_steps(6);
+  ASSERT_TRUE(RunWithFailingWrite(0).ok());
+  const auto lines = Lines(path);
+  ASSERT_EQ(lines.size(), 6u);
+  for (size_t i = 0; i < lines.size(); ++i) EXPECT_EQ(lines[i]["step"], i + 1);
+  EXPECT_EQ(directory_.Read("run/metrics.jsonl.rejected"),
+            "\xff\n{\"step\":5,\"l\n");
 }
 
 class SetClockTest : public TrainingRunTest {

@@ -42,6 +42,22 @@ bool IsPlainName(absl::string_view name) {
          name.find('/') == name.npos && name.find('\0') == name.npos;
 }
 
+// In rising order, up to where the checkpoint is.
+bool AreBatchChanges(const CheckpointManifest& manifest) {
+  int64_t step = 0;
+  int64_t samples = 0;
+  for (const auto& change : manifest.batch_change()) {
+    if (change.step() <= step || change.consumed_samples() <= samples)
+      return false;
+    step = change.step();
+    samples = change.consumed_samples();
+  }
+  // The steps of the last batch may be none, or it has taken samples too.
+  return (step == manifest.step() && samples == manifest.consumed_samples()) ||
+         (step < manifest.step() && samples < manifest.consumed_samples()) ||
+         manifest.batch_change().empty();
+}
+
 absl::Status CheckFields(const CheckpointManifest& manifest,
                          absl::string_view path) {
   if (manifest.version() != kManifestVersion) {
@@ -54,6 +70,8 @@ absl::Status CheckFields(const CheckpointManifest& manifest,
   if (manifest.skipped_steps() < 0 ||
       manifest.skipped_steps() > manifest.step())
     return Damaged(path, "a number of skipped steps that is not of its steps");
+  if (!AreBatchChanges(manifest))
+    return Damaged(path, "changes of the batch that are not on its way");
   std::set<absl::string_view> names;
   for (const CheckpointManifest::File& file : manifest.file()) {
     if (!IsPlainName(file.name()) || file.num_bytes() < 0 ||
