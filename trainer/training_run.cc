@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "comm/activity.h"
 #include "comm/monotonic_time.h"
 #include "comm/status_macros.h"
@@ -19,8 +18,8 @@
 #include "trainer/machine.h"
 #include "trainer/memory_check.h"
 #include "trainer/rank_zero_work.h"
+#include "trainer/run_summary.h"
 #include "trainer/stop_signal.h"
-#include "trainer/units.h"
 
 namespace moe {
 
@@ -64,7 +63,9 @@ absl::Status TrainingRun::Start() {
       CheckSameData(start, *corpus_, config_.data().add_bos()), world));
   RETURN_IF_ERROR(AgreeOnStatus(BuildTrainer(start), world));
   RETURN_IF_ERROR(MeasurePeak());
-  SayWhatIsTrained();
+  for (const std::string& line :
+       RunSummary(config_, *mesh_, trainer_->length(), trainer_->step()))
+    display_.Say(line);
   ASSIGN_OR_RETURN(const StepRange traced,
                    ParseStepRange(config_.log().trace_steps()));
   trace_.emplace(traced, files_, directory_.trace(), world);
@@ -180,31 +181,6 @@ absl::Status TrainingRun::MeasurePeak() {
       world.AllReduce(ViewOf(absl::MakeSpan(&cores, 1)), ReduceOp::kSum));
   peak_flops_ = peak * cores;
   return absl::OkStatus();
-}
-
-void TrainingRun::SayWhatIsTrained() {
-  const ParameterCounts counts = CountParameters(config_.model());
-  const RouterConfig& router = config_.router();
-  display_.Say(absl::StrCat("training ", WithCommas(counts.total),
-                            " parameters (", WithCommas(counts.active),
-                            " active for a token) on ", mesh_->ToString()));
-  // Those before had other batches: they are not counted with these.
-  const bool has_changed = !trainer_->length().changes().empty();
-  display_.Say(absl::StrFormat(
-      "%s %ssteps of %s tokens; auxiliary loss %s over a %s, %.3g at balance",
-      WithCommas(last_step_ - (has_changed ? trainer_->step() : 0)),
-      has_changed ? "more " : "",
-      WithCommas(int64_t{config_.batch().global_size()} *
-                 config_.batch().sequence_length()),
-      RouterConfig::AuxLossSemantics_Name(router.aux_loss_semantics()),
-      RouterConfig::AuxLossScope_Name(router.aux_loss_scope()),
-      AuxLossAtBalance(config_.model(), router)));
-  if (router.capacity_factor() == 0) return;
-  display_.Say(absl::StrFormat(
-      "capacity %s rows of each expert a sequence, others dropped by %s",
-      WithCommas(ExpertCapacity(config_.model(), router,
-                                config_.batch().sequence_length())),
-      RouterConfig::DropPolicy_Name(router.drop_policy())));
 }
 
 absl::Status TrainingRun::Train() {

@@ -48,7 +48,6 @@ class TrainingRun {
   absl::Status OpenMetrics();
   absl::Status MeasurePeak();
   absl::Status LookAhead() const;
-  void SayWhatIsTrained();
 
   absl::Status Loop();
   absl::Status WriteTrace(int64_t step, bool last);

@@ -1,13 +1,18 @@
 #include "trainer/learning_rate.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
 #include <limits>
 #include <vector>
 
+#include "trainer/run_summary.h"
+
 namespace moe {
 namespace {
+
+using ::testing::StartsWith;
 
 struct Shape {
   ScheduleConfig::Decay decay;
@@ -252,6 +257,23 @@ TEST(RunLength, KeepsWhereTheBatchHasChanged) {
   config.mutable_batch()->set_global_size(4);
   EXPECT_TRUE(RunLength(config, begin, first.changes()).changes().empty());
   EXPECT_EQ(RunLength(config, later, first.changes()).changes().size(), 2u);
+}
+
+TEST(RunSummary, CountsStepsOfOneBatchTogether) {
+  TrainConfig config;
+  config.mutable_schedule()->set_tokens(25600);
+  config.mutable_batch()->set_global_size(2);
+  config.mutable_batch()->set_sequence_length(64);
+  const Mesh mesh = *Mesh::Create(1, 1, 1, 8);
+  const auto steps = [&](const RunPosition& begin) {
+    const RunLength length(config, begin);
+    return RunSummary(config, mesh, length, begin.step)[1];
+  };
+  EXPECT_THAT(steps({}), StartsWith("200 steps of 128 tokens; "));
+  EXPECT_THAT(steps({.step = 50, .samples = 100}),
+              StartsWith("200 steps of 128 tokens; "));
+  EXPECT_THAT(steps({.step = 50, .samples = 200}),
+              StartsWith("100 more steps of 128 tokens; "));
 }
 
 }  // namespace
