@@ -37,16 +37,20 @@ while [[ $# -gt 0 ]]; do
   esac
   shift
 done
+source launch/clock.sh
 jobs=$(nproc)
 times=()
 
 # timed WHAT COMMAND...: runs it and notes its seconds.
 timed() {
-  local what=$1 began=$SECONDS code=0
+  local what=$1 code=0 now began
+  seconds_now
+  began=$now
   shift
   echo "test.sh: $what" >&2
   "$@" || code=$?
-  times+=("$(printf '%6d s  %s' $((SECONDS - began)) "$what")")
+  seconds_now
+  times+=("$(printf '%6d s  %s' $((now - began)) "$what")")
   return $code
 }
 
