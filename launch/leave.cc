@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "comm/exit_code.h"
 #include "comm/process_groups.h"
+#include "data/utf8.h"
 
 namespace moe {
 namespace {
@@ -17,7 +18,9 @@ namespace {
 constexpr absl::Duration kLaunchersTime = absl::Seconds(10);
 
 // One write, so that the lines of several ranks never mix. True if it took all.
-bool Print(std::FILE* file, const std::string& text) {
+// Names of files and what was typed may hold any bytes.
+bool Print(std::FILE* file, absl::string_view raw) {
+  const std::string text = PrintableText(raw);
   return std::fwrite(text.data(), 1, text.size(), file) == text.size() &&
          std::fflush(file) == 0;
 }

@@ -12,6 +12,7 @@
 #include "comm/status_macros.h"
 #include "comm/watchdog.h"
 #include "data/file_system.h"
+#include "data/utf8.h"
 #include "launch/leave.h"
 #include "launch/share_directory.h"
 #include "launch/train_command.h"
@@ -73,7 +74,8 @@ int Main(int argc, char** argv) {
   if (!command.ok()) return LeaveWithoutMpi(kProgram, command.status());
   if (launcher.rank == 0) {
     for (const std::string& warning : command->warnings)
-      std::fprintf(stderr, "%s: warning: %s\n", kProgram, warning.c_str());
+      std::fprintf(stderr, "%s: warning: %s\n", kProgram,
+                   PrintableText(warning).c_str());
   }
   if (!command->text.empty()) return LeaveWithoutMpi(kProgram, command->text);
 

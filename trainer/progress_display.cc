@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "comm/mpi_runtime.h"
+#include "data/utf8.h"
 #include "trainer/units.h"
 
 namespace moe {
@@ -71,14 +72,15 @@ ProgressDisplay::~ProgressDisplay() {
 void ProgressDisplay::Say(const std::string& line) {
   if (!enabled_) return;
   Erase();
-  absl::FPrintF(stderr, "%s\n", line);
+  absl::FPrintF(stderr, "%s\n", PrintableText(line));
 }
 
 void ProgressDisplay::Preparation(const std::string& what, int64_t done,
                                   int64_t total) {
   if (!enabled_) return;
   const int64_t percent = total > 0 ? 100 * done / total : 100;
-  const std::string line = absl::StrFormat("%s  %d %%", what, percent);
+  const std::string line =
+      PrintableText(absl::StrFormat("%s  %d %%", what, percent));
   if (terminal_) {
     Draw(line);
     return;
@@ -114,8 +116,8 @@ void ProgressDisplay::Step(const StepReport& report, const StepCost& cost,
 
 void ProgressDisplay::Draw(const std::string& line) {
   Erase();
-  const std::string cut =
-      line.substr(0, std::max<size_t>(TerminalWidth(), 2) - 1);
+  std::string cut = line.substr(0, std::max<size_t>(TerminalWidth(), 2) - 1);
+  cut.resize(ValidUtf8Prefix(cut));  // no half of a character
   std::fputs(cut.c_str(), stderr);
   std::fflush(stderr);
   drawn_ = true;
