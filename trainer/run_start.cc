@@ -225,11 +225,8 @@ absl::StatusOr<RunStart> ChooseStart(const StartOptions& options,
   }
   RETURN_IF_ERROR(AgreeOnStatus(status, world));
   if (world.rank() == 0 && start.checkpoint.has_value()) {
-    const CheckpointManifest& manifest = start.checkpoint->manifest;
     say(absl::StrCat("going on from ", start.checkpoint->path, ", written by ",
-                     manifest.ranks(), " ranks (tensor ",
-                     manifest.tensor_parallel(), ", expert ",
-                     manifest.expert_parallel(), ")"));
+                     LayoutText(start.checkpoint->manifest)));
   } else if (world.rank() == 0 && start.weights != nullptr) {
     say(absl::StrCat("starting with the weights of ", options.init_from));
   }

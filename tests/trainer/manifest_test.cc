@@ -40,6 +40,13 @@ TEST(Manifest, ReadsWhatItWrote) {
   EXPECT_EQ(ManifestText(*manifest), text);
 }
 
+TEST(Manifest, LayoutCountsOneRankAsOne) {
+  CheckpointManifest manifest = Example();
+  EXPECT_EQ(LayoutText(manifest), "16 ranks (tensor 2, expert 8)");
+  manifest.set_ranks(1);
+  EXPECT_EQ(LayoutText(manifest), "1 rank (tensor 2, expert 8)");
+}
+
 // XXH3 of nothing, and of "abc", with seed 0, as `xxhsum -H3` prints them.
 TEST(Manifest, DigestIsXxh3) {
   EXPECT_EQ(Digest(""), 0x2d06800538d394c2u);

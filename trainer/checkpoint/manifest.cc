@@ -130,6 +130,12 @@ std::vector<CheckpointManifest::File> FilesBesideState(
   return listed;
 }
 
+std::string LayoutText(const CheckpointManifest& manifest) {
+  return absl::StrCat(
+      manifest.ranks(), manifest.ranks() == 1 ? " rank" : " ranks", " (tensor ",
+      manifest.tensor_parallel(), ", expert ", manifest.expert_parallel(), ")");
+}
+
 absl::Status VerifyFile(FileSystem& files, const std::string& directory,
                         const CheckpointManifest::File& file) {
   const std::string path = JoinPath(directory, file.name());

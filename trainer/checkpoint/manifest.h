@@ -41,6 +41,9 @@ absl::Status CheckSize(FileSystem& files, const std::string& directory,
 absl::StatusOr<CheckpointManifest> ReadManifest(FileSystem& files,
                                                 const std::string& directory);
 
+// The layout that wrote it: "4 ranks (tensor 1, expert 4)".
+std::string LayoutText(const CheckpointManifest& manifest);
+
 // The files of a manifest but those of the optimizer's state.
 std::vector<CheckpointManifest::File> FilesBesideState(
     const CheckpointManifest& manifest);
