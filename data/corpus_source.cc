@@ -54,8 +54,14 @@ absl::StatusOr<std::vector<CorpusSource>> FindBlend(
     const CorpusOptions& options) {
   std::vector<CorpusSource> sources;
   for (const DataSource& source : blend.source()) {
-    ASSIGN_OR_RETURN(CorpusSource found, FindSource(key, source, options));
-    sources.push_back(std::move(found));
+    absl::StatusOr<CorpusSource> found = FindSource(key, source, options);
+    if (absl::IsNotFound(found.status()) && blend.source_size() > 1) {
+      return absl::NotFoundError(absl::StrCat(
+          found.status().message(),
+          " (a comma divides names; one in a name is typed as \\,)"));
+    }
+    RETURN_IF_ERROR(found.status());
+    sources.push_back(*std::move(found));
   }
   return sources;
 }
