@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "comm/status_macros.h"
+#include "data/blend_order.h"
 #include "moe/model_config.h"
 #include "trainer/batch_plan.h"
 #include "trainer/config_resolve.h"
@@ -188,9 +189,24 @@ absl::Status CheckBlend(absl::string_view key, const DataBlend& blend) {
   return absl::OkStatus();
 }
 
+// data.valid is read in the order of its files, whatever their weights.
+absl::Status CheckShares(const DataBlend& train) {
+  double sum = 0;
+  for (const DataSource& source : train.source()) sum += source.weight();
+  for (const DataSource& source : train.source()) {
+    if (source.weight() / sum * BlendOrder::kMostPeriod >= 1) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("the weight of ", source.path(), " in data.train is ",
+                     source.weight(), ", must be at least 1/",
+                     BlendOrder::kMostPeriod, " of the sum (", sum, ")"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckData(const DataConfig& data) {
   RETURN_IF_ERROR(CheckBlend("data.train", data.train()));
   RETURN_IF_ERROR(CheckBlend("data.valid", data.valid()));
+  RETURN_IF_ERROR(CheckShares(data.train()));
   return CheckBelow("data.valid_fraction", data.valid_fraction(), 0, 1);
 }
 

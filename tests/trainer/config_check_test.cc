@@ -184,6 +184,22 @@ TEST(RequireTrainingData, NamesTheKey) {
   EXPECT_TRUE(RequireTrainingData(Config({"data.train=a"})).ok());
 }
 
+TEST(ValidateConfig, AWeightTooSmallForItsBlendIsNamed) {
+  EXPECT_TRUE(Validate({"data.train=1:a,65535:b"}).ok());
+  EXPECT_EQ(std::string(Validate({"data.train=1:a,70000:b"}).message()),
+            "the weight of a in data.train is 1, must be at least 1/65536 of "
+            "the sum (70001)");
+  EXPECT_TRUE(Validate({"data.train=a", "data.valid=1:a,70000:b"}).ok());
+}
+
+TEST(ConfigWarnings, NameAShareThatIsRounded) {
+  EXPECT_THAT(ConfigWarnings(Config({"data.train=1:a,43690:b"}), 4), IsEmpty());
+  EXPECT_THAT(ConfigWarnings(Config({"data.train=1.5:a,65536.123:b"}), 4),
+              ElementsAre(HasSubstr("data.train: a gets 0.00")));
+  EXPECT_THAT(ConfigWarnings(Config({"data.train=0.7123456:a,0.3:b"}), 4),
+              IsEmpty());
+}
+
 TEST(ConfigWarnings, NameWhatIsProbablyNotWanted) {
   EXPECT_THAT(ConfigWarnings(Config(), 4), IsEmpty());
   EXPECT_THAT(ConfigWarnings(Config({"model.num_experts_per_tok=1"}), 4),
