@@ -250,9 +250,11 @@ Json Model(const SentencePieceModel& model,
   const auto text = [&](int32_t id) {
     return model.pieces[static_cast<size_t>(id)].text;
   };
-  Json vocabulary = Json::object();
+  // Appended to: its own insertion looks for the name among all before it.
+  Json::object_t vocabulary;
+  vocabulary.reserve(model.pieces.size());
   for (size_t id = 0; id < model.pieces.size(); ++id)
-    vocabulary.push_back({model.pieces[id].text, id});
+    vocabulary.emplace_back(model.pieces[id].text, id);
   Json list = Json::array();
   for (const ListedMerge& merge : merges)
     list.push_back(Json::array({text(merge.left), text(merge.right)}));

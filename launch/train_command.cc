@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "comm/status_macros.h"
 #include "data/corpus_source.h"
 #include "data/file_system.h"
+#include "data/hf_tokenizer.h"
+#include "data/tokenizer.h"
 #include "launch/command_line.h"
 #include "launch/presets.h"
 #include "launch/share_directory.h"
@@ -135,12 +138,19 @@ std::string PresetList() {
 // What a run started here would say of its data first.
 absl::Status FindData(const TrainConfig& config) {
   RETURN_IF_ERROR(RequireTrainingData(config));
-  return FindSources({.config = config.data(),
-                      .vocab_size = config.model().vocab_size(),
-                      .sequence_length = config.batch().sequence_length(),
-                      .cache_directory = config.run().directory(),
-                      .share_directory = ShareDirectory()})
-      .status();
+  const CorpusOptions options = {
+      .config = config.data(),
+      .vocab_size = config.model().vocab_size(),
+      .sequence_length = config.batch().sequence_length(),
+      .cache_directory = config.run().directory(),
+      .share_directory = ShareDirectory()};
+  ASSIGN_OR_RETURN(const CorpusSources sources, FindSources(options));
+  // One that is trained on the text can always be exported.
+  if (sources.trains_tokenizer) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                   LoadCorpusTokenizer(sources, options));
+  return tokenizer == nullptr ? absl::OkStatus()
+                              : CheckTokenizerExport(*tokenizer);
 }
 
 // What is not here, or not as it must be, is no error: it may be otherwise

@@ -9,6 +9,7 @@
 #include "comm/activity.h"
 #include "comm/status_macros.h"
 #include "data/corpus_source.h"
+#include "data/hf_tokenizer.h"
 #include "moe/model_config.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config_resolve.h"
@@ -106,6 +107,10 @@ absl::Status TrainingRun::OpenData() {
   absl::StatusOr<std::unique_ptr<Corpus>> corpus = Corpus::Open(options);
   RETURN_IF_ERROR(AgreeOnStatus(corpus.status(), world));
   corpus_ = *std::move(corpus);
+  if (world.rank() == 0 && corpus_->tokenizer() != nullptr) {
+    const absl::Status exported = CheckTokenizerExport(*corpus_->tokenizer());
+    if (!exported.ok()) display_.Say(std::string(exported.message()));
+  }
   return CheckEnoughData();
 }
 

@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_replace.h"
 #include "launch/presets.h"
+#include "tests/data/model_builder.h"
 #include "trainer/config_text.h"
 
 namespace moe {
@@ -103,6 +105,31 @@ TEST(TrainCommand, DryRunNotesWhatTheRunWouldRefuseHere) {
                         "/a/b, which cannot be written to: " + empty +
                         ": Not a directory\n"));
   EXPECT_THAT(Parse({"--dry-run"})->text, Not(HasSubstr("run.directory")));
+}
+
+TEST(TrainCommand, DryRunNotesATokenizerThatCannotBeExported) {
+  ModelBuilder model;
+  model.Add({"a"}).Add("b", -1, PieceType::kUnused);
+  const std::string path = ::testing::TempDir() + "/unused.model";
+  std::ofstream(path, std::ios::binary) << model.Serialize();
+  const std::string text = ::testing::TempDir() + "/some,text.txt";
+  std::ofstream(text) << "aa\n";
+  const std::string tokenizer = "data.tokenizer=" + path;
+  const std::string data =
+      "data.train=" + absl::StrReplaceAll(text, {{",", "\\,"}});
+  EXPECT_THAT(
+      Parse({"--dry-run", data.c_str(), tokenizer.c_str()})->text,
+      HasSubstr("Note: tokenizer.json cannot say what tokenizer.model means "
+                "and is left out: piece 4 (\"b\") is unused; read "
+                "tokenizer.model by sentencepiece\n"));
+  EXPECT_THAT(Parse({"--dry-run", data.c_str()})->text, Not(HasSubstr("Note")));
+}
+
+TEST(TrainCommand, ACommaInANameIsToldOf) {
+  EXPECT_THAT(
+      Parse({"--dry-run", "data.train=some,text.txt"})->text,
+      HasSubstr("there is no file some.idx (a comma divides names; one in a "
+                "name is typed as \\,)\n"));
 }
 
 TEST(TrainCommand, ListsThePresets) {

@@ -13,6 +13,7 @@
 #include "comm/mpi_runtime.h"
 #include "comm/single_group.h"
 #include "data/indexed_dataset_writer.h"
+#include "tests/data/model_builder.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/fake_file_system.h"
 #include "tests/trainer/trainer_fixture.h"
@@ -89,6 +90,25 @@ TEST_F(TrainingRunTest, ARefusedLastLineOfMetricsCostsNoWeights) {
   const absl::Status status = RunWithFailingWrite(1);
   EXPECT_TRUE(absl::IsAborted(status)) << status;
   EXPECT_TRUE(HasWeights("step_00000004"));
+}
+
+// tokenizer.model goes along, and the reason is said before the first step.
+TEST_F(TrainingRunTest, ATokenizerThatCannotBeExportedIsNamedAtTheStart) {
+  ModelBuilder model;
+  model.Add({"a"}).Add("b", -1, PieceType::kUnused);
+  config_.mutable_data()->set_tokenizer(
+      directory_.Write("unused.model", model.Serialize()));
+  testing::internal::CaptureStderr();
+  EXPECT_TRUE(RunWithFailingWrite(0).ok());
+  const std::string said = testing::internal::GetCapturedStderr();
+  const size_t reason = said.find(
+      "tokenizer.json cannot say what tokenizer.model means and is left out: "
+      "piece 4 (\"b\") is unused");
+  EXPECT_LT(reason, said.find("step 1/4")) << said;
+  EXPECT_EQ(reason, said.rfind("tokenizer.json")) << said;
+  const std::string saved = "run/checkpoints/step_00000004/";
+  EXPECT_TRUE(files_.Exists(directory_.Path(saved + "tokenizer.model")));
+  EXPECT_FALSE(files_.Exists(directory_.Path(saved + "tokenizer.json")));
 }
 
 // A step of this model is over long before its files are synced.
