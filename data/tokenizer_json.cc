@@ -39,6 +39,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// Each takes the names once more; a hostile model could ask for thousands.
+constexpr size_t kMostCuts = 8;
+
 std::string Text(absl::string_view text) { return std::string(text); }
 
 bool IsOneCharacter(absl::string_view text) {
@@ -172,22 +175,23 @@ Json Split(std::string pattern) {
           {"invert", false}};
 }
 
-// Cuts a part that is a misnomer behind its first part; what is left may be
-// another one.
-std::vector<Json> CutMisnomers(const Misnomers& misnomers) {
+// Cuts until no misnomer is left: what is behind a cut may be another one.
+size_t NumCuts(const Misnomers& misnomers, absl::string_view name) {
+  size_t cuts = 0;
+  for (auto next = misnomers.find(name); next != misnomers.end();
+       next = misnomers.find(name)) {
+    name.remove_prefix(next->second);
+    ++cuts;
+  }
+  return cuts;
+}
+
+// Cuts a part that is a misnomer behind its first part.
+Json CutMisnomers(const Misnomers& misnomers) {
   std::map<std::string, std::vector<std::string>> rests;  // by first part
-  size_t rounds = 0;
   for (const auto& [name, length] : misnomers) {
     rests[Literal(name.substr(0, length))].push_back(
         Literal(name.substr(length)));
-    size_t cuts = 0;
-    absl::string_view rest = name;
-    for (auto next = misnomers.find(rest); next != misnomers.end();
-         next = misnomers.find(rest)) {
-      rest.remove_prefix(next->second);
-      ++cuts;
-    }
-    rounds = std::max(rounds, cuts);
   }
   std::vector<std::string> alternatives;
   for (auto& [first, texts] : rests) {
@@ -195,9 +199,7 @@ std::vector<Json> CutMisnomers(const Misnomers& misnomers) {
     alternatives.push_back(
         absl::StrCat(first, "(?=(?:", absl::StrJoin(texts, "|"), ")\\z)"));
   }
-  return std::vector<Json>(
-      rounds,
-      Split(absl::StrCat("\\A(?:", absl::StrJoin(alternatives, "|"), ")")));
+  return Split(absl::StrCat("\\A(?:", absl::StrJoin(alternatives, "|"), ")"));
 }
 
 // Null where there is nothing to cut.
@@ -210,7 +212,15 @@ absl::StatusOr<Json> PreTokenizer(const SentencePieceModel& model) {
         absl::StrAppend(out, Literal(text));
       })));
   ASSIGN_OR_RETURN(const Misnomers misnomers, FindMisnomers(model));
-  for (Json& step : CutMisnomers(misnomers)) steps.push_back(std::move(step));
+  size_t cuts = 0;
+  for (const auto& [name, length] : misnomers)
+    cuts = std::max(cuts, NumCuts(misnomers, name));
+  if (cuts > kMostCuts) {
+    return absl::UnimplementedError(absl::StrCat(
+        "names of pieces that text does not become end with one another ", cuts,
+        " deep, must be at most ", kMostCuts));
+  }
+  for (size_t i = 0; i < cuts; ++i) steps.push_back(CutMisnomers(misnomers));
   return Json{{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
 }
 

@@ -21,7 +21,8 @@ namespace moe {
 // - user-defined pieces with a space in them, beside other characters, under
 //   remove_extra_whitespaces;
 // - beside user-defined pieces of several characters, a piece that text cannot
-//   become (<s>) and whose characters are all unknown.
+//   become (<s>) and whose characters are all unknown, or more than eight such
+//   names each of which ends with the next.
 absl::StatusOr<std::string> TokenizerJson(const SentencePieceModel& model,
                                           bool add_bos);
 

@@ -188,6 +188,12 @@ TEST(HuggingFaceTokenizer, RefusesWhatTheFormatCannotSay) {
   ModelBuilder unknown;  // text of "<s>" is one unknown id, not three
   ExpectRefused(unknown.Add("ab", 0, PieceType::kUserDefined).Add({"c"}),
                 "piece 0 (\"<unk>\") has characters of no piece alone");
+  ModelBuilder nested;  // abcdefghij, bcdefghij, ...
+  nested.Add("<x>", 0, PieceType::kUserDefined).Bytes();
+  const std::string letters = "abcdefghij";
+  for (size_t i = 0; i + 1 < letters.size(); ++i)
+    nested.Add(letters.substr(i), 0, PieceType::kControl);
+  ExpectRefused(nested, "end with one another 9 deep, must be at most 8");
   ModelBuilder ties;
   ExpectRefused(ties.Add("ab", -1).Add("bc", -1).Add({"a", "b", "c"}),
                 "which of piece 3 (\"ab\") and piece 4 (\"bc\") comes first "

@@ -59,7 +59,7 @@ def train(random_):
     options["user_defined_symbols"] = random_.sample(SYMBOLS,
                                                      random_.randint(1, 6))
   if pick((True, False)):
-    options["control_symbols"] = random_.sample(("<pad>", "<cls>", "aa", "re"),
+    options["control_symbols"] = random_.sample(("<pad>", "<cls>", "aa", "re", "s>"),
                                                 random_.randint(1, 3))
   size = random_.randint(60, 160) + (256 if options["byte_fallback"] else 0)
   sentencepiece.SentencePieceTrainer.train(
