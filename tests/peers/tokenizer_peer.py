@@ -59,8 +59,11 @@ def train(random_):
     options["user_defined_symbols"] = random_.sample(SYMBOLS,
                                                      random_.randint(1, 6))
   if pick((True, False)):
-    options["control_symbols"] = random_.sample(("<pad>", "<cls>", "aa", "re", "s>"),
-                                                random_.randint(1, 3))
+    control = random_.sample(("<pad>", "<cls>", "aa", "re", "s>"),
+                             random_.randint(1, 3))
+    options["control_symbols"] = [
+        symbol for symbol in control
+        if symbol not in options.get("user_defined_symbols", ())]
   size = random_.randint(60, 160) + (256 if options["byte_fallback"] else 0)
   sentencepiece.SentencePieceTrainer.train(
       sentence_iterator=iter(words(random_)), model_writer=model,
