@@ -8,7 +8,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "comm/check.h"
 #include "comm/status_macros.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
@@ -20,17 +19,12 @@ using ::google::protobuf::TextFormat;
 
 // A thousand ranks' files take less than a quarter of a mebibyte.
 constexpr int64_t kMaxManifestBytes = int64_t{16} << 20;
-constexpr absl::string_view kDigestLine = "# xxh3 ";
 
 class NoReport : public google::protobuf::io::ErrorCollector {
  public:
   void AddError(int, google::protobuf::io::ColumnNumber,
                 const std::string&) override {}
 };
-
-std::string DigestLine(absl::string_view text) {
-  return absl::StrFormat("%s%016x\n", kDigestLine, Digest(text));
-}
 
 absl::Status Damaged(absl::string_view path, absl::string_view how) {
   return absl::DataLossError(absl::StrCat(path, " is damaged: ", how));

@@ -8,8 +8,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "data/digest.h"
 #include "data/file_system.h"
-#include "trainer/checkpoint/digest.h"
 #include "trainer/checkpoint/manifest.pb.h"
 
 namespace moe {
