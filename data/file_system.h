@@ -39,6 +39,14 @@ class MappedFile {
   virtual absl::string_view bytes() const = 0;
 };
 
+// What tells a file from one that was put in its place, or written to, since.
+struct FileIdentity {
+  int64_t bytes = 0;
+  uint64_t inode = 0;
+  int64_t modified = 0;  // nanoseconds since 1970: of the contents
+  int64_t changed = 0;   // the same of contents, name, owner or mode
+};
+
 class FileSystem {
  public:
   virtual ~FileSystem() = default;
@@ -63,6 +71,7 @@ class FileSystem {
   virtual bool Exists(const std::string& path) = 0;
   virtual bool IsDirectory(const std::string& path) = 0;
   virtual absl::StatusOr<int64_t> FileSize(const std::string& path) = 0;
+  virtual absl::StatusOr<FileIdentity> Identify(const std::string& path) = 0;
   // Names in a directory, sorted, without "." and "..".
   virtual absl::StatusOr<std::vector<std::string>> List(
       const std::string& path) = 0;

@@ -143,7 +143,12 @@ absl::StatusOr<std::unique_ptr<WritableFile>> OpenForWriting(
 struct OpenedFile {
   Descriptor fd;
   int64_t size;
+  FileIdentity identity;
 };
+
+int64_t Nanoseconds(const timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
 
 // O_NONBLOCK: a pipe must be refused below, not waited for here.
 absl::StatusOr<OpenedFile> OpenForReading(const std::string& path) {
@@ -158,7 +163,12 @@ absl::StatusOr<OpenedFile> OpenForReading(const std::string& path) {
                      S_ISDIR(info.st_mode) ? "a directory" : "a special file",
                      ", not a regular file"));
   }
-  return OpenedFile{std::move(fd), static_cast<int64_t>(info.st_size)};
+  const auto size = static_cast<int64_t>(info.st_size);
+  return OpenedFile{std::move(fd), size,
+                    FileIdentity{.bytes = size,
+                                 .inode = info.st_ino,
+                                 .modified = Nanoseconds(info.st_mtim),
+                                 .changed = Nanoseconds(info.st_ctim)}};
 }
 
 class Posix : public FileSystem {
@@ -220,6 +230,11 @@ class Posix : public FileSystem {
   absl::StatusOr<int64_t> FileSize(const std::string& path) override {
     ASSIGN_OR_RETURN(const OpenedFile file, OpenForReading(path));
     return file.size;
+  }
+
+  absl::StatusOr<FileIdentity> Identify(const std::string& path) override {
+    ASSIGN_OR_RETURN(const OpenedFile file, OpenForReading(path));
+    return file.identity;
   }
 
   absl::StatusOr<std::vector<std::string>> List(
