@@ -11,7 +11,6 @@
 #include "data/indexed_dataset.h"
 #include "data/packed_samples.h"
 #include "data/text_bytes.h"
-#include "data/token_cache.h"
 #include "data/token_stream.h"
 
 namespace moe {
@@ -77,20 +76,10 @@ absl::Status PackedCorpus::Load() {
 
 absl::StatusOr<const IndexedDataset*> PackedCorpus::OpenTokens(
     const CorpusSource& source) {
-  FileSystem& files = PosixFileSystem();
-  std::string prefix = source.path;
-  if (source.is_text) {
-    ASSIGN_OR_RETURN(
-        const TokenCache cache,
-        TokenCache::For(options_.cache_directory, source.path, *tokenizer_));
-    if (!cache.IsFresh(files)) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(source.path, " changed after it was tokenized into ",
-                       cache.prefix(), ".bin, or never was"));
-    }
-    prefix = cache.prefix();
-  }
-  ASSIGN_OR_RETURN(auto dataset, IndexedDataset::Open(files, prefix));
+  ASSIGN_OR_RETURN(const std::string prefix,
+                   TokensPrefix(source, options_, tokenizer_.get()));
+  ASSIGN_OR_RETURN(auto dataset,
+                   IndexedDataset::Open(PosixFileSystem(), prefix));
   datasets_.push_back(std::move(dataset));
   return datasets_.back().get();
 }

@@ -22,6 +22,9 @@ struct CorpusOptions {
   std::string cache_directory;  // vocabulary and token caches of raw text
   std::string share_directory;  // where "share:" paths lie
   int threads = 1;              // for tokenizing
+  // A tokenizer that stands in the place of data.tokenizer: that of the
+  // checkpoint that a run goes on from. Empty: none.
+  std::string tokenizer_path = "";
 };
 
 // What is being done, for a progress bar: "tokenizing kjv.txt", done of total.

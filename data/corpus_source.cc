@@ -14,11 +14,6 @@
 namespace moe {
 namespace {
 
-std::string FullPath(absl::string_view path, const CorpusOptions& options) {
-  if (!absl::ConsumePrefix(&path, "share:")) return std::string(path);
-  return JoinPath(options.share_directory, path);
-}
-
 absl::Status Missing(absl::string_view key, const std::string& path) {
   return absl::NotFoundError(absl::StrCat(key, ": there is no file ", path));
 }
@@ -27,7 +22,7 @@ absl::StatusOr<CorpusSource> FindSource(absl::string_view key,
                                         const DataSource& source,
                                         const CorpusOptions& options) {
   FileSystem& files = PosixFileSystem();
-  const std::string path = FullPath(source.path(), options);
+  const std::string path = FullDataPath(source.path(), options);
   if (source.path().empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat(key, ": a source has no path"));
@@ -99,6 +94,11 @@ absl::Status CheckTokenizerIsNamed(const CorpusSources& sources) {
 
 }  // namespace
 
+std::string FullDataPath(absl::string_view path, const CorpusOptions& options) {
+  if (!absl::ConsumePrefix(&path, "share:")) return std::string(path);
+  return JoinPath(options.share_directory, path);
+}
+
 std::vector<std::string> CorpusSources::TrainTextPaths() const {
   std::vector<std::string> paths;
   for (const CorpusSource& source : train) {
@@ -122,8 +122,12 @@ absl::StatusOr<CorpusSources> FindSources(const CorpusOptions& options) {
                    FindBlend("data.train", options.config.train(), options));
   ASSIGN_OR_RETURN(found.valid,
                    FindBlend("data.valid", options.config.valid(), options));
+  if (!options.tokenizer_path.empty()) {
+    found.tokenizer_path = options.tokenizer_path;
+    return found;
+  }
   if (!options.config.tokenizer().empty()) {
-    found.tokenizer_path = FullPath(options.config.tokenizer(), options);
+    found.tokenizer_path = FullDataPath(options.config.tokenizer(), options);
     if (!PosixFileSystem().Exists(found.tokenizer_path)) {
       return Missing("data.tokenizer", found.tokenizer_path);
     }
@@ -158,6 +162,19 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadCorpusTokenizer(
                                           : "the tokenizer has no <s>"));
   }
   return tokenizer;
+}
+
+absl::StatusOr<std::string> TokensPrefix(const CorpusSource& source,
+                                         const CorpusOptions& options,
+                                         const Tokenizer* tokenizer) {
+  if (!source.is_text) return source.path;
+  ASSIGN_OR_RETURN(
+      const TokenCache cache,
+      TokenCache::For(options.cache_directory, source.path, *tokenizer));
+  if (cache.IsThere(PosixFileSystem())) return cache.prefix();
+  return absl::FailedPreconditionError(
+      absl::StrCat(source.path, " changed after it was tokenized into ",
+                   cache.prefix(), ".bin, or never was"));
 }
 
 }  // namespace moe

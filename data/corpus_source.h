@@ -22,14 +22,17 @@ struct CorpusSource {
 struct CorpusSources {
   std::vector<CorpusSource> train;
   std::vector<CorpusSource> valid;
-  // data.tokenizer; where it is empty and there is text, the vocabulary's place
-  // in the cache; else empty.
+  // CorpusOptions' own, else data.tokenizer; where both are empty and there is
+  // text, the vocabulary's place in the cache; else empty.
   std::string tokenizer_path;
   bool trains_tokenizer = false;
 
   std::vector<std::string> TrainTextPaths() const;
   std::vector<std::string> TextPaths() const;  // of train, then of valid
 };
+
+// Where a path of the configuration leads: "share:" to the share directory.
+std::string FullDataPath(absl::string_view path, const CorpusOptions& options);
 
 // InvalidArgument: no training source, values out of range, or text and tokens
 // together without data.tokenizer. NotFound: a path where nothing is. Errors of
@@ -41,6 +44,13 @@ absl::StatusOr<CorpusSources> FindSources(const CorpusOptions& options);
 // data.add_bos wants one; errors of Tokenizer::Load.
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadCorpusTokenizer(
     const CorpusSources& sources, const CorpusOptions& options);
+
+// The prefix of a source's tokens: its own, or that of its text's cache.
+// FailedPrecondition: the text is not tokenized, or changed since. `tokenizer`
+// is not null where there is text.
+absl::StatusOr<std::string> TokensPrefix(const CorpusSource& source,
+                                         const CorpusOptions& options,
+                                         const Tokenizer* tokenizer);
 
 }  // namespace moe
 

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "comm/check.h"
 #include "comm/status_macros.h"
+#include "data/tokens_digest.h"
 
 namespace moe {
 
@@ -28,6 +29,8 @@ std::string TemporaryIdx(const std::string& prefix) {
 
 absl::Status BufferedWriter::Flush() {
   const absl::Status status = file_->Append(buffer_);
+  num_bytes_ += static_cast<int64_t>(buffer_.size());
+  digest_.Add(buffer_);
   buffer_.clear();
   return status;
 }
@@ -93,7 +96,17 @@ absl::Status IndexedDatasetWriter::Finish() {
   RETURN_IF_ERROR(bin_.Finish());
   RETURN_IF_ERROR(WriteIndex());
   RETURN_IF_ERROR(idx_.Finish());
-  return Publish();
+  ASSIGN_OR_RETURN(const uint64_t bin, BinDigest());
+  RETURN_IF_ERROR(Publish());
+  return StoreDigest(bin);
+}
+
+// Which blocks of a large .bin count depends on its size: they are read again.
+absl::StatusOr<uint64_t> IndexedDatasetWriter::BinDigest() const {
+  if (bin_.num_bytes() <= kWholeDigestBytes) return bin_.digest();
+  ASSIGN_OR_RETURN(const std::unique_ptr<MappedFile> bin,
+                   files_.Map(TemporaryBin(prefix_)));
+  return DigestOfBin(bin->bytes());
 }
 
 absl::Status IndexedDatasetWriter::WriteIndex() {
@@ -120,11 +133,19 @@ absl::Status IndexedDatasetWriter::Publish() {
   const std::string bin = absl::StrCat(prefix_, ".bin");
   const std::string idx = absl::StrCat(prefix_, ".idx");
   RETURN_IF_ERROR(files_.Remove(idx));
+  RETURN_IF_ERROR(files_.Remove(DigestPath(prefix_)));
   RETURN_IF_ERROR(files_.Rename(TemporaryBin(prefix_), bin));
   RETURN_IF_ERROR(files_.Rename(TemporaryIdx(prefix_), idx));
   const std::string parent =
       std::filesystem::path(prefix_).parent_path().string();
   return files_.SyncDirectory(parent.empty() ? "." : parent);
+}
+
+absl::Status IndexedDatasetWriter::StoreDigest(uint64_t bin) const {
+  ASSIGN_OR_RETURN(const PairIdentity pair, IdentifyPair(files_, prefix_));
+  return StoreTokensDigest(
+      files_, DigestPath(prefix_), pair,
+      CombineDigests(idx_.num_bytes(), idx_.digest(), bin_.num_bytes(), bin));
 }
 
 }  // namespace moe
