@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "comm/status_macros.h"
-#include "data/corpus_source.h"
 #include "data/file_system.h"
 #include "launch/command_line.h"
 #include "launch/presets.h"
@@ -17,6 +16,7 @@
 #include "trainer/config_resolve.h"
 #include "trainer/config_text.h"
 #include "trainer/dry_run.h"
+#include "trainer/run_data.h"
 #include "trainer/run_directory.h"
 
 namespace moe {
@@ -132,15 +132,19 @@ std::string PresetList() {
   return text;
 }
 
-// What a run started here would say of its data first.
-absl::Status FindData(const TrainConfig& config) {
-  RETURN_IF_ERROR(RequireTrainingData(config));
-  return FindSources({.config = config.data(),
+// What a run started here would say of its data.
+std::string DataOutput(const TrainCommand& command, const TrainConfig& config) {
+  const absl::Status required = RequireTrainingData(config);
+  if (!required.ok()) return absl::StrCat("Note: ", required.message(), "\n");
+  const RunDirectory directory(config.run().directory());
+  return PreviewData(config, command.start,
+                     {.config = config.data(),
                       .vocab_size = config.model().vocab_size(),
                       .sequence_length = config.batch().sequence_length(),
-                      .cache_directory = config.run().directory(),
-                      .share_directory = ShareDirectory()})
-      .status();
+                      .seed = config.run().seed(),
+                      .cache_directory = directory.data(),
+                      .share_directory = ShareDirectory()},
+                     PosixFileSystem());
 }
 
 // What is not here, or not as it must be, is no error: it may be otherwise
@@ -148,10 +152,9 @@ absl::Status FindData(const TrainConfig& config) {
 absl::StatusOr<std::string> DryRunOutput(const TrainCommand& command,
                                          int world) {
   ASSIGN_OR_RETURN(const DryRun run, MakeDryRun(command.config, world));
-  std::string text = DryRunText(run);
+  std::string text = DryRunText(run) + DataOutput(command, run.config);
   for (const absl::Status& status :
-       {FindData(command.config),
-        CheckRunDirectory(RunDirectory(command.config.run().directory())),
+       {CheckRunDirectory(RunDirectory(command.config.run().directory())),
         CheckStart(command.start, run.config, PosixFileSystem())})
     if (!status.ok()) absl::StrAppend(&text, "Note: ", status.message(), "\n");
   return text;

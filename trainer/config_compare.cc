@@ -38,6 +38,20 @@ bool Contradicts(absl::string_view key) {
          absl::StartsWith(key, "data.");
 }
 
+// What of the data is left to compare where their content is known: how many
+// sources there are and what they weigh.
+TrainConfig WithoutNames(const TrainConfig& config) {
+  TrainConfig nameless = config;
+  DataConfig& data = *nameless.mutable_data();
+  for (DataBlend* blend : {data.mutable_train(), data.mutable_valid()})
+    for (DataSource& source : *blend->mutable_source()) source.clear_path();
+  // In a blend of validation data weights mean nothing.
+  for (DataSource& source : *data.mutable_valid()->mutable_source())
+    source.clear_weight();
+  data.clear_tokenizer();
+  return nameless;
+}
+
 // A field's value on one line.
 std::string ValueText(const Message& section, const FieldDescriptor& field) {
   TextFormat::Printer printer;
@@ -55,9 +69,12 @@ std::string ValueText(const Message& section, const FieldDescriptor& field) {
 }  // namespace
 
 std::vector<ConfigDifference> CompareConfigs(const TrainConfig& before,
-                                             const TrainConfig& now) {
+                                             const TrainConfig& now,
+                                             KnowData data) {
   const TrainConfig a = WithDefaults(before);
   const TrainConfig b = WithDefaults(now);
+  const TrainConfig nameless_a = WithoutNames(a);
+  const TrainConfig nameless_b = WithoutNames(b);
   std::vector<ConfigDifference> differences;
   for (int i = 0; i < a.GetDescriptor()->field_count(); ++i) {
     const FieldDescriptor& section = *a.GetDescriptor()->field(i);
@@ -69,7 +86,12 @@ std::vector<ConfigDifference> CompareConfigs(const TrainConfig& before,
       const std::string value_a = ValueText(section_a, field);
       const std::string value_b = ValueText(section_b, field);
       if (value_a == value_b || IsAmong(key, kIgnoredKeys)) continue;
-      differences.push_back({key, value_a, value_b, Contradicts(key)});
+      const bool renamed = data == KnowData::kByContent &&
+                           section.name() == "data" &&
+                           ValueText(nameless_a.data(), field) ==
+                               ValueText(nameless_b.data(), field);
+      differences.push_back(
+          {key, value_a, value_b, Contradicts(key) && !renamed});
     }
   }
   return differences;

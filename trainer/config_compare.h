@@ -18,10 +18,18 @@ struct ConfigDifference {
   bool contradicts = false;
 };
 
+// How data are known again.
+enum class KnowData {
+  kByName,     // another path contradicts
+  kByContent,  // another path is a change: what lies there is compared
+               // elsewhere
+};
+
 // In the order of the keys, defaults filled in; paths of the run and of logs
 // are no difference.
 std::vector<ConfigDifference> CompareConfigs(const TrainConfig& before,
-                                             const TrainConfig& now);
+                                             const TrainConfig& now,
+                                             KnowData data);
 
 // "batch.global_size: 32, was 16; ..."
 std::string DifferencesText(const std::vector<ConfigDifference>& differences);

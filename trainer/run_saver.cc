@@ -103,6 +103,7 @@ absl::Status RunSaver::Start(const std::string& directory) {
     manifest.set_skipped_steps(environment_.trainer.skipped_steps());
   manifest.set_samples_per_epoch(
       environment_.corpus.train().samples_per_epoch());
+  DescribeData(environment_.data, manifest);
   if (valid_loss_.has_value()) manifest.set_valid_loss(*valid_loss_);
   ASSIGN_OR_RETURN(const std::optional<SaveResult> result,
                    saver_->Start(directory, manifest, TextFiles()));

@@ -16,6 +16,7 @@
 #include "data/corpus.h"
 #include "data/file_system.h"
 #include "trainer/checkpoint/checkpoint_saver.h"
+#include "trainer/data_identity.h"
 #include "trainer/train_config.pb.h"
 #include "trainer/trainer.h"
 
@@ -34,6 +35,7 @@ class RunSaver {
     const ProcessGroups& groups;
     Trainer& trainer;
     const Corpus& corpus;
+    const DataIdentity& data;
     std::function<void(const std::string&)> say;
   };
   // `saved_step`: of the checkpoint that the run began with; -1: none.

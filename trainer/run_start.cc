@@ -8,7 +8,6 @@
 #include "comm/process_groups.h"
 #include "comm/single_group.h"
 #include "comm/status_macros.h"
-#include "data/hf_tokenizer.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/retention.h"
 #include "trainer/checkpoint/stored_checkpoint.h"
@@ -117,22 +116,25 @@ absl::StatusOr<std::optional<FoundCheckpoint>> Find(
   return found;
 }
 
-absl::Status CheckSameRun(const std::string& checkpoint,
+absl::Status CheckSameRun(const FoundCheckpoint& checkpoint,
                           const TrainConfig& config, FileSystem& files,
                           const Say& say) {
-  const std::string path = JoinPath(checkpoint, kTrainConfigFile);
+  const std::string path = JoinPath(checkpoint.path, kTrainConfigFile);
   ASSIGN_OR_RETURN(const std::string text,
                    files.ReadFile(path, kMaxConfigBytes));
   const absl::StatusOr<TrainConfig> before = ParseConfig(text, path);
   if (!before.ok()) return absl::DataLossError(before.status().message());
   std::vector<ConfigDifference> contradictions;
   std::vector<ConfigDifference> changes;
-  for (ConfigDifference& difference : CompareConfigs(*before, config))
+  const KnowData data = checkpoint.manifest.train_size() > 0
+                            ? KnowData::kByContent
+                            : KnowData::kByName;
+  for (ConfigDifference& difference : CompareConfigs(*before, config, data))
     (difference.contradicts ? contradictions : changes)
         .push_back(std::move(difference));
   if (!contradictions.empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("the configuration is not that of ", checkpoint, ": ",
+        absl::StrCat("the configuration is not that of ", checkpoint.path, ": ",
                      DifferencesText(contradictions),
                      "; a run that goes on cannot change these"));
   }
@@ -213,7 +215,7 @@ absl::StatusOr<RunStart> ChooseStart(const StartOptions& options,
   absl::Status status;
   if (start.checkpoint.has_value()) {
     status = CheckSameRun(
-        start.checkpoint->path, config, files,
+        *start.checkpoint, config, files,
         world.rank() == 0 ? say : [](const std::string&) {});
     if (status.ok()) status = OpenState(start, files, table);
   } else if (!options.init_from.empty()) {
@@ -236,49 +238,29 @@ absl::StatusOr<RunStart> ChooseStart(const StartOptions& options,
   return start;
 }
 
+absl::StatusOr<std::optional<FoundCheckpoint>> FindStart(
+    const StartOptions& options, const RunDirectory& directory,
+    FileSystem& files) {
+  const std::unique_ptr<ProcessGroup> alone = MakeSingleGroup("world");
+  const Say silent = [](const std::string&) {};
+  return Find(options, directory,
+              {.files = files,
+               .world = *alone,
+               .say = silent,
+               .verify = Verify::kSizes,
+               .damaged_in_run = Damaged::kLeave});
+}
+
 absl::Status CheckStart(const StartOptions& options, const TrainConfig& config,
                         FileSystem& files) {
   const RunDirectory directory(config.run().directory());
-  const std::unique_ptr<ProcessGroup> alone = MakeSingleGroup("world");
-  const Say silent = [](const std::string&) {};
   ASSIGN_OR_RETURN(const std::optional<FoundCheckpoint> checkpoint,
-                   Find(options, directory,
-                        {.files = files,
-                         .world = *alone,
-                         .say = silent,
-                         .verify = Verify::kSizes,
-                         .damaged_in_run = Damaged::kLeave}));
+                   FindStart(options, directory, files));
   if (checkpoint.has_value())
-    return CheckSameRun(checkpoint->path, config, files, silent);
+    return CheckSameRun(*checkpoint, config, files, [](const std::string&) {});
   if (options.init_from.empty()) return absl::OkStatus();
   return Annotate(FindCheckpoint(files, options.init_from).status(),
                   "--init-from");
-}
-
-absl::Status CheckSameData(const RunStart& start, const Corpus& corpus,
-                           bool add_bos) {
-  if (!start.checkpoint.has_value()) return absl::OkStatus();
-  const CheckpointManifest& manifest = start.checkpoint->manifest;
-  const int64_t samples = corpus.train().samples_per_epoch();
-  if (manifest.samples_per_epoch() != samples) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "data.train holds ", samples, " sequences, had ",
-        manifest.samples_per_epoch(), " when ", start.checkpoint->path,
-        " was written: a run that goes on cannot change its data"));
-  }
-  if (corpus.tokenizer() == nullptr) return absl::OkStatus();
-  for (const NamedFile& file :
-       HuggingFaceTokenizerFiles(*corpus.tokenizer(), add_bos)) {
-    if (file.name != kTokenizerFile) continue;
-    for (const CheckpointManifest::File& stored : manifest.file()) {
-      if (stored.name() != file.name || stored.xxh3() == Digest(file.contents))
-        continue;
-      return absl::InvalidArgumentError(
-          absl::StrCat("the tokenizer is not that of ", start.checkpoint->path,
-                       ": a run that goes on cannot change it"));
-    }
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace moe

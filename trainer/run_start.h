@@ -9,7 +9,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "comm/process_group.h"
-#include "data/corpus.h"
 #include "data/file_system.h"
 #include "trainer/checkpoint/checkpoint_finder.h"
 #include "trainer/run_directory.h"
@@ -53,14 +52,17 @@ absl::StatusOr<RunStart> ChooseStart(
     const RunDirectory& directory, FileSystem& files, ProcessGroup& world,
     const std::function<void(const std::string&)>& say);
 
+// The checkpoint that a run would go on from, by names and sizes alone;
+// nothing: it would begin anew. Nothing is changed. For one process; errors as
+// ChooseStart.
+absl::StatusOr<std::optional<FoundCheckpoint>> FindStart(
+    const StartOptions& options, const RunDirectory& directory,
+    FileSystem& files);
+
 // Most of what ChooseStart would refuse, by names, sizes and configurations
 // alone: no tensor is read, nothing is changed. For one process.
 absl::Status CheckStart(const StartOptions& options, const TrainConfig& config,
                         FileSystem& files);
-
-// InvalidArgument: the data or the tokenizer are not those of the checkpoint.
-absl::Status CheckSameData(const RunStart& start, const Corpus& corpus,
-                           bool add_bos);
 
 }  // namespace moe
 

@@ -8,14 +8,13 @@
 #include "absl/strings/str_format.h"
 #include "comm/activity.h"
 #include "comm/status_macros.h"
-#include "data/corpus_source.h"
 #include "moe/model_config.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config_resolve.h"
 #include "trainer/failure_report.h"
 #include "trainer/machine.h"
 #include "trainer/memory_check.h"
-#include "trainer/rank_zero_work.h"
+#include "trainer/run_data.h"
 #include "trainer/stop_signal.h"
 #include "trainer/units.h"
 
@@ -49,19 +48,17 @@ absl::Status TrainingRun::Start() {
                                 FindAvailableMemory()),
                     world));
   // Before anything is made, so that a mistyped path leaves nothing behind.
-  RETURN_IF_ERROR(AgreeOnStatus(world.rank() == 0
-                                    ? FindSources(DataOptions()).status()
-                                    : absl::OkStatus(),
-                                world));
+  RETURN_IF_ERROR(AgreeOnStatus(
+      world.rank() == 0 ? CheckSources(config_, options_, DataOptions(), files_)
+                        : absl::OkStatus(),
+      world));
   const auto say = [this](const std::string& line) { display_.Say(line); };
   ASSIGN_OR_RETURN(locks_, ClaimRunDirectory(files_, directory_, config_, world,
                                              {.say = say}));
   ASSIGN_OR_RETURN(
       const RunStart start,
       ChooseStart(options_, config_, directory_, files_, world, say));
-  RETURN_IF_ERROR(OpenData());
-  RETURN_IF_ERROR(AgreeOnStatus(
-      CheckSameData(start, *corpus_, config_.data().add_bos()), world));
+  RETURN_IF_ERROR(OpenData(start));
   RETURN_IF_ERROR(AgreeOnStatus(BuildTrainer(start), world));
   RETURN_IF_ERROR(MeasurePeak());
   SayWhatIsTrained();
@@ -92,34 +89,19 @@ CorpusOptions TrainingRun::DataOptions() const {
           .threads = AvailableCores()};
 }
 
-absl::Status TrainingRun::OpenData() {
-  const CorpusOptions options = DataOptions();
-  ProcessGroup& world = groups_->world();
-  RETURN_IF_ERROR(RunOnRankZero(
-      [&] {
-        return PrepareCorpus(options, [this](const std::string& what,
-                                             int64_t done, int64_t total) {
-          display_.Preparation(what, done, total);
-        });
-      },
-      world));
-  absl::StatusOr<std::unique_ptr<Corpus>> corpus = Corpus::Open(options);
-  RETURN_IF_ERROR(AgreeOnStatus(corpus.status(), world));
-  corpus_ = *std::move(corpus);
-  return CheckEnoughData();
-}
-
-absl::Status TrainingRun::CheckEnoughData() const {
-  const int64_t samples = corpus_->train().samples_per_epoch();
-  const int64_t batch = config_.batch().global_size();
-  absl::Status status;
-  if (samples < batch) {
-    status = absl::FailedPreconditionError(absl::StrCat(
-        "data.train holds ", samples, " sequences of batch.sequence_length (",
-        config_.batch().sequence_length(),
-        ") tokens, must be at least one batch: batch.global_size is ", batch));
-  }
-  return AgreeOnStatus(status, groups_->world());
+absl::Status TrainingRun::OpenData(const RunStart& start) {
+  const DataListeners listeners = {
+      .progress =
+          [this](const std::string& what, int64_t done, int64_t total) {
+            display_.Preparation(what, done, total);
+          },
+      .say = [this](const std::string& line) { display_.Say(line); }};
+  ASSIGN_OR_RETURN(RunData data,
+                   OpenRunData(config_, DataOptions(), start, files_,
+                               groups_->world(), listeners));
+  corpus_ = std::move(data.corpus);
+  data_identity_ = std::move(data.identity);
+  return absl::OkStatus();
 }
 
 absl::Status TrainingRun::BuildTrainer(const RunStart& start) {
@@ -150,6 +132,7 @@ absl::Status TrainingRun::BuildTrainer(const RunStart& start) {
            .groups = *groups_,
            .trainer = *trainer_,
            .corpus = *corpus_,
+           .data = data_identity_,
            .say = [this](const std::string& line) { display_.Say(line); }},
           directory_.checkpoints(), saved_step, valid_loss));
   save_begun_ = absl::Now();

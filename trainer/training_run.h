@@ -13,6 +13,7 @@
 #include "data/corpus.h"
 #include "data/file_system.h"
 #include "moe/kernels.h"
+#include "trainer/data_identity.h"
 #include "trainer/metrics.h"
 #include "trainer/progress_display.h"
 #include "trainer/run_directory.h"
@@ -42,8 +43,7 @@ class TrainingRun {
 
  private:
   CorpusOptions DataOptions() const;
-  absl::Status OpenData();
-  absl::Status CheckEnoughData() const;
+  absl::Status OpenData(const RunStart& start);
   absl::Status BuildTrainer(const RunStart& start);
   absl::Status OpenMetrics();
   absl::Status MeasurePeak();
@@ -76,6 +76,7 @@ class TrainingRun {
   std::optional<ProcessGroups> groups_;
   KernelContextPtr kernels_;
   std::unique_ptr<Corpus> corpus_;
+  DataIdentity data_identity_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<RunSaver> saver_;
   absl::Time save_begun_;
