@@ -42,7 +42,7 @@ absl::Status CheckSameEverywhere(const Corpus& corpus, ProcessGroup& world) {
 }
 
 // Its sources together: how much, and where the cuts are.
-std::string HeldOutText(absl::Span<const HeldOut> sources) {
+std::string HeldOutText(absl::Span<const HeldOut> sources, double fraction) {
   int64_t held_out = 0;
   int64_t all = 0;
   int inside = 0;
@@ -62,12 +62,12 @@ std::string HeldOutText(absl::Span<const HeldOut> sources) {
     cut = absl::StrCat("; cut inside a document in ", inside, " of ",
                        sources.size(), " sources");
   return absl::StrFormat(
-      "%.3g %% of the tokens%s%s",
-      100 * static_cast<double>(held_out) / static_cast<double>(all), cut,
-      none);
+      "%.3g %% of the tokens, %.3g %% asked for%s%s",
+      100 * static_cast<double>(held_out) / static_cast<double>(all),
+      100 * fraction, cut, none);
 }
 
-std::string DataText(const Corpus& corpus) {
+std::string DataText(const Corpus& corpus, double valid_fraction) {
   const std::string train =
       absl::StrCat(WithCommas(corpus.train().samples_per_epoch()),
                    " sequences to train on, ");
@@ -77,7 +77,7 @@ std::string DataText(const Corpus& corpus) {
   if (corpus.held_out().empty())
     return absl::StrCat(train, valid, " of data.valid for validation");
   return absl::StrCat(train, valid, " held out for validation (",
-                      HeldOutText(corpus.held_out()), ")");
+                      HeldOutText(corpus.held_out(), valid_fraction), ")");
 }
 
 absl::Status CheckEnoughData(const TrainConfig& config, const Corpus& corpus) {
@@ -151,7 +151,7 @@ absl::StatusOr<RunData> OpenRunData(const TrainConfig& config,
          WhatIsOlder(*checkpoint, options, *data.corpus))
       listeners.say(line);
   }
-  listeners.say(DataText(*data.corpus));
+  listeners.say(DataText(*data.corpus, config.data().valid_fraction()));
   return data;
 }
 
@@ -182,8 +182,9 @@ std::string PreviewData(const TrainConfig& config, const StartOptions& start,
   }
   const auto corpus = Corpus::Open(options);
   if (!corpus.ok()) return Note(corpus.status());
-  std::string text = absl::StrCat("Data\n  ", DataText(**corpus), "\n",
-                                  Note(CheckEnoughData(config, **corpus)));
+  std::string text = absl::StrCat(
+      "Data\n  ", DataText(**corpus, config.data().valid_fraction()), "\n",
+      Note(CheckEnoughData(config, **corpus)));
   if (!goes_on) return text;
   const auto digest = DigestCorpus(options, /*keep=*/false);
   return absl::StrCat(

@@ -262,7 +262,8 @@ TEST_F(OlderCheckpointTest, ItKeepsItsSplitAndGetsADigest) {
   Train({Path("tokens")});
   ExpectRuns();
   EXPECT_THAT(said_, HasSubstr("109 sequences to train on, 1 held out for "
-                               "validation (1 % of the tokens; the cut is "
+                               "validation (1 % of the tokens, 1 % asked "
+                               "for; the cut is "
                                "inside a document)"));
   EXPECT_EQ(Manifest().valid_split(), CheckpointManifest::TOKENS);
   MakeOlder();
@@ -274,7 +275,7 @@ TEST_F(OlderCheckpointTest, ItKeepsItsSplitAndGetsADigest) {
   EXPECT_THAT(said_, AllOf(HasSubstr("step_00000001 has no digest of its data"),
                            HasSubstr("share of the number of documents"),
                            HasSubstr("22 held out for validation (20 % of the "
-                                     "tokens)")));
+                                     "tokens, 1 % asked for)")));
   EXPECT_EQ(Manifest().valid_split(), CheckpointManifest::DOCUMENTS);
   EXPECT_EQ(Manifest().train_size(), 1);
 
@@ -297,7 +298,8 @@ TEST_F(SameDataTest, APreviewSaysWhatARunWouldSay) {
   WriteTokens("tokens", {1000});
   Train({Path("tokens")});
   EXPECT_THAT(Preview(), HasSubstr("109 sequences to train on, 1 held out for "
-                                   "validation (1 % of the tokens; the cut is "
+                                   "validation (1 % of the tokens, 1 % asked "
+                                   "for; the cut is "
                                    "inside a document)"));
   config_.mutable_data()->set_valid_fraction(0);
   EXPECT_THAT(Preview(), HasSubstr("none held out"));
