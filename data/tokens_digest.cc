@@ -20,6 +20,7 @@ namespace {
 constexpr int64_t kBlocks = 4096;
 constexpr int64_t kBlockBytes = int64_t{64} << 10;
 constexpr int64_t kBlocksAhead = 64;  // asked for while one is waited for
+constexpr size_t kPieceBytes = size_t{16} << 20;  // of what is read whole
 // Counted up when the same pair gets another digest.
 constexpr int64_t kForm = 1;
 constexpr int64_t kMaxStoredBytes = 4096;
@@ -83,11 +84,22 @@ std::optional<Stored> ReadStored(FileSystem& files, const std::string& path) {
   return stored;
 }
 
+// Digest of a mapped file, of which the disk reads the next piece meanwhile.
+uint64_t DigestOfAll(absl::string_view bytes) {
+  StreamingDigest digest;
+  for (size_t at = 0; at < bytes.size(); at += kPieceBytes) {
+    if (bytes.size() - at > kPieceBytes)
+      Advise(bytes.substr(at + kPieceBytes, kPieceBytes), MADV_WILLNEED);
+    digest.Add(bytes.substr(at, kPieceBytes));
+  }
+  return digest.Value();
+}
+
 }  // namespace
 
 uint64_t DigestOfBin(absl::string_view bin) {
   const auto size = static_cast<int64_t>(bin.size());
-  if (size <= kWholeDigestBytes) return Digest(bin);
+  if (size <= kWholeDigestBytes) return DigestOfAll(bin);
   const auto block = [&](int64_t index) {
     return bin.substr(static_cast<size_t>(BlockBegin(index, size)),
                       static_cast<size_t>(kBlockBytes));
