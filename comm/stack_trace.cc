@@ -25,6 +25,10 @@ constexpr int kMaxFrames = 48;
 // Where a frame of the kernel's and one of the handler's own come first.
 constexpr int kHandlerFrames = 2;
 
+// Where a signal's number stands otherwise.
+constexpr int kRefusedMemory = -1;
+constexpr int64_t kTenMilliseconds = 10'000'000;
+
 constexpr int kCrashSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 
 struct Frames {
@@ -57,18 +61,22 @@ void Pause(int64_t nanoseconds) {
   nanosleep(&time, nullptr);
 }
 
+// False: nobody can be told.
+bool WakeTeller() {
+  crash_frames.Take();
+  const uint64_t one = 1;
+  return write(crash_descriptor, &one, sizeof(one)) == sizeof(one);
+}
+
 // Called from a signal handler, too.
 void TellCrash(int signal) {
   int none = 0;
   if (crash_signal.compare_exchange_strong(none, signal)) {
-    crash_frames.Take();
-    const uint64_t one = 1;
-    if (write(crash_descriptor, &one, sizeof(one)) == sizeof(one)) {
-      for (int i = 0; i < 200 && !crash_was_told; ++i) Pause(10'000'000);
-    }
+    if (!WakeTeller()) return;
+    for (int i = 0; i < 200 && !crash_was_told; ++i) Pause(kTenMilliseconds);
   } else {
     // Another thread has crashed before, and is the one to be told of.
-    for (int i = 0; i < 300; ++i) Pause(10'000'000);
+    for (int i = 0; i < 300; ++i) Pause(kTenMilliseconds);
   }
 }
 
@@ -146,11 +154,25 @@ Crash TheCrash() {
   Crash crash;
   crash.signal = crash_signal;
   if (crash.signal != 0) crash.stack = Symbolize(crash_frames);
+  crash.refused_memory = crash.signal == kRefusedMemory;
   return crash;
 }
 
 void TellOfDefect() {
   if (crash_descriptor >= 0) TellCrash(SIGABRT);
+}
+
+bool TellOfRefusedMemory() {
+  if (crash_descriptor < 0) return false;
+  TellCrash(kRefusedMemory);
+  if (!crash_was_told) return false;
+  for (int i = 0; i < 1000; ++i) Pause(kTenMilliseconds);
+  return true;
+}
+
+void NoteRefusedMemory() {
+  int none = 0;
+  if (crash_signal.compare_exchange_strong(none, kRefusedMemory)) WakeTeller();
 }
 
 void CrashWasTold() { crash_was_told = true; }

@@ -15,29 +15,49 @@ namespace moe {
 namespace {
 
 constexpr absl::Duration kLaunchersTime = absl::Seconds(10);
+// Time for the first process to speak: srun does not end the others at all.
+constexpr absl::Duration kForeignLaunchersTime = absl::Seconds(2);
 
 // One write, so that the lines of several ranks never mix. True if it took all.
-bool Print(std::FILE* file, const std::string& text) {
+bool Print(std::FILE* file, absl::string_view text) {
   return std::fwrite(text.data(), 1, text.size(), file) == text.size() &&
          std::fflush(file) == 0;
 }
 
+// Every rank comes to this end.
+int LeaveTogether(absl::string_view program, int rank,
+                  const absl::Status& status, absl::Duration launchers_time) {
+  if (status.ok()) return 0;
+  if (rank == 0) {
+    Print(stderr, absl::StrCat(program, ": ", status.message(), "\n"));
+  } else {
+    absl::SleepFor(launchers_time);
+  }
+  return ExitCode(status);
+}
+
 }  // namespace
+
+void StreamOutput(absl::string_view text) {
+  if (!Print(stdout, text) && errno == EPIPE) std::_Exit(0);
+}
 
 int LeaveWithoutMpi(absl::string_view program,
                     const absl::StatusOr<std::string>& text) {
+  const int rank = ReadLauncherEnvironment().rank;
   absl::Status status = text.status();
-  if (ReadLauncherEnvironment().rank != 0) {
-    if (!status.ok()) absl::SleepFor(kLaunchersTime);
-    return ExitCode(status);
-  }
-  if (text.ok() && !Print(stdout, *text)) {
+  if (text.ok() && rank == 0 && !Print(stdout, *text) && errno != EPIPE) {
     status = absl::AbortedError(absl::StrCat(
         "cannot write to standard output: ", std::strerror(errno)));
   }
-  if (!status.ok())
-    Print(stderr, absl::StrCat(program, ": ", status.message(), "\n"));
-  return ExitCode(status);
+  return LeaveTogether(program, rank, status, kLaunchersTime);
+}
+
+int LeaveForeignLauncher(absl::string_view program,
+                         const ForeignLauncher& launcher) {
+  return LeaveTogether(program, launcher.rank,
+                       absl::InvalidArgumentError(launcher.message),
+                       kForeignLaunchersTime);
 }
 
 void LeaveAfterFailedStart(absl::string_view program,

@@ -11,6 +11,7 @@
 #include "data/file_system.h"
 #include "launch/command_line.h"
 #include "launch/leave.h"
+#include "launch/process_setup.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/generator.h"
 
@@ -52,11 +53,6 @@ CommandLine MakeCommandLine(Flags& flags) {
   return line;
 }
 
-void Print(absl::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
-}
-
 absl::Status Run(const Flags& flags) {
   if (flags.checkpoint.empty())
     return absl::InvalidArgumentError("--checkpoint=DIRECTORY is missing");
@@ -66,8 +62,8 @@ absl::Status Run(const Flags& flags) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Generator> generator,
                    Generator::Load(files, checkpoint, AvailableCores()));
   ASSIGN_OR_RETURN(const StopReason reason,
-                   generator->Generate(flags.generate, Print));
-  Print("\n");
+                   generator->Generate(flags.generate, StreamOutput));
+  StreamOutput("\n");
   if (std::ferror(stdout) != 0)
     return absl::AbortedError("standard output: the text was not all written");
   if (reason == StopReason::kMaxPositions) {
@@ -78,6 +74,7 @@ absl::Status Run(const Flags& flags) {
 }
 
 int Main(int argc, char** argv) {
+  SetUpProcess(kProgram);
   Flags flags;
   const CommandLine line = MakeCommandLine(flags);
   absl::StatusOr<std::string> text = line.Parse(argc, argv);

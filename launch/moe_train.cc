@@ -13,6 +13,7 @@
 #include "comm/watchdog.h"
 #include "data/file_system.h"
 #include "launch/leave.h"
+#include "launch/process_setup.h"
 #include "launch/share_directory.h"
 #include "launch/train_command.h"
 #include "trainer/config_resolve.h"
@@ -67,6 +68,7 @@ absl::Status Train(const TrainCommand& command, const MpiRuntime& runtime) {
 }
 
 int Main(int argc, char** argv) {
+  SetUpMpiProcess(kProgram);
   const LauncherEnvironment launcher = ReadLauncherEnvironment();
   absl::StatusOr<TrainCommand> command =
       ParseTrainCommand(argc, argv, launcher.world);
