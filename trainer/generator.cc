@@ -69,6 +69,7 @@ absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(
   ASSIGN_OR_RETURN(const bool add_bos, ReadAddBos(files, checkpoint));
   std::unique_ptr<Generator> generator(
       new Generator(std::move(config), std::move(tokenizer), add_bos, threads));
+  RETURN_IF_ERROR(KernelStatus(*generator->kernels_));
   RETURN_IF_ERROR(generator->LoadModelWeights(files, checkpoint));
   return generator;
 }

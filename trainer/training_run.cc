@@ -124,6 +124,7 @@ absl::Status TrainingRun::CheckEnoughData() const {
 
 absl::Status TrainingRun::BuildTrainer(const RunStart& start) {
   kernels_ = MakeKernelContext(config_.run().threads());
+  RETURN_IF_ERROR(AgreeOnStatus(KernelStatus(*kernels_), groups_->world()));
   ASSIGN_OR_RETURN(trainer_, Trainer::Create(config_,
                                              {.mesh = *mesh_,
                                               .groups = *groups_,
