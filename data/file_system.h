@@ -21,6 +21,10 @@ namespace moe {
 //   PermissionDenied    reading: not allowed
 //   DataLoss            reading: the device failed
 //   FailedPrecondition  reading: not a file, or larger than the caller takes
+//   ResourceExhausted   no file descriptor or memory is left for it
+//
+// A file system that has no fsync, as some have none of directories, is taken
+// as it is: what was written there is as safe as it can be.
 
 // A file being written from its beginning. Close it; a destroyed open file is
 // closed without a word about errors.

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "data/file_system.h"
+#include "data/temporary_path.h"
 #include "data/token_type.h"
 
 namespace moe {
@@ -50,7 +51,6 @@ class IndexedDatasetWriter {
   // `type` is kUint16 or kInt32.
   static absl::StatusOr<std::unique_ptr<IndexedDatasetWriter>> Create(
       FileSystem& files, const std::string& prefix, TokenType type);
-  ~IndexedDatasetWriter();
   IndexedDatasetWriter(const IndexedDatasetWriter&) = delete;
   IndexedDatasetWriter& operator=(const IndexedDatasetWriter&) = delete;
 
@@ -64,8 +64,16 @@ class IndexedDatasetWriter {
   int64_t num_tokens() const { return num_tokens_; }
 
  private:
+  // The names of both files until Publish.
+  struct Temporaries {
+    Temporaries(FileSystem& files, const std::string& prefix);
+    TemporaryPath bin;
+    TemporaryPath idx;
+  };
+
   IndexedDatasetWriter(FileSystem& files, const std::string& prefix,
-                       TokenType type, std::unique_ptr<WritableFile> bin,
+                       TokenType type, std::unique_ptr<Temporaries> temporaries,
+                       std::unique_ptr<WritableFile> bin,
                        std::unique_ptr<WritableFile> idx);
   absl::Status WriteIndex();
   absl::Status Publish();
@@ -73,6 +81,7 @@ class IndexedDatasetWriter {
   FileSystem& files_;
   std::string prefix_;
   TokenType type_;
+  std::unique_ptr<Temporaries> temporaries_;
   BufferedWriter bin_;
   BufferedWriter idx_;
   std::vector<int32_t> lengths_;

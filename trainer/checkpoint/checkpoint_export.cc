@@ -10,6 +10,7 @@
 #include "comm/check.h"
 #include "comm/dtype.h"
 #include "comm/status_macros.h"
+#include "data/temporary_path.h"
 #include "trainer/checkpoint/checkpoint_audit.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/half.h"
@@ -232,15 +233,12 @@ absl::StatusOr<ExportedCheckpoint> ExportCheckpoint(
   RETURN_IF_ERROR(stored.weights->Check(table));
   RETURN_IF_ERROR(VerifyAsWritten(files, stored.path, Verified::kWeights,
                                   options.threads, progress));
-  const std::string temporary = absl::StrCat(options.output, kTemporarySuffix);
-  Exporter exporter(files, stored, options, table, temporary, progress);
-  absl::StatusOr<ExportedCheckpoint> exported = exporter.Write();
-  absl::Status status = exported.status();
-  if (status.ok()) status = files.Rename(temporary, options.output);
-  if (!status.ok()) {
-    files.Remove(temporary).IgnoreError();
-    return status;
-  }
+  TemporaryPath temporary(files,
+                          absl::StrCat(options.output, kTemporarySuffix));
+  Exporter exporter(files, stored, options, table, temporary.path(), progress);
+  ASSIGN_OR_RETURN(const ExportedCheckpoint exported, exporter.Write());
+  RETURN_IF_ERROR(files.Rename(temporary.path(), options.output));
+  temporary.Release();
   RETURN_IF_ERROR(files.SyncDirectory(ParentOf(options.output)));
   return exported;
 }
