@@ -14,6 +14,9 @@
 # (HUP) asks as USR1 does; nohup keeps the run going. If this script is killed,
 # its guard asks for the same.
 #
+# Whoever reads what is said may leave (| head, a terminal that closes): the run
+# goes on.
+#
 # Whatever ends a job, no process, shared memory or temporary file of it stays
 # behind on this machine.
 #
@@ -89,6 +92,7 @@ end_after_report() {
 trap on_interrupt INT TERM
 trap on_stop USR1 HUP
 trap : PIPE  # Ctrl-C ends a tee behind us too, and our words must not end us
+trap '' XFSZ  # a limit of file sizes is an error, here and in all below
 
 # Options of mpirun that stand alone; all others are taken to have a value, if a
 # word follows that can be one.
@@ -241,8 +245,11 @@ leave() {
 prepare
 old_report=$(if [[ -n "$run" ]]; then report_identity "$run"; fi)
 start_guard ${shared_memory:+"$shared_memory"}
+start_relays
 start_job mpirun -q --bind-to none -x MOE_TERMINAL -x MOE_READY_FILE \
-  ${options[@]+"${options[@]}"} "$program" "$@"
+  ${options[@]+"${options[@]}"} "$program" "$@" \
+  >&"$job_out" 2>&"$job_err" {job_out}>&- {job_err}>&-
+exec {job_out}>&- {job_err}>&-
 if [[ -n "$pending" ]]; then ask_to_stop {guard_pipe}>&- & fi
 watcher='' was_ended=''
 if [[ -z "$alone" && -n "$run" ]]; then
@@ -259,4 +266,5 @@ if [[ -n "$watcher" ]]; then
   fi
 fi
 end_guard ${shared_memory:+"$shared_memory"}
+end_relays
 leave

@@ -123,6 +123,7 @@ on_interrupt() {
 trap on_interrupt INT TERM
 trap on_stop USR1 HUP
 trap : PIPE
+trap '' XFSZ  # a limit of file sizes is an error, here and in all below
 
 # Copies standard input, unchanged, to standard error, and at its end prints the
 # last thing that was said of an error.
