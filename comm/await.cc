@@ -33,13 +33,13 @@ AwaitOptions& GlobalOptions() {
 // a wait that was told of.
 class WaitingTime {
  public:
-  WaitingTime() : begin_(absl::Now()) {}
-  ~WaitingTime() { EndWait(absl::Now() - begin_); }
+  WaitingTime() : begin_(MonotonicTime()) {}
+  ~WaitingTime() { EndWait(MonotonicTime() - begin_); }
   WaitingTime(const WaitingTime&) = delete;
   WaitingTime& operator=(const WaitingTime&) = delete;
 
  private:
-  absl::Time begin_;
+  const absl::Duration begin_;
 };
 
 }  // namespace
@@ -84,7 +84,7 @@ absl::Status Await(absl::FunctionRef<bool()> is_done,
 // Without a sequence: none can be taken for another collective.
 BlockingCall::BlockingCall(const char* operation, const std::string& group,
                            int first_rank)
-    : begin_(absl::Now()) {
+    : begin_(MonotonicTime()) {
   WaitRecord wait;
   wait.operation = operation;
   wait.group = group;

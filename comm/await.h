@@ -5,9 +5,9 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "comm/activity.h"
+#include "comm/monotonic_time.h"
 
 namespace moe {
 
@@ -38,12 +38,12 @@ class BlockingCall {
  public:
   // `operation` is a literal; `first_rank` of the group, in the world.
   BlockingCall(const char* operation, const std::string& group, int first_rank);
-  ~BlockingCall() { EndWait(absl::Now() - begin_); }
+  ~BlockingCall() { EndWait(MonotonicTime() - begin_); }
   BlockingCall(const BlockingCall&) = delete;
   BlockingCall& operator=(const BlockingCall&) = delete;
 
  private:
-  const absl::Time begin_;
+  const absl::Duration begin_;
 };
 
 }  // namespace moe

@@ -9,10 +9,14 @@
 #include "absl/strings/numbers.h"
 #include "comm/await.h"
 #include "comm/mpi_status.h"
+#include "comm/quiet_thread.h"
 #include "comm/status_macros.h"
 
 namespace moe {
 namespace {
+
+// At a time, at most, as measured of Open MPI 4.1.
+constexpr int kThreadsOfMpi = 3;
 
 // True and *value set if the environment has `name` as a number.
 bool ReadNumber(const char* name, int* value) {
@@ -90,6 +94,9 @@ absl::StatusOr<std::unique_ptr<MpiRuntime>> MpiRuntime::Start(
 }
 
 absl::Status MpiRuntime::Initialize() {
+  // Where it is refused one of its threads, Open MPI leaves the other ranks
+  // waiting for this one.
+  RETURN_IF_ERROR(ProbeThreads("mpi", kThreadsOfMpi));
   const BlockingCall call("start of MPI", "world", /*first_rank=*/0);
   int provided = MPI_THREAD_SINGLE;
   RETURN_IF_ERROR(MpiStatus(

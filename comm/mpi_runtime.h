@@ -25,7 +25,7 @@ class MpiRuntime {
  public:
   // Initialises MPI (MPI_THREAD_FUNNELED, errors return) if a launcher started
   // this process, and sets AwaitOptions from the ranks and cores of this node.
-  // Unavailable when MPI fails.
+  // Unavailable when MPI fails; ResourceExhausted: its threads cannot be had.
   static absl::StatusOr<std::unique_ptr<MpiRuntime>> Start(
       absl::Duration collective_timeout);
   ~MpiRuntime();  // MPI_Finalize, if it was initialised and not aborted

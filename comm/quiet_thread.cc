@@ -4,9 +4,11 @@
 #include <sys/resource.h>
 
 #include <csignal>
+#include <future>
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 
@@ -22,15 +24,23 @@ sigset_t RequestSignals() {
   return set;
 }
 
+// "; at most N WHAT are allowed (ulimit -u)"
+std::string LimitText(const rlimit& limit, const char* what,
+                      const char* option) {
+  if (limit.rlim_cur == RLIM_INFINITY) return "";
+  return absl::StrCat("; at most ", limit.rlim_cur, " ", what,
+                      " are allowed (ulimit ", option, ")");
+}
+
 absl::Status NoThread(const char* name, const std::system_error& error) {
-  rlimit limit = {};
-  getrlimit(RLIMIT_NPROC, &limit);
+  rlimit processes = {};
+  rlimit bytes = {};
+  getrlimit(RLIMIT_NPROC, &processes);
+  getrlimit(RLIMIT_AS, &bytes);
   return absl::ResourceExhaustedError(absl::StrCat(
       "cannot start the thread ", name, ": ", error.code().message(),
-      limit.rlim_cur == RLIM_INFINITY
-          ? std::string("; no limit of the user's processes (ulimit -u)")
-          : absl::StrCat("; at most ", limit.rlim_cur,
-                         " processes are allowed to the user (ulimit -u)")));
+      LimitText(processes, "processes of the user", "-u"),
+      LimitText(bytes, "bytes of address space", "-v")));
 }
 
 }  // namespace
@@ -50,6 +60,22 @@ absl::StatusOr<std::thread> StartQuietThread(const char* name,
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return thread;
+}
+
+absl::Status ProbeThreads(const char* name, int num_threads) {
+  absl::Status status;
+  std::promise<void> over;
+  const std::shared_future<void> end = over.get_future().share();
+  std::vector<std::thread> threads;
+  for (int i = 0; i < num_threads && status.ok(); ++i) {
+    absl::StatusOr<std::thread> thread =
+        StartQuietThread(name, [end] { end.wait(); });
+    status = thread.status();
+    if (thread.ok()) threads.push_back(*std::move(thread));
+  }
+  over.set_value();
+  for (std::thread& thread : threads) thread.join();
+  return status;
 }
 
 }  // namespace moe

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "comm/monotonic_time.h"
 
 namespace moe {
 
@@ -14,18 +14,17 @@ class RunningTime {
  public:
   // Since the last call, or the construction; call it every second or so.
   absl::Duration Take() {
-    const absl::Time now = absl::Now();
+    const absl::Duration now = MonotonicTime();
     const absl::Duration passed = now - taken_at_;
     taken_at_ = now;
-    return std::clamp(passed, absl::ZeroDuration(), kLongest);
+    return std::min(passed, kLongest);
   }
 
  private:
-  // More has passed while the process was suspended, or the machine's clock was
-  // set.
+  // More has passed while the process was suspended.
   static constexpr absl::Duration kLongest = absl::Seconds(2);
 
-  absl::Time taken_at_ = absl::Now();
+  absl::Duration taken_at_ = MonotonicTime();
 };
 
 }  // namespace moe

@@ -13,7 +13,7 @@
 
 #include "absl/debugging/symbolize.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "comm/monotonic_time.h"
 
 // There if AddressSanitizer is, which tells of crashes itself.
 extern "C" void __asan_init() __attribute__((weak));
@@ -24,6 +24,10 @@ namespace {
 constexpr int kMaxFrames = 48;
 // Where a frame of the kernel's and one of the handler's own come first.
 constexpr int kHandlerFrames = 2;
+
+// Where a signal's number stands otherwise.
+constexpr int kRefusedMemory = -1;
+constexpr int64_t kTenMilliseconds = 10'000'000;
 
 constexpr int kCrashSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 
@@ -57,18 +61,22 @@ void Pause(int64_t nanoseconds) {
   nanosleep(&time, nullptr);
 }
 
+// False: nobody can be told.
+bool WakeTeller() {
+  crash_frames.Take();
+  const uint64_t one = 1;
+  return write(crash_descriptor, &one, sizeof(one)) == sizeof(one);
+}
+
 // Called from a signal handler, too.
 void TellCrash(int signal) {
   int none = 0;
   if (crash_signal.compare_exchange_strong(none, signal)) {
-    crash_frames.Take();
-    const uint64_t one = 1;
-    if (write(crash_descriptor, &one, sizeof(one)) == sizeof(one)) {
-      for (int i = 0; i < 200 && !crash_was_told; ++i) Pause(10'000'000);
-    }
+    if (!WakeTeller()) return;
+    for (int i = 0; i < 200 && !crash_was_told; ++i) Pause(kTenMilliseconds);
   } else {
     // Another thread has crashed before, and is the one to be told of.
-    for (int i = 0; i < 300; ++i) Pause(10'000'000);
+    for (int i = 0; i < 300; ++i) Pause(kTenMilliseconds);
   }
 }
 
@@ -79,15 +87,18 @@ extern "C" void OnCrashSignal(int signal) {
   raise(signal);
 }
 
-StackTrace Symbolize(const Frames& frames) {
+// `by_signal`: the first frame is where a signal came.
+StackTrace Symbolize(const Frames& frames, bool by_signal) {
   StackTrace stack;
   const int count = frames.count.load(std::memory_order_acquire);
   for (int i = kHandlerFrames; i < count; ++i) {
-    // A return address may lie behind the call's function.
+    // A return address may lie behind the call's function. Where a signal came
+    // may be a function's first byte.
+    const int back = by_signal && i == kHandlerFrames ? 0 : 1;
     void* address = frames.addresses[static_cast<size_t>(i)];
     char name[512];
     stack.push_back(
-        absl::Symbolize(static_cast<char*>(address) - 1, name, sizeof(name))
+        absl::Symbolize(static_cast<char*>(address) - back, name, sizeof(name))
             ? name
             : absl::StrCat(absl::Hex(reinterpret_cast<uintptr_t>(address))));
   }
@@ -124,12 +135,12 @@ StackTrace StackOfMainThread(absl::Duration patience) {
   if (!has_main_thread) return {};
   main_frames.count = -1;
   if (pthread_kill(main_thread, StackSignal()) != 0) return {};
-  const absl::Time end = absl::Now() + patience;
+  const absl::Duration end = MonotonicTime() + patience;
   while (main_frames.count < 0) {
-    if (absl::Now() > end) return {};
+    if (MonotonicTime() > end) return {};
     Pause(1'000'000);
   }
-  return Symbolize(main_frames);
+  return Symbolize(main_frames, /*by_signal=*/true);
 }
 
 void InstallCrashHandlers(int wake_descriptor) {
@@ -145,12 +156,29 @@ void InstallCrashHandlers(int wake_descriptor) {
 Crash TheCrash() {
   Crash crash;
   crash.signal = crash_signal;
-  if (crash.signal != 0) crash.stack = Symbolize(crash_frames);
+  if (crash.signal != 0) {
+    crash.stack =
+        Symbolize(crash_frames, /*by_signal=*/crash.signal != kRefusedMemory);
+  }
+  crash.refused_memory = crash.signal == kRefusedMemory;
   return crash;
 }
 
 void TellOfDefect() {
   if (crash_descriptor >= 0) TellCrash(SIGABRT);
+}
+
+bool TellOfRefusedMemory() {
+  if (crash_descriptor < 0) return false;
+  TellCrash(kRefusedMemory);
+  if (!crash_was_told) return false;
+  for (int i = 0; i < 1000; ++i) Pause(kTenMilliseconds);
+  return true;
+}
+
+void NoteRefusedMemory() {
+  int none = 0;
+  if (crash_signal.compare_exchange_strong(none, kRefusedMemory)) WakeTeller();
 }
 
 void CrashWasTold() { crash_was_told = true; }

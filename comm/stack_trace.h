@@ -24,9 +24,11 @@ void InstallStackTraces();
 // within `patience` (it is stopped, or in the hands of the kernel).
 StackTrace StackOfMainThread(absl::Duration patience);
 
-// What ends a process because of a defect: SIGSEGV and the like.
+// What ends a process because of a defect, SIGSEGV and the like, or for want of
+// memory.
 struct Crash {
   int signal = 0;  // 0: none
+  bool refused_memory = false;
   StackTrace stack;
 };
 
@@ -39,6 +41,12 @@ Crash TheCrash();
 // The same for a defect that is no signal (Crash::signal is SIGABRT): the
 // calling thread's stack, and the two seconds. Nothing where no handlers stand.
 void TellOfDefect();
+// The same for memory that was refused: where it is told within the two
+// seconds, waits ten more for the job to be ended, and returns true. False at
+// once where no handlers stand.
+bool TellOfRefusedMemory();
+// The same for the thread that tells: it goes on.
+void NoteRefusedMemory();
 void CrashWasTold();
 
 // "SIGSEGV"

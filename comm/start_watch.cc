@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -26,7 +27,7 @@
 namespace moe {
 namespace {
 
-constexpr absl::Duration kTick = absl::Milliseconds(500);
+constexpr std::chrono::milliseconds kTick(500);
 // Rank 0 speaks this long after the limit, so that a watchdog that stands
 // already is first, and each further rank so much later than the one before.
 constexpr absl::Duration kFirstWord = absl::Seconds(1);
@@ -140,8 +141,17 @@ absl::StatusOr<std::unique_ptr<StartWatch>> StartWatch::Start(Options options) {
 
 StartWatch::~StartWatch() {
   if (!thread_.joinable()) return;
-  over_.Notify();
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    is_over_ = true;
+  }
+  ends_.notify_one();
   thread_.join();
+}
+
+bool StartWatch::IsOverAfterTick() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  return ends_.wait_for(lock, kTick, [this] { return is_over_; });
 }
 
 void StartWatch::Run() {
@@ -149,7 +159,7 @@ void StartWatch::Run() {
       options_.limit + kFirstWord + options_.rank * kBetweenRanks;
   absl::Duration counted;
   RunningTime time;
-  while (!over_.WaitForNotificationWithTimeout(kTick)) {
+  while (!IsOverAfterTick()) {
     counted += time.Take();
     if (counted <= patience) continue;
     const Activity activity = CurrentActivity();

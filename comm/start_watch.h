@@ -1,14 +1,15 @@
 #ifndef COMM_START_WATCH_H_
 #define COMM_START_WATCH_H_
 
+#include <condition_variable>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "comm/watch_report.h"
 
@@ -58,9 +59,14 @@ class StartWatch {
  private:
   explicit StartWatch(Options options);
   void Run();
+  // Waits for one tick; whether the start is over.
+  bool IsOverAfterTick();
 
   const Options options_;
-  absl::Notification over_;
+  // Not absl's: those wait by a clock that can be set.
+  std::mutex mutex_;
+  std::condition_variable ends_;
+  bool is_over_ = false;
   std::thread thread_;
 };
 

@@ -1,7 +1,6 @@
 #include "comm/trace.h"
 
 #include <algorithm>
-#include <ctime>
 #include <utility>
 
 namespace moe {
@@ -24,12 +23,6 @@ Trace& TheTrace() {
 }
 
 }  // namespace
-
-int64_t ClockNanos() {
-  timespec time = {};
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-}
 
 void SetGroup(TraceEvent& event, absl::string_view group) {
   group.copy(event.group.data(), event.group.size() - 1);

@@ -7,14 +7,12 @@
 
 #include "absl/strings/string_view.h"
 #include "comm/activity.h"
+#include "comm/monotonic_time.h"
 
 namespace moe {
 
 // What the thread that trains did and when, kept in memory while a trace is on.
 // activity.cc and mpi_work.cc add to it; nobody else needs to.
-
-// Nanoseconds of a clock of this host that never goes back.
-int64_t ClockNanos();
 
 struct TraceEvent {
   enum class Kind {

@@ -6,8 +6,8 @@
 #include <asio/ip/v6_only.hpp>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "comm/file_limit.h"
+#include "comm/monotonic_time.h"
 #include "comm/status_macros.h"
 
 namespace moe {
@@ -179,7 +179,7 @@ void WatchHub::OnMessage(int rank, const WatchMessage& message) {
 
 void WatchHub::OnState(int rank, const RankState& state) {
   watched_[static_cast<size_t>(rank)].state = state;
-  peers_[static_cast<size_t>(rank)].heard_at = absl::Now();
+  peers_[static_cast<size_t>(rank)].heard_at = MonotonicTime();
   if (phase_ == Phase::kWatching && NumDifferent(watched_, rank) > 0) Suspect();
 }
 
@@ -286,7 +286,7 @@ void WatchHub::Conclude() {
 
 void WatchHub::End() {
   phase_ = Phase::kConcluded;
-  const absl::Time now = absl::Now();
+  const absl::Duration now = MonotonicTime();
   for (size_t rank = 0; rank < peers_.size(); ++rank)
     watched_[rank].age = now - peers_[rank].heard_at;
   const LostRankReport report = MakeLostRankReport(options_.roster, watched_,

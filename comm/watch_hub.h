@@ -54,7 +54,7 @@ class WatchHub {
   using ConnectionPtr = std::shared_ptr<WatchConnection>;
   struct Peer {
     ConnectionPtr connection;
-    absl::Time heard_at;
+    absl::Duration heard_at;  // MonotonicTime
   };
 
   WatchHub(asio::io_context& context, Options options);

@@ -24,6 +24,7 @@
 #include "comm/exit_code.h"
 #include "comm/file_limit.h"
 #include "comm/quiet_thread.h"
+#include "comm/refused_memory.h"
 #include "comm/roster.h"
 #include "comm/running_time.h"
 #include "comm/stack_trace.h"
@@ -177,8 +178,10 @@ absl::Status Watchdog::Rank::Connect(std::unique_ptr<StartWatch> start_watch) {
   AwaitCrash();
   InstallCrashHandlers(crash_event_.native_handle());
   Tick();
-  absl::StatusOr<std::thread> thread =
-      StartQuietThread("watchdog", [this] { context_.run(); });
+  absl::StatusOr<std::thread> thread = StartQuietThread("watchdog", [this] {
+    GoOnWhereMemoryIsRefused();
+    context_.run();
+  });
   absl::Status status = thread.status();
   if (thread.ok()) {
     thread_ = *std::move(thread);
@@ -285,6 +288,11 @@ void Watchdog::Rank::AwaitCrash() {
       [this](const asio::error_code& error) {
         if (error) return;
         const Crash crash = TheCrash();
+        if (crash.refused_memory) {
+          Alarm(WatchAlarm::FAILED, RefusedMemoryText(),
+                ExitCode(absl::ResourceExhaustedError("")), crash.stack);
+          return CrashWasTold();  // the job's end comes as a message
+        }
         const std::string where =
             crash.stack.empty() ? "" : absl::StrCat(" in ", crash.stack[0]);
         Alarm(WatchAlarm::CRASHED,

@@ -28,6 +28,11 @@ class BlendOrder {
     int64_t index;  // how many positions before this one are the source's
   };
   Place At(int64_t position) const;
+  // What the source really gets of all positions.
+  double ShareOf(int source) const {
+    return static_cast<double>(counts_[static_cast<size_t>(source)]) /
+           static_cast<double>(period());
+  }
   int64_t period() const { return static_cast<int64_t>(slots_.size()); }
 
  private:

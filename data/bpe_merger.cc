@@ -17,6 +17,7 @@ void BpeMerger::Run(absl::string_view text) {
   CHECK(text.size() < kEnd);
   heap_.clear();
   parts_.clear();
+  last_cut_ = 0;
   Split(text);
   for (uint32_t i = 0; i + 1 < symbols_.size(); ++i) Consider(i);
   while (!heap_.empty()) {
@@ -75,6 +76,7 @@ void BpeMerger::Apply(uint32_t left, int32_t merged) {
   symbol.next = right.next;
   if (symbol.next != kEnd) symbols_[symbol.next].previous = left;
   right.id = kMergedAway;
+  last_cut_ = right.begin;
   if (symbol.previous != kEnd) Consider(symbol.previous);
   Consider(left);
 }

@@ -1,6 +1,7 @@
 #ifndef DATA_BPE_MERGER_H_
 #define DATA_BPE_MERGER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -41,6 +42,9 @@ class BpeMerger {
   // it comes up: what stands around a place cannot change the order of merges
   // inside. Null if it did not come up.
   const std::pair<int32_t, int32_t>* PartsOf(int32_t unused) const;
+  // Where the two symbols of the last merge met, an offset in the text; 0 if
+  // nothing was merged.
+  size_t last_cut() const { return last_cut_; }
 
  private:
   void Split(absl::string_view text);
@@ -51,6 +55,7 @@ class BpeMerger {
   const BpeVocabulary& vocabulary_;
   const PrefixMatcher& user_defined_;
   std::vector<Symbol> symbols_;
+  size_t last_cut_ = 0;
   // Candidates as rank << 32 | index of the left symbol. One whose pair has
   // changed since is found out when it comes up.
   std::vector<uint64_t> heap_;

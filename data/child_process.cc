@@ -114,8 +114,17 @@ absl::StatusOr<pid_t> Start(const ChildProcess& child) {
   if (error == 0) return id;
   const std::string message =
       absl::StrCat(command[0], " cannot be run: ", strerror(error));
-  return error == ENOENT ? absl::NotFoundError(message)
-                         : absl::InternalError(message);
+  switch (error) {
+    case ENOENT:
+      return absl::NotFoundError(message);
+    case EAGAIN:
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+      return absl::ResourceExhaustedError(message);
+    default:
+      return absl::InternalError(message);
+  }
 }
 
 }  // namespace

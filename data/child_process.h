@@ -28,7 +28,8 @@ struct ChildExit {
 // blocked in it, and the variables by which MPI knows its processes are not
 // in its environment: it is no rank. It is killed when the calling thread ends,
 // so when this process is. NotFound: there is no such program.
-// Internal: the system did not start it.
+// ResourceExhausted: no process, file or memory is left for it. Internal: the
+// system did not start it.
 absl::StatusOr<ChildExit> RunChild(const ChildProcess& child);
 
 }  // namespace moe

@@ -1,5 +1,6 @@
 #include "data/corpus.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -10,8 +11,6 @@
 #include "data/file_system.h"
 #include "data/indexed_dataset.h"
 #include "data/packed_samples.h"
-#include "data/text_bytes.h"
-#include "data/token_cache.h"
 #include "data/token_stream.h"
 
 namespace moe {
@@ -26,9 +25,7 @@ class PackedCorpus : public Corpus {
   const Tokenizer* tokenizer() const override { return tokenizer_.get(); }
   const SampleSequence& train() const override { return *train_; }
   const SampleSequence* valid() const override { return valid_.get(); }
-  double valid_bytes_per_token() const override {
-    return valid_bytes_per_token_;
-  }
+  absl::Span<const HeldOut> held_out() const override { return held_out_; }
 
  private:
   absl::StatusOr<const IndexedDataset*> OpenTokens(const CorpusSource& source);
@@ -37,8 +34,14 @@ class PackedCorpus : public Corpus {
   absl::Status LoadValid(const std::vector<CorpusSource>& sources);
   // One sample's tokens: inputs and the last one's target.
   int64_t SampleTokens() const { return options_.sequence_length + 1; }
+  TokenStream All(const IndexedDataset& dataset) const {
+    return TokenStream(dataset, 0, dataset.num_documents(), bos_id_,
+                       options_.vocab_size);
+  }
+  CorpusSplit Split(const IndexedDataset& dataset, double fraction) const;
   absl::Status CheckSize(const CorpusSource& source, const TokenStream& stream,
                          absl::string_view key) const;
+  absl::Status NothingHeldOut() const;
   std::vector<PackedSamples> Pack(
       const std::vector<TokenStream>& streams) const;
 
@@ -49,7 +52,7 @@ class PackedCorpus : public Corpus {
   std::vector<TokenStream> valid_streams_;
   std::unique_ptr<SampleSequence> train_;
   std::unique_ptr<SampleSequence> valid_;
-  double valid_bytes_per_token_ = 0;
+  std::vector<HeldOut> held_out_;
 };
 
 absl::Status PackedCorpus::Load() {
@@ -60,37 +63,18 @@ absl::Status PackedCorpus::Load() {
       sources.valid.empty() ? options_.config.valid_fraction() : 0;
   RETURN_IF_ERROR(LoadTrain(sources.train, fraction));
   RETURN_IF_ERROR(LoadValid(sources.valid));
-  if (valid_streams_.empty()) {
-    if (fraction == 0) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        absl::StrCat("data.valid_fraction is ", fraction,
-                     ", but too few tokens are there "
-                     "to hold out one sample of ",
-                     SampleTokens(), ": set it to 0 or name data.valid"));
-  }
+  if (valid_streams_.empty())
+    return fraction == 0 ? absl::OkStatus() : NothingHeldOut();
   valid_ = FileOrder(Pack(valid_streams_));
-  if (tokenizer_ == nullptr) return absl::OkStatus();
-  ASSIGN_OR_RETURN(valid_bytes_per_token_,
-                   MeanTextBytes(*tokenizer_, valid_streams_));
   return absl::OkStatus();
 }
 
 absl::StatusOr<const IndexedDataset*> PackedCorpus::OpenTokens(
     const CorpusSource& source) {
-  FileSystem& files = PosixFileSystem();
-  std::string prefix = source.path;
-  if (source.is_text) {
-    ASSIGN_OR_RETURN(
-        const TokenCache cache,
-        TokenCache::For(options_.cache_directory, source.path, *tokenizer_));
-    if (!cache.IsFresh(files)) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(source.path, " changed after it was tokenized into ",
-                       cache.prefix(), ".bin, or never was"));
-    }
-    prefix = cache.prefix();
-  }
-  ASSIGN_OR_RETURN(auto dataset, IndexedDataset::Open(files, prefix));
+  ASSIGN_OR_RETURN(const std::string prefix,
+                   TokensPrefix(source, options_, tokenizer_.get()));
+  ASSIGN_OR_RETURN(auto dataset,
+                   IndexedDataset::Open(PosixFileSystem(), prefix));
   datasets_.push_back(std::move(dataset));
   return datasets_.back().get();
 }
@@ -101,13 +85,18 @@ absl::Status PackedCorpus::LoadTrain(const std::vector<CorpusSource>& sources,
   std::vector<double> weights;
   for (const CorpusSource& source : sources) {
     ASSIGN_OR_RETURN(const IndexedDataset* dataset, OpenTokens(source));
-    const CorpusSplit split = SplitDocuments(
-        *dataset, valid_fraction, SampleTokens(), bos_id_, options_.vocab_size);
+    RETURN_IF_ERROR(CheckSize(source, All(*dataset), "data.train"));
+    const CorpusSplit split = Split(*dataset, valid_fraction);
     RETURN_IF_ERROR(CheckSize(source, split.train, "data.train"));
     streams.push_back(split.train);
     weights.push_back(source.weight);
+    const int64_t all = split.train.size() + split.valid.size();
     if (split.valid.size() >= SampleTokens()) {
       valid_streams_.push_back(split.valid);
+      held_out_.push_back(
+          {source.path, split.valid.size(), all, split.inside_document});
+    } else if (valid_fraction > 0) {
+      held_out_.push_back({source.path, 0, all, false});
     }
   }
   auto train = ShuffledBlend(Pack(streams), weights, options_.seed);
@@ -119,12 +108,19 @@ absl::Status PackedCorpus::LoadTrain(const std::vector<CorpusSource>& sources,
 absl::Status PackedCorpus::LoadValid(const std::vector<CorpusSource>& sources) {
   for (const CorpusSource& source : sources) {
     ASSIGN_OR_RETURN(const IndexedDataset* dataset, OpenTokens(source));
-    const TokenStream stream(*dataset, 0, dataset->num_documents(), bos_id_,
-                             options_.vocab_size);
+    const TokenStream stream = All(*dataset);
     RETURN_IF_ERROR(CheckSize(source, stream, "data.valid"));
     valid_streams_.push_back(stream);
   }
   return absl::OkStatus();
+}
+
+CorpusSplit PackedCorpus::Split(const IndexedDataset& dataset,
+                                double fraction) const {
+  if (options_.split == SplitRule::kTokens)
+    return SplitTokens(All(dataset), fraction, options_.sequence_length);
+  return SplitDocuments(dataset, fraction, options_.sequence_length, bos_id_,
+                        options_.vocab_size);
 }
 
 absl::Status PackedCorpus::CheckSize(const CorpusSource& source,
@@ -135,6 +131,21 @@ absl::Status PackedCorpus::CheckSize(const CorpusSource& source,
       absl::StrCat(key, ": ", source.path, " has ", stream.size(),
                    " tokens, one sample of ", "batch.sequence_length (",
                    options_.sequence_length, ") needs ", SampleTokens()));
+}
+
+absl::Status PackedCorpus::NothingHeldOut() const {
+  const auto& longest =
+      *std::max_element(held_out_.begin(), held_out_.end(),
+                        [](const HeldOut& a, const HeldOut& b) {
+                          return a.all_tokens < b.all_tokens;
+                        });
+  return absl::InvalidArgumentError(absl::StrCat(
+      "data.valid_fraction is ", options_.config.valid_fraction(), ", but ",
+      longest.path, " has ", longest.all_tokens, " tokens",
+      held_out_.size() > 1 ? ", the most of all sources" : "",
+      ", one sample for training and one to hold out need ", 2 * SampleTokens(),
+      " (batch.sequence_length is ", options_.sequence_length,
+      "): set it to 0 or name data.valid"));
 }
 
 std::vector<PackedSamples> PackedCorpus::Pack(

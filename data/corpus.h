@@ -14,6 +14,16 @@
 
 namespace moe {
 
+// How data.valid_fraction is cut off the end of each source.
+enum class SplitRule {
+  // As many tokens as make the share to within one sample: at the begin of a
+  // document where one is within half a sample, else inside one.
+  kTokens,
+  // That share of the number of documents, whatever they hold; what runs did
+  // before there was kTokens.
+  kDocuments,
+};
+
 struct CorpusOptions {
   DataConfig config;
   int vocab_size = 0;           // model.vocab_size
@@ -22,6 +32,13 @@ struct CorpusOptions {
   std::string cache_directory;  // vocabulary and token caches of raw text
   std::string share_directory;  // where "share:" paths lie
   int threads = 1;              // for tokenizing
+  // A tokenizer that stands in the place of data.tokenizer: that of the
+  // checkpoint that a run goes on from. Empty: none.
+  std::string tokenizer_path = "";
+  // The checkpoint whose weights a run has: its tokenizer.model is used where
+  // config.tokenizer is empty, and no vocabulary is learned. Empty: none.
+  std::string vocabulary_from = "";
+  SplitRule split = SplitRule::kTokens;
 };
 
 // What is being done, for a progress bar: "tokenizing kjv.txt", done of total.
@@ -29,10 +46,11 @@ using ProgressFunction =
     std::function<void(const std::string& what, int64_t done, int64_t total)>;
 
 // Makes what is missing in the cache: a vocabulary, tokens of raw text. One
-// rank calls it, before any calls Corpus::Open. A cache knows the size and time
-// of change of its text and the digest of its tokenizer, and is made anew when
-// one of them changed. InvalidArgument: the configuration; NotFound: a source
-// that is not there; Aborted: the cache cannot be written.
+// rank calls it, before any calls Corpus::Open. A cache knows the size, inode
+// and times of change of its text and the digests of its tokenizer and tokens,
+// and is made anew when one of them changed. InvalidArgument: the
+// configuration; NotFound: a source that is not there; Aborted: the cache
+// cannot be written.
 absl::Status PrepareCorpus(const CorpusOptions& options,
                            const ProgressFunction& progress);
 
@@ -56,16 +74,23 @@ class SampleSequence {
                             absl::Span<int32_t> positions) const = 0;
 };
 
+// What was held out of one source of data.train.
+struct HeldOut {
+  std::string path;
+  int64_t tokens = 0;
+  int64_t all_tokens = 0;        // of the source
+  bool inside_document = false;  // its document began in train
+};
+
 // The opened data of a run: train and validation samples and the tokenizer.
-//
 // Train's sources are blended by weight. What is held out of them for
-// validation are the last valid_fraction of each source's documents (the last
-// tokens, where there is one document only); data.valid is taken whole, its
-// sources one after another, whatever their weights.
+// validation is the end of each source (see SplitRule); data.valid is taken
+// whole, its sources one after another, whatever their weights.
 class Corpus {
  public:
   // Beside what PrepareCorpus returns: FailedPrecondition: a source shorter
-  // than one sample, a text that changed since; DataLoss: damaged tokens.
+  // than one sample, a text that is not tokenized or changed since; DataLoss:
+  // damaged tokens.
   static absl::StatusOr<std::unique_ptr<Corpus>> Open(
       const CorpusOptions& options);
   virtual ~Corpus() = default;
@@ -76,8 +101,9 @@ class Corpus {
   // In file order, never shuffled; null when there is none (valid_fraction 0
   // and no data.valid).
   virtual const SampleSequence* valid() const = 0;
-  // Mean bytes of text a token of the validation set; 0 if unknown.
-  virtual double valid_bytes_per_token() const = 0;
+  // Of each source of train; none when valid_fraction is 0 or data.valid says
+  // what is validated on.
+  virtual absl::Span<const HeldOut> held_out() const = 0;
 };
 
 }  // namespace moe

@@ -14,11 +14,6 @@
 namespace moe {
 namespace {
 
-std::string FullPath(absl::string_view path, const CorpusOptions& options) {
-  if (!absl::ConsumePrefix(&path, "share:")) return std::string(path);
-  return JoinPath(options.share_directory, path);
-}
-
 absl::Status Missing(absl::string_view key, const std::string& path) {
   return absl::NotFoundError(absl::StrCat(key, ": there is no file ", path));
 }
@@ -27,7 +22,7 @@ absl::StatusOr<CorpusSource> FindSource(absl::string_view key,
                                         const DataSource& source,
                                         const CorpusOptions& options) {
   FileSystem& files = PosixFileSystem();
-  const std::string path = FullPath(source.path(), options);
+  const std::string path = FullDataPath(source.path(), options.share_directory);
   if (source.path().empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat(key, ": a source has no path"));
@@ -54,8 +49,14 @@ absl::StatusOr<std::vector<CorpusSource>> FindBlend(
     const CorpusOptions& options) {
   std::vector<CorpusSource> sources;
   for (const DataSource& source : blend.source()) {
-    ASSIGN_OR_RETURN(CorpusSource found, FindSource(key, source, options));
-    sources.push_back(std::move(found));
+    absl::StatusOr<CorpusSource> found = FindSource(key, source, options);
+    if (absl::IsNotFound(found.status()) && blend.source_size() > 1) {
+      return absl::NotFoundError(absl::StrCat(
+          found.status().message(),
+          " (a comma divides names; one in a name is typed as \\,)"));
+    }
+    RETURN_IF_ERROR(found.status());
+    sources.push_back(*std::move(found));
   }
   return sources;
 }
@@ -97,7 +98,29 @@ absl::Status CheckTokenizerIsNamed(const CorpusSources& sources) {
                    "that those were made with"));
 }
 
+// That of the checkpoint; empty: it has none, and tokens need none. Pieces
+// learned anew would give its embeddings another meaning.
+absl::StatusOr<std::string> FindVocabulary(const CorpusSources& sources,
+                                           const CorpusOptions& options) {
+  const std::string path = JoinPath(options.vocabulary_from, "tokenizer.model");
+  if (PosixFileSystem().Exists(path)) return path;
+  const std::vector<std::string> texts = sources.TextPaths();
+  if (texts.empty()) return "";
+  return absl::InvalidArgumentError(absl::StrCat(
+      "data.tokenizer is empty, ", texts.front(), " is text, and ",
+      options.vocabulary_from,
+      ", whose weights the run has, holds no tokenizer.model: name the "
+      "SentencePiece model that those weights were trained with, or give text "
+      "that is tokens already"));
+}
+
 }  // namespace
+
+std::string FullDataPath(absl::string_view path,
+                         const std::string& share_directory) {
+  if (!absl::ConsumePrefix(&path, "share:")) return std::string(path);
+  return JoinPath(share_directory, path);
+}
 
 std::vector<std::string> CorpusSources::TrainTextPaths() const {
   std::vector<std::string> paths;
@@ -122,11 +145,20 @@ absl::StatusOr<CorpusSources> FindSources(const CorpusOptions& options) {
                    FindBlend("data.train", options.config.train(), options));
   ASSIGN_OR_RETURN(found.valid,
                    FindBlend("data.valid", options.config.valid(), options));
+  if (!options.tokenizer_path.empty()) {
+    found.tokenizer_path = options.tokenizer_path;
+    return found;
+  }
   if (!options.config.tokenizer().empty()) {
-    found.tokenizer_path = FullPath(options.config.tokenizer(), options);
+    found.tokenizer_path =
+        FullDataPath(options.config.tokenizer(), options.share_directory);
     if (!PosixFileSystem().Exists(found.tokenizer_path)) {
       return Missing("data.tokenizer", found.tokenizer_path);
     }
+    return found;
+  }
+  if (!options.vocabulary_from.empty()) {
+    ASSIGN_OR_RETURN(found.tokenizer_path, FindVocabulary(found, options));
     return found;
   }
   RETURN_IF_ERROR(CheckTokenizerIsNamed(found));
@@ -143,7 +175,14 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadCorpusTokenizer(
     const CorpusSources& sources, const CorpusOptions& options) {
   std::unique_ptr<Tokenizer> tokenizer;
   if (!sources.tokenizer_path.empty()) {
-    ASSIGN_OR_RETURN(tokenizer, Tokenizer::Load(sources.tokenizer_path));
+    absl::StatusOr<std::unique_ptr<Tokenizer>> loaded =
+        Tokenizer::Load(sources.tokenizer_path);
+    // A checkpoint's, of a kind that we do not encode: tokens need none.
+    if (absl::IsFailedPrecondition(loaded.status()) &&
+        options.config.tokenizer().empty() && sources.TextPaths().empty())
+      return tokenizer;
+    RETURN_IF_ERROR(loaded.status());
+    tokenizer = *std::move(loaded);
     if (tokenizer->vocab_size() > options.vocab_size) {
       return absl::InvalidArgumentError(absl::StrCat(
           "model.vocab_size is ", options.vocab_size, ", must be at least the ",
@@ -158,6 +197,19 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadCorpusTokenizer(
                                           : "the tokenizer has no <s>"));
   }
   return tokenizer;
+}
+
+absl::StatusOr<std::string> TokensPrefix(const CorpusSource& source,
+                                         const CorpusOptions& options,
+                                         const Tokenizer* tokenizer) {
+  if (!source.is_text) return source.path;
+  ASSIGN_OR_RETURN(
+      const TokenCache cache,
+      TokenCache::For(options.cache_directory, source.path, *tokenizer));
+  if (cache.IsThere(PosixFileSystem())) return cache.prefix();
+  return absl::FailedPreconditionError(
+      absl::StrCat(source.path, " changed after it was tokenized into ",
+                   cache.prefix(), ".bin, or never was"));
 }
 
 }  // namespace moe

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "data/corpus.h"
 #include "data/tokenizer.h"
 
@@ -22,8 +23,9 @@ struct CorpusSource {
 struct CorpusSources {
   std::vector<CorpusSource> train;
   std::vector<CorpusSource> valid;
-  // data.tokenizer; where it is empty and there is text, the vocabulary's place
-  // in the cache; else empty.
+  // CorpusOptions' own, else data.tokenizer, else that of vocabulary_from;
+  // where none is, and there is text, the vocabulary's place in the cache; else
+  // empty.
   std::string tokenizer_path;
   bool trains_tokenizer = false;
 
@@ -31,8 +33,13 @@ struct CorpusSources {
   std::vector<std::string> TextPaths() const;  // of train, then of valid
 };
 
+// `path` of a data section, "share:" looked up.
+std::string FullDataPath(absl::string_view path,
+                         const std::string& share_directory);
+
 // InvalidArgument: no training source, values out of range, or text and tokens
-// together without data.tokenizer. NotFound: a path where nothing is. Errors of
+// together without data.tokenizer, or text where vocabulary_from has none.
+// NotFound: a path where nothing is. Errors of
 // TextReader::Open.
 absl::StatusOr<CorpusSources> FindSources(const CorpusOptions& options);
 
@@ -41,6 +48,13 @@ absl::StatusOr<CorpusSources> FindSources(const CorpusOptions& options);
 // data.add_bos wants one; errors of Tokenizer::Load.
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadCorpusTokenizer(
     const CorpusSources& sources, const CorpusOptions& options);
+
+// The prefix of a source's tokens: its own, or that of its text's cache.
+// FailedPrecondition: the text is not tokenized, or changed since. `tokenizer`
+// is not null where there is text.
+absl::StatusOr<std::string> TokensPrefix(const CorpusSource& source,
+                                         const CorpusOptions& options,
+                                         const Tokenizer* tokenizer);
 
 }  // namespace moe
 

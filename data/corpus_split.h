@@ -10,16 +10,26 @@ namespace moe {
 struct CorpusSplit {
   TokenStream train;
   TokenStream valid;
+  bool inside_document = false;  // the cut
 };
 
-// Cuts a stream of all of a dataset's documents in two, by nothing but their
-// order: the last ones are held out, `fraction` of their number (rounded), at
-// least one and never all, and more where these do not hold one sample's
-// `min_tokens`. Of a single document the last tokens are held out, at least
-// min_tokens, if as many stay. Where that cannot be, and with fraction 0, valid
-// is empty.
+// Cuts a stream of all of a dataset's tokens in two, by nothing but their
+// order, so that the end is held out. Where that cannot be, and with fraction
+// 0, valid is empty. A sample takes sequence_length + 1 tokens, the last of
+// which is the next one's first.
+
+// kTokens. As many samples as come nearest to `fraction` of all, at least one;
+// one stays in train. The cut is where a document begins if one does up to half
+// a sample before these, else inside a document. Fewer tokens than two samples
+// take are not cut.
+CorpusSplit SplitTokens(const TokenStream& all, double fraction,
+                        int64_t sequence_length);
+
+// kDocuments. The last `fraction` of the documents' number (rounded), at least
+// one and never all, and more where these do not hold one sample. Of a single
+// document the last tokens, at least one sample's, if as many stay.
 CorpusSplit SplitDocuments(const IndexedDataset& dataset, double fraction,
-                           int64_t min_tokens, int bos_id, int vocab_size);
+                           int64_t sequence_length, int bos_id, int vocab_size);
 
 }  // namespace moe
 

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "comm/status_macros.h"
+#include "data/temporary_path.h"
 
 namespace moe {
 namespace {
@@ -34,13 +35,10 @@ absl::Status WriteDurably(FileSystem& files, const std::string& path,
 
 absl::Status WriteFileAtomically(FileSystem& files, const std::string& path,
                                  absl::string_view contents) {
-  const std::string temporary = absl::StrCat(path, ".tmp");
-  absl::Status status = WriteDurably(files, temporary, contents);
-  if (status.ok()) status = files.Rename(temporary, path);
-  if (!status.ok()) {
-    files.Remove(temporary).IgnoreError();  // the first error is the news
-    return status;
-  }
+  TemporaryPath temporary(files, absl::StrCat(path, ".tmp"));
+  RETURN_IF_ERROR(WriteDurably(files, temporary.path(), contents));
+  RETURN_IF_ERROR(files.Rename(temporary.path(), path));
+  temporary.Release();
   return files.SyncDirectory(ParentOf(path));
 }
 

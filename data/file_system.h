@@ -21,6 +21,10 @@ namespace moe {
 //   PermissionDenied    reading: not allowed
 //   DataLoss            reading: the device failed
 //   FailedPrecondition  reading: not a file, or larger than the caller takes
+//   ResourceExhausted   no file descriptor or memory is left for it
+//
+// A file system that has no fsync, as some have none of directories, is taken
+// as it is: what was written there is as safe as it can be.
 
 // A file being written from its beginning. Close it; a destroyed open file is
 // closed without a word about errors.
@@ -37,6 +41,14 @@ class MappedFile {
  public:
   virtual ~MappedFile() = default;
   virtual absl::string_view bytes() const = 0;
+};
+
+// What tells a file from one that was put in its place, or written to, since.
+struct FileIdentity {
+  int64_t bytes = 0;
+  uint64_t inode = 0;
+  int64_t modified = 0;  // nanoseconds since 1970: of the contents
+  int64_t changed = 0;   // the same of contents, name, owner or mode
 };
 
 class FileSystem {
@@ -63,6 +75,7 @@ class FileSystem {
   virtual bool Exists(const std::string& path) = 0;
   virtual bool IsDirectory(const std::string& path) = 0;
   virtual absl::StatusOr<int64_t> FileSize(const std::string& path) = 0;
+  virtual absl::StatusOr<FileIdentity> Identify(const std::string& path) = 0;
   // Names in a directory, sorted, without "." and "..".
   virtual absl::StatusOr<std::vector<std::string>> List(
       const std::string& path) = 0;

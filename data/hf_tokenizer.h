@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "data/tokenizer.h"
 
 namespace moe {
@@ -16,15 +17,16 @@ struct NamedFile {
 // The files by which transformers' AutoTokenizer knows our tokenizer:
 // tokenizer.model, tokenizer.json, tokenizer_config.json and
 // special_tokens_map.json. `add_bos` as data.add_bos: its inputs begin with
-// <s>.
+// <s>. Its ids are those of Encode for every text.
 //
-// Its ids are those of Encode for every vocabulary that TrainTokenizer makes
-// and for Mixtral's, but for one custom of transformers: the names of control
-// pieces, "<s>", in a text are these pieces. Its merge list cannot express
-// unused pieces, nor user-defined ones at the start of a text, nor equal
-// scores of pieces that are not runs of one character.
+// Where CheckTokenizerExport is not OK there is no tokenizer.json, and
+// tokenizer_config.json makes AutoTokenizer fail with the reason: without it,
+// it would read tokenizer.model by a conversion that gives other ids.
 std::vector<NamedFile> HuggingFaceTokenizerFiles(const Tokenizer& tokenizer,
                                                  bool add_bos);
+
+// Unimplemented: HuggingFaceTokenizerFiles has no tokenizer.json, and why.
+absl::Status CheckTokenizerExport(const Tokenizer& tokenizer);
 
 }  // namespace moe
 

@@ -13,6 +13,10 @@ namespace moe {
 namespace {
 
 constexpr absl::string_view kMagic("MMIDIDX\0\0", 9);
+// Megatron would follow the pointers of an index into a part of another .bin.
+// Here every token of the .bin is one of the index: the two are then known to
+// belong together.
+constexpr char kWholeFile[] = "; an index must say all of its .bin, in order";
 constexpr int64_t kVersionAt = 9;
 constexpr int64_t kTypeAt = 17;
 constexpr int64_t kSequencesAt = 18;
@@ -110,9 +114,9 @@ absl::Status IndexedDataset::CheckSequences() const {
                                               " tokens, must be at least 0"));
     }
     if (begin != end) {
-      return absl::DataLossError(
-          absl::StrCat("sequence ", i, " begins at byte ", begin, ", must be ",
-                       end, ", where the one before it ends"));
+      return absl::DataLossError(absl::StrCat(
+          "sequence ", i, " begins at byte ", begin, ", must be ", end,
+          i == 0 ? "" : ", where the one before it ends", kWholeFile));
     }
     end += length * TokenBytes(token_type_);
     if (end > bin_bytes) {
@@ -122,9 +126,9 @@ absl::Status IndexedDataset::CheckSequences() const {
     }
   }
   if (end == bin_bytes) return absl::OkStatus();
-  return absl::DataLossError(
-      absl::StrCat("its sequences end at byte ", end, ", but ", prefix_,
-                   ".bin has ", bin_bytes, " bytes: not of one pair"));
+  return absl::DataLossError(absl::StrCat(
+      "its sequences end at byte ", end, ", but ", prefix_, ".bin has ",
+      bin_bytes, " bytes: not of one pair", kWholeFile));
 }
 
 absl::Status IndexedDataset::CheckDocuments() const {

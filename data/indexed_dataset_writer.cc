@@ -8,26 +8,17 @@
 #include "absl/strings/str_cat.h"
 #include "comm/check.h"
 #include "comm/status_macros.h"
+#include "data/tokens_digest.h"
 
 namespace moe {
 
 static_assert(std::endian::native == std::endian::little,
               "token files are little-endian and are read where they lie");
 
-namespace {
-
-std::string TemporaryBin(const std::string& prefix) {
-  return absl::StrCat(prefix, ".bin.tmp");
-}
-
-std::string TemporaryIdx(const std::string& prefix) {
-  return absl::StrCat(prefix, ".idx.tmp");
-}
-
-}  // namespace
-
 absl::Status BufferedWriter::Flush() {
   const absl::Status status = file_->Append(buffer_);
+  num_bytes_ += static_cast<int64_t>(buffer_.size());
+  digest_.Add(buffer_);
   buffer_.clear();
   return status;
 }
@@ -38,36 +29,33 @@ absl::Status BufferedWriter::Finish() {
   return file_->Close();
 }
 
+IndexedDatasetWriter::Temporaries::Temporaries(FileSystem& files,
+                                               const std::string& prefix)
+    : bin(files, absl::StrCat(prefix, ".bin.tmp")),
+      idx(files, absl::StrCat(prefix, ".idx.tmp")) {}
+
 absl::StatusOr<std::unique_ptr<IndexedDatasetWriter>>
 IndexedDatasetWriter::Create(FileSystem& files, const std::string& prefix,
                              TokenType type) {
   CHECK(type == TokenType::kUint16 || type == TokenType::kInt32);
-  ASSIGN_OR_RETURN(auto bin, files.Create(TemporaryBin(prefix)));
-  auto idx = files.Create(TemporaryIdx(prefix));
-  if (!idx.ok()) {
-    files.Remove(TemporaryBin(prefix)).IgnoreError();
-    return idx.status();
-  }
-  return std::unique_ptr<IndexedDatasetWriter>(new IndexedDatasetWriter(
-      files, prefix, type, std::move(bin), *std::move(idx)));
+  auto temporaries = std::make_unique<Temporaries>(files, prefix);
+  ASSIGN_OR_RETURN(auto bin, files.Create(temporaries->bin.path()));
+  ASSIGN_OR_RETURN(auto idx, files.Create(temporaries->idx.path()));
+  return std::unique_ptr<IndexedDatasetWriter>(
+      new IndexedDatasetWriter(files, prefix, type, std::move(temporaries),
+                               std::move(bin), std::move(idx)));
 }
 
-IndexedDatasetWriter::IndexedDatasetWriter(FileSystem& files,
-                                           const std::string& prefix,
-                                           TokenType type,
-                                           std::unique_ptr<WritableFile> bin,
-                                           std::unique_ptr<WritableFile> idx)
+IndexedDatasetWriter::IndexedDatasetWriter(
+    FileSystem& files, const std::string& prefix, TokenType type,
+    std::unique_ptr<Temporaries> temporaries, std::unique_ptr<WritableFile> bin,
+    std::unique_ptr<WritableFile> idx)
     : files_(files),
       prefix_(prefix),
       type_(type),
+      temporaries_(std::move(temporaries)),
       bin_(std::move(bin)),
       idx_(std::move(idx)) {}
-
-// After Finish the names are gone and this does nothing.
-IndexedDatasetWriter::~IndexedDatasetWriter() {
-  files_.Remove(TemporaryBin(prefix_)).IgnoreError();
-  files_.Remove(TemporaryIdx(prefix_)).IgnoreError();
-}
 
 absl::Status IndexedDatasetWriter::AddDocument(absl::Span<const int32_t> ids) {
   constexpr size_t kMost = std::numeric_limits<int32_t>::max();
@@ -93,7 +81,17 @@ absl::Status IndexedDatasetWriter::Finish() {
   RETURN_IF_ERROR(bin_.Finish());
   RETURN_IF_ERROR(WriteIndex());
   RETURN_IF_ERROR(idx_.Finish());
-  return Publish();
+  ASSIGN_OR_RETURN(const uint64_t bin, BinDigest());
+  RETURN_IF_ERROR(Publish());
+  return StoreDigest(bin);
+}
+
+// Which blocks of a large .bin count depends on its size: they are read again.
+absl::StatusOr<uint64_t> IndexedDatasetWriter::BinDigest() const {
+  if (bin_.num_bytes() <= kWholeDigestBytes) return bin_.digest();
+  ASSIGN_OR_RETURN(const std::unique_ptr<MappedFile> bin,
+                   files_.Map(temporaries_->bin.path()));
+  return DigestOfBin(bin->bytes());
 }
 
 absl::Status IndexedDatasetWriter::WriteIndex() {
@@ -120,11 +118,21 @@ absl::Status IndexedDatasetWriter::Publish() {
   const std::string bin = absl::StrCat(prefix_, ".bin");
   const std::string idx = absl::StrCat(prefix_, ".idx");
   RETURN_IF_ERROR(files_.Remove(idx));
-  RETURN_IF_ERROR(files_.Rename(TemporaryBin(prefix_), bin));
-  RETURN_IF_ERROR(files_.Rename(TemporaryIdx(prefix_), idx));
+  RETURN_IF_ERROR(files_.Remove(DigestPath(prefix_)));
+  RETURN_IF_ERROR(files_.Rename(temporaries_->bin.path(), bin));
+  temporaries_->bin.Release();
+  RETURN_IF_ERROR(files_.Rename(temporaries_->idx.path(), idx));
+  temporaries_->idx.Release();
   const std::string parent =
       std::filesystem::path(prefix_).parent_path().string();
   return files_.SyncDirectory(parent.empty() ? "." : parent);
+}
+
+absl::Status IndexedDatasetWriter::StoreDigest(uint64_t bin) const {
+  ASSIGN_OR_RETURN(const PairIdentity pair, IdentifyPair(files_, prefix_));
+  return StoreTokensDigest(
+      files_, DigestPath(prefix_), pair,
+      CombineDigests(idx_.num_bytes(), idx_.digest(), bin_.num_bytes(), bin));
 }
 
 }  // namespace moe

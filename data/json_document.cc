@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace moe {
@@ -91,6 +92,43 @@ class TextHandler final : public nlohmann::json_sax<nlohmann::json> {
   bool found_ = false;
 };
 
+constexpr absl::string_view kNotFinite[] = {"NaN", "Infinity", "-Infinity"};
+constexpr absl::string_view kAroundValues = ",:[]{} \t\r\n";
+
+// `json` with a zero, of the same length, for each NaN and Infinity that is a
+// value: Python's json writes them, JSON has no such numbers.
+std::string WithoutNotFinite(absl::string_view json) {
+  std::string plain(json);
+  const auto is_end = [&](size_t at) {
+    return at >= json.size() ||
+           kAroundValues.find(json[at]) != absl::string_view::npos;
+  };
+  bool in_string = false;
+  for (size_t i = 0; i < json.size(); ++i) {
+    if (json[i] == '"') in_string = !in_string;
+    if (in_string) {
+      if (json[i] == '\\') ++i;
+      continue;
+    }
+    if (i > 0 && !is_end(i - 1)) continue;
+    for (const absl::string_view word : kNotFinite) {
+      if (json.substr(i, word.size()) != word || !is_end(i + word.size()))
+        continue;
+      plain.replace(i, word.size(), word.size(), ' ');
+      plain[i] = '0';
+    }
+  }
+  return plain;
+}
+
+absl::Status Parse(absl::string_view json, std::string& text) {
+  TextHandler handler(text);
+  nlohmann::json::sax_parse(json.data(), json.data() + json.size(), &handler);
+  if (!handler.problem().empty()) return absl::DataLossError(handler.problem());
+  if (!handler.found()) return absl::DataLossError("no \"text\" in the object");
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ReadJsonText(absl::string_view json, std::string& text) {
@@ -99,11 +137,12 @@ absl::Status ReadJsonText(absl::string_view json, std::string& text) {
     return absl::DataLossError(
         absl::StrCat("byte 0x00 at byte ", zero + 1, " of the line"));
   }
-  TextHandler handler(text);
-  nlohmann::json::sax_parse(json.data(), json.data() + json.size(), &handler);
-  if (!handler.problem().empty()) return absl::DataLossError(handler.problem());
-  if (!handler.found()) return absl::DataLossError("no \"text\" in the object");
-  return absl::OkStatus();
+  const absl::Status status = Parse(json, text);
+  if (status.ok()) return status;
+  for (const absl::string_view word : kNotFinite)
+    if (absl::StrContains(json, word))
+      return Parse(WithoutNotFinite(json), text);
+  return status;
 }
 
 }  // namespace moe

@@ -8,7 +8,8 @@
 
 namespace moe {
 
-// The string under "text" of one JSON object, whatever else it holds. DataLoss
+// The string under "text" of one JSON object, whatever else it holds: also the
+// NaN, Infinity and -Infinity that Python writes for numbers. DataLoss
 // says what is wrong: broken JSON and where, no object, "text" missing, twice
 // or not a string.
 absl::Status ReadJsonText(absl::string_view json, std::string& text);

@@ -24,16 +24,30 @@ std::string Describe(absl::string_view operation, const std::string& path,
                       std::generic_category().message(error));
 }
 
-// Whatever stops a write is the disk's affair, so that one code means "the
+// What this process or machine has no more of: not the file's fault.
+bool IsResource(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
+// Whatever else stops a write is the disk's affair, so that one code means "the
 // disk refused" all the way up.
 absl::Status WriteError(absl::string_view operation, const std::string& path,
                         int error) {
-  return absl::AbortedError(Describe(operation, path, error));
+  std::string message = Describe(operation, path, error);
+  return IsResource(error) ? absl::ResourceExhaustedError(message)
+                           : absl::AbortedError(message);
+}
+
+// Some file systems (of containers, of networks, in user space) cannot sync a
+// directory, or anything; there is nothing more that a program could do.
+bool CannotSync(int error) {
+  return error == EINVAL || error == ENOSYS || error == EOPNOTSUPP;
 }
 
 absl::Status ReadError(absl::string_view operation, const std::string& path,
                        int error) {
   std::string message = Describe(operation, path, error);
+  if (IsResource(error)) return absl::ResourceExhaustedError(message);
   switch (error) {
     case ENOENT:
     case ENOTDIR:
@@ -41,10 +55,6 @@ absl::Status ReadError(absl::string_view operation, const std::string& path,
     case EACCES:
     case EPERM:
       return absl::PermissionDeniedError(message);
-    case EMFILE:
-    case ENFILE:
-    case ENOMEM:
-      return absl::ResourceExhaustedError(message);
     case EIO:
       return absl::DataLossError(message);
     default:
@@ -86,13 +96,15 @@ class PosixWritableFile : public WritableFile {
       const ssize_t written =
           Retry([&] { return write(fd_.get(), bytes.data(), bytes.size()); });
       if (written < 0) return WriteError("write", path_, errno);
+      if (written == 0) return WriteError("write", path_, EIO);  // for ever
       bytes.remove_prefix(static_cast<size_t>(written));
     }
     return absl::OkStatus();
   }
 
   absl::Status Sync() override {
-    if (Retry([&] { return fsync(fd_.get()); }) == 0) return absl::OkStatus();
+    if (Retry([&] { return fsync(fd_.get()); }) == 0 || CannotSync(errno))
+      return absl::OkStatus();
     return WriteError("sync", path_, errno);
   }
 
@@ -143,7 +155,12 @@ absl::StatusOr<std::unique_ptr<WritableFile>> OpenForWriting(
 struct OpenedFile {
   Descriptor fd;
   int64_t size;
+  FileIdentity identity;
 };
+
+int64_t Nanoseconds(const timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
 
 // O_NONBLOCK: a pipe must be refused below, not waited for here.
 absl::StatusOr<OpenedFile> OpenForReading(const std::string& path) {
@@ -158,7 +175,12 @@ absl::StatusOr<OpenedFile> OpenForReading(const std::string& path) {
                      S_ISDIR(info.st_mode) ? "a directory" : "a special file",
                      ", not a regular file"));
   }
-  return OpenedFile{std::move(fd), static_cast<int64_t>(info.st_size)};
+  const auto size = static_cast<int64_t>(info.st_size);
+  return OpenedFile{std::move(fd), size,
+                    FileIdentity{.bytes = size,
+                                 .inode = info.st_ino,
+                                 .modified = Nanoseconds(info.st_mtim),
+                                 .changed = Nanoseconds(info.st_ctim)}};
 }
 
 class Posix : public FileSystem {
@@ -193,16 +215,15 @@ class Posix : public FileSystem {
     return WriteError("remove", path, error.value());
   }
 
-  // Some file systems (of containers, of networks) cannot sync a directory and
-  // say EINVAL; there is nothing more that a program could do.
   absl::Status SyncDirectory(const std::string& path) override {
     const Descriptor fd(Retry([&] {
       return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     }));
     if (fd.get() < 0) return WriteError("open directory", path, errno);
-    if (Retry([&] { return fsync(fd.get()); }) == 0 || errno == EINVAL) {
+    // Some say EBADF of what is open for reading alone.
+    if (Retry([&] { return fsync(fd.get()); }) == 0 || CannotSync(errno) ||
+        errno == EBADF)
       return absl::OkStatus();
-    }
     return WriteError("sync directory", path, errno);
   }
 
@@ -220,6 +241,11 @@ class Posix : public FileSystem {
   absl::StatusOr<int64_t> FileSize(const std::string& path) override {
     ASSIGN_OR_RETURN(const OpenedFile file, OpenForReading(path));
     return file.size;
+  }
+
+  absl::StatusOr<FileIdentity> Identify(const std::string& path) override {
+    ASSIGN_OR_RETURN(const OpenedFile file, OpenForReading(path));
+    return file.identity;
   }
 
   absl::StatusOr<std::vector<std::string>> List(
@@ -264,7 +290,8 @@ class Posix : public FileSystem {
     ASSIGN_OR_RETURN(const OpenedFile file, OpenForReading(path));
     const size_t size = static_cast<size_t>(file.size);
     if (size == 0) return std::make_unique<PosixMappedFile>(nullptr, 0);
-    void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.fd.get(), 0);
+    // Private: file systems in user space may refuse shared mappings.
+    void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd.get(), 0);
     if (data == MAP_FAILED) return ReadError("map", path, errno);
     return std::make_unique<PosixMappedFile>(data, size);
   }

@@ -17,7 +17,7 @@ absl::Status PrepareTokenizer(const CorpusSources& sources,
                               const CorpusOptions& options,
                               const ProgressFunction& progress) {
   if (!sources.trains_tokenizer ||
-      PosixFileSystem().Exists(sources.tokenizer_path)) {
+      Tokenizer::Load(sources.tokenizer_path).ok()) {
     return absl::OkStatus();
   }
   const std::string what =
@@ -39,7 +39,7 @@ absl::Status PrepareTokens(const std::string& text, const Tokenizer& tokenizer,
   FileSystem& files = PosixFileSystem();
   ASSIGN_OR_RETURN(const TokenCache cache,
                    TokenCache::For(options.cache_directory, text, tokenizer));
-  if (cache.IsFresh(files)) return absl::OkStatus();
+  if (cache.IsWhole(files)) return absl::OkStatus();
   const std::string what = absl::StrCat("tokenizing ", text);
   RETURN_IF_ERROR(cache.Invalidate(files));
   RETURN_IF_ERROR(TokenizeFiles(files,

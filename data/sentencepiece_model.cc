@@ -164,6 +164,14 @@ int FindControl(const SentencePieceModel& model, const PieceIds& ids,
 
 }  // namespace
 
+std::vector<absl::string_view> SentencePieceModel::UserDefinedTexts() const {
+  std::vector<absl::string_view> texts;
+  for (const SentencePiece& piece : pieces) {
+    if (piece.type == PieceType::kUserDefined) texts.push_back(piece.text);
+  }
+  return texts;
+}
+
 absl::StatusOr<SentencePieceModel> ParseSentencePieceModel(
     absl::string_view bytes) {
   if (static_cast<int64_t>(bytes.size()) > kMaxModelBytes) {

@@ -48,6 +48,9 @@ struct SentencePieceModel {
   bool add_dummy_prefix = true;
   bool remove_extra_whitespaces = true;
   bool escape_whitespaces = true;
+
+  // The texts of the user-defined pieces, which live as long as the model.
+  std::vector<absl::string_view> UserDefinedTexts() const;
 };
 
 // Three times the largest models in use. A hostile one takes up to thirty

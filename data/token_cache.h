@@ -20,9 +20,10 @@ absl::StatusOr<std::string> CachedTokenizerPath(
 
 // The tokens of one text file, for one tokenizer, in a cache directory:
 //
-//   NAME.bin, NAME.idx   the tokens
+//   NAME.bin, NAME.idx   the tokens, and their digest in NAME.digest
 //   NAME.made_from       name, size and time of change of the text, the digest
-//                        of the tokenizer; written last, taken away first
+//                        of the tokenizer, the text's inode; written last,
+//                        taken away first
 //
 // NAME is made of the text's name and the tokenizer's digest, so a text that
 // changed takes the place of what it was before.
@@ -34,8 +35,11 @@ class TokenCache {
                                         const Tokenizer& tokenizer);
 
   const std::string& prefix() const { return prefix_; }
-  // Whether it is there, whole, and made of the text and tokenizer of now.
-  bool IsFresh(FileSystem& files) const;
+  // Whether it is there and made of the text and tokenizer of now, by size and
+  // time: what all nodes see alike. Nothing but names is looked at.
+  bool IsThere(FileSystem& files) const;
+  // Also by the text's inode, and whether its tokens are what was written.
+  bool IsWhole(FileSystem& files) const;
   // Call before the tokens are written, and after.
   absl::Status Invalidate(FileSystem& files) const;
   absl::Status Validate(FileSystem& files) const;
@@ -43,8 +47,11 @@ class TokenCache {
  private:
   TokenCache() = default;
 
+  absl::StatusOr<std::string> MadeFrom(FileSystem& files) const;
+
   std::string prefix_;
-  std::string made_from_;
+  std::string made_from_;   // what all nodes see alike
+  std::string text_inode_;  // what this node sees
 };
 
 }  // namespace moe

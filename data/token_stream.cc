@@ -47,16 +47,6 @@ int64_t TokenStream::DocumentOf(int64_t place) const {
   return low;
 }
 
-int64_t TokenStream::CountDocuments() const {
-  int64_t count = 0;
-  for (int64_t i = first_document_; i < end_document_; ++i) {
-    const int64_t begin = BeginOf(i);
-    if (begin >= begin_ + size_) break;
-    if (begin >= begin_ && BeginOf(i + 1) > begin) ++count;
-  }
-  return count;
-}
-
 absl::Status TokenStream::Read(int64_t first, absl::Span<int32_t> out) const {
   CHECK(first >= 0 && static_cast<int64_t>(out.size()) <= size_ - first);
   const int64_t place = begin_ + first;
@@ -78,10 +68,10 @@ void TokenStream::Positions(int64_t first, absl::Span<int32_t> out) const {
   }
 }
 
-bool TokenStream::BeginsDocument(int64_t index) const {
+int64_t TokenStream::PositionOf(int64_t index) const {
   CHECK(index >= 0 && index < size_);
   const int64_t place = begin_ + index;
-  return BeginOf(DocumentOf(place)) == place;
+  return place - BeginOf(DocumentOf(place));
 }
 
 absl::Status TokenStream::ReadWithBos(int64_t place,

@@ -22,18 +22,18 @@ class TokenStream {
   // Tokens [first, first + count) of this stream as a stream of its own.
   TokenStream Slice(int64_t first, int64_t count) const;
 
-  const IndexedDataset& dataset() const { return *dataset_; }
   int64_t size() const { return size_; }
-  // Documents that begin in this stream and hold tokens.
-  int64_t CountDocuments() const;
   // Tokens [first, first + out.size()); errors of IndexedDataset::Read.
   absl::Status Read(int64_t first, absl::Span<int32_t> out) const;
 
   // Of the same tokens, how many of their document's stand before them; of a
   // document that began before `first`, how many from there on.
   void Positions(int64_t first, absl::Span<int32_t> out) const;
+  // How many of its document's tokens stand before token `index` in the stream
+  // of all the documents.
+  int64_t PositionOf(int64_t index) const;
   // Whether token `index` is its document's first.
-  bool BeginsDocument(int64_t index) const;
+  bool BeginsDocument(int64_t index) const { return PositionOf(index) == 0; }
 
  private:
   int64_t BeginOf(int64_t document) const;

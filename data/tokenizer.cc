@@ -14,24 +14,13 @@
 #include "data/utf8.h"
 
 namespace moe {
-namespace {
-
-std::vector<absl::string_view> UserDefined(const SentencePieceModel& model) {
-  std::vector<absl::string_view> texts;
-  for (const SentencePiece& piece : model.pieces) {
-    if (piece.type == PieceType::kUserDefined) texts.push_back(piece.text);
-  }
-  return texts;
-}
-
-}  // namespace
 
 // Later members refer to earlier ones: made in place, never moved.
 struct Tokenizer::Parts {
   Parts(std::string model_bytes, SentencePieceModel parsed)
       : bytes(std::move(model_bytes)),
         model(std::move(parsed)),
-        user_defined(UserDefined(model)),
+        user_defined(model.UserDefinedTexts()),
         normalizer(model, user_defined),
         encoder(model, user_defined) {}
   Parts(const Parts&) = delete;

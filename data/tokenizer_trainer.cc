@@ -1,15 +1,18 @@
 #include "data/tokenizer_trainer.h"
 
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -17,6 +20,7 @@
 #include "data/child_process.h"
 #include "data/file_system.h"
 #include "data/sentence_writer.h"
+#include "data/temporary_path.h"
 #include "data/text_reader.h"
 #include "data/tokenizer.h"
 
@@ -135,18 +139,32 @@ absl::Status SizeError(const TokenizerTrainerOptions& options,
   return absl::OkStatus();
 }
 
+// What a library of its says where something is refused to it.
+bool SaysAnyOf(absl::string_view output,
+               std::initializer_list<absl::string_view> words) {
+  for (const absl::string_view word : words)
+    if (absl::StrContains(output, word)) return true;
+  return false;
+}
+
 absl::Status ChildError(const ChildExit& exit, absl::string_view output) {
   if (output.size() > kShownBytes) {
     output.remove_prefix(output.size() - kShownBytes);
   }
   const std::string message =
       absl::StrCat("spm_train ended with ", exit.ToString(), ": ", output);
+  if (SaysAnyOf(output, {"std::bad_alloc", strerror(ENOMEM), strerror(EAGAIN)}))
+    return absl::ResourceExhaustedError(message);
+  if (SaysAnyOf(output, {strerror(ENOSPC), strerror(EFBIG), strerror(EDQUOT)}))
+    return absl::AbortedError(message);
   switch (exit.signal) {
     case SIGINT:
     case SIGTERM:
       return absl::CancelledError(message);
     case SIGKILL:  // by the kernel, as a rule, for want of memory
       return absl::ResourceExhaustedError(message);
+    case SIGXFSZ:  // ulimit -f
+      return absl::AbortedError(message);
     default:
       return absl::InternalError(message);
   }
@@ -180,9 +198,7 @@ absl::Status TrainTokenizer(const TokenizerTrainerOptions& options) {
   const std::string directory = absl::StrCat(options.output, ".training");
   RETURN_IF_ERROR(files.Remove(directory));  // of a run that was killed
   RETURN_IF_ERROR(files.MakeDirectories(directory));
-  const absl::Cleanup remove_directory = [&] {
-    files.Remove(directory).IgnoreError();  // nothing there is of use
-  };
+  const TemporaryPath temporary(files, directory);
   RETURN_IF_ERROR(WriteText(options, JoinPath(directory, kTextName)));
   RETURN_IF_ERROR(RunTrainer(options, directory));
   const std::string model_path =

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "absl/strings/str_format.h"
+
 namespace moe {
 namespace {
 
@@ -54,6 +56,26 @@ bool IsIncompleteUtf8(absl::string_view text) {
   const Lead lead = LeadOf(static_cast<uint8_t>(text[0]));
   return text.size() < lead.length &&
          GoodContinuations(text, lead) == text.size() - 1;
+}
+
+std::string PrintableText(absl::string_view text) {
+  std::string printable;
+  while (!text.empty()) {
+    const size_t length = Utf8CharacterLength(text);
+    const absl::string_view first = text.substr(0, length > 0 ? length : 1);
+    const uint8_t lead = static_cast<uint8_t>(first[0]);
+    const bool is_control =
+        lead == 0x7F || (lead < 0x20 && lead != '\n' && lead != '\t') ||
+        (length == 2 && lead == 0xC2 && static_cast<uint8_t>(first[1]) < 0xA0);
+    if (length > 0 && !is_control) {
+      printable.append(first.data(), first.size());
+    } else {
+      for (const char c : first)
+        absl::StrAppendFormat(&printable, "\\x%02X", static_cast<uint8_t>(c));
+    }
+    text.remove_prefix(first.size());
+  }
+  return printable;
 }
 
 size_t ValidUtf8Prefix(absl::string_view text) {

@@ -2,6 +2,7 @@
 #define DATA_UTF8_H_
 
 #include <cstddef>
+#include <string>
 
 #include "absl/strings/string_view.h"
 
@@ -19,6 +20,10 @@ size_t Utf8CharacterLength(absl::string_view text);
 // Whether `text` is the beginning of a character, at least one byte short:
 // more bytes can make it whole.
 bool IsIncompleteUtf8(absl::string_view text);
+
+// `text` for a terminal: each byte that is not UTF-8 and each control character
+// but \n and \t as \xNN.
+std::string PrintableText(absl::string_view text);
 
 // Offset of the first ill-formed byte, text.size() if there is none.
 size_t ValidUtf8Prefix(absl::string_view text);

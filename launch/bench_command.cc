@@ -9,6 +9,7 @@
 #include "launch/bench_kernels.h"
 #include "launch/bench_step.h"
 #include "launch/command_line.h"
+#include "launch/leave.h"
 #include "launch/presets.h"
 #include "trainer/config_check.h"
 #include "trainer/config_override.h"
@@ -121,10 +122,8 @@ absl::Status RunBenchCommand(const BenchCommand& command,
   options.report = [&](BenchResult result) {
     result.compute_dtype =
         RunConfig::ComputeDType_Name(options.config.run().compute_dtype());
-    std::printf(
-        "%s\n",
-        (command.json ? ResultJson(result) : ResultLines(result)).c_str());
-    std::fflush(stdout);
+    StreamOutput(absl::StrCat(
+        command.json ? ResultJson(result) : ResultLines(result), "\n"));
   };
   const int threads = options.config.run().threads();
   const double core_peak = PeakFlopsPerCore(ComputeDType(options.config));
@@ -140,6 +139,7 @@ absl::Status RunBenchCommand(const BenchCommand& command,
     } else if (runtime.rank() == 0) {
       options.peak_flops = core_peak * std::min(threads, cores);
       const KernelContextPtr kernels = MakeKernelContext(threads);
+      RETURN_IF_ERROR(KernelStatus(*kernels));
       RETURN_IF_ERROR(part.kernels(*kernels, options));
     }
   }

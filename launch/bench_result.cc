@@ -1,12 +1,13 @@
 #include "launch/bench_result.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "comm/monotonic_time.h"
 
 namespace moe {
 namespace {
@@ -24,9 +25,14 @@ double Giga(double amount, const BenchResult& result) {
 }
 
 double SecondsOf(const std::function<void()>& work) {
-  const absl::Time begin = absl::Now();
+  const absl::Duration begin = MonotonicTime();
   work();
-  return absl::ToDoubleSeconds(absl::Now() - begin);
+  return absl::ToDoubleSeconds(MonotonicTime() - begin);
+}
+
+// As JSON, which knows no infinity.
+std::string Number(double value) {
+  return std::isfinite(value) ? absl::StrFormat("%.9g", value) : "null";
 }
 
 std::string SharesLine(const BenchResult& result) {
@@ -76,7 +82,7 @@ std::string ResultJson(const BenchResult& result) {
   for (const auto& [name, value] : result.shape)
     absl::StrAppendFormat(&json, ",\"%s\":%d", name, value);
   const auto append = [&json](const std::string& name, double value) {
-    absl::StrAppendFormat(&json, ",\"%s\":%.9g", name, value);
+    absl::StrAppend(&json, ",\"", name, "\":", Number(value));
   };
   append("seconds", result.seconds);
   absl::StrAppendFormat(&json, ",\"runs\":%d", result.runs);
@@ -92,7 +98,7 @@ std::string ResultJson(const BenchResult& result) {
   if (!result.stage_shares.empty()) {
     const auto pair = [](std::string* out,
                          const std::pair<std::string, double>& share) {
-      absl::StrAppendFormat(out, "\"%s\":%.9g", share.first, share.second);
+      absl::StrAppend(out, "\"", share.first, "\":", Number(share.second));
     };
     absl::StrAppend(&json, ",\"stage_share\":{",
                     absl::StrJoin(result.stage_shares, ",", pair), "}");

@@ -98,6 +98,7 @@ absl::Status BenchSkew(const MpiRuntime& runtime, const BenchOptions& options) {
   TrainConfig config = WithoutLearning(options.config);
   config.mutable_router()->set_force_balance(false);
   const KernelContextPtr kernels = MakeKernelContext(config.run().threads());
+  RETURN_IF_ERROR(KernelStatus(*kernels));
   ASSIGN_OR_RETURN(const std::unique_ptr<BenchTrainer> skewed,
                    CreateLeaning(config, runtime, *kernels));
   config.mutable_router()->set_force_balance(true);

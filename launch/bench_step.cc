@@ -197,6 +197,7 @@ absl::Status BenchStep(const MpiRuntime& runtime, const BenchOptions& options) {
   ForgetPeakResidentBytes();
   const TrainConfig& config = options.config;
   const KernelContextPtr kernels = MakeKernelContext(config.run().threads());
+  RETURN_IF_ERROR(KernelStatus(*kernels));
   ASSIGN_OR_RETURN(const std::unique_ptr<BenchTrainer> bench,
                    BenchTrainer::Create(config, runtime, *kernels));
   ASSIGN_OR_RETURN(const StepRecord record, RunSteps(*bench, options.seconds));

@@ -3,8 +3,8 @@
 #include <numeric>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "comm/monotonic_time.h"
 #include "comm/philox.h"
 #include "comm/status_macros.h"
 #include "moe/model_config.h"
@@ -66,9 +66,9 @@ BenchTrainer::BenchTrainer(const TrainConfig& config, const Mesh& mesh,
       tokens_(std::make_unique<RandomTokens>(config.model().vocab_size())) {}
 
 absl::StatusOr<double> BenchTrainer::TimeStep() {
-  const absl::Time begin = absl::Now();
+  const absl::Duration begin = MonotonicTime();
   RETURN_IF_ERROR(trainer_->TrainStep().status());
-  return absl::ToDoubleSeconds(absl::Now() - begin);
+  return absl::ToDoubleSeconds(MonotonicTime() - begin);
 }
 
 absl::StatusOr<bool> BenchTrainer::AreEnough(const std::vector<double>& times,

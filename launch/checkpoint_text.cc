@@ -74,12 +74,6 @@ std::vector<std::string> DiffRow(const TensorDifference& difference) {
 
 }  // namespace
 
-std::string LayoutText(const CheckpointManifest& manifest) {
-  return absl::StrCat(
-      manifest.ranks(), manifest.ranks() == 1 ? " rank" : " ranks", " (tensor ",
-      manifest.tensor_parallel(), ", expert ", manifest.expert_parallel(), ")");
-}
-
 std::string ListText(const std::vector<ListedCheckpoint>& all) {
   std::vector<std::vector<std::string>> rows = {
       {"step", "tokens", "size", "valid loss", "written by", "state"}};

@@ -24,9 +24,6 @@ std::string AuditJson(const CheckpointAudit& audit);
 std::string DiffText(const std::vector<TensorDifference>& differences);
 std::string DiffJson(const std::vector<TensorDifference>& differences);
 
-// "4 ranks (tensor 1, expert 4)".
-std::string LayoutText(const CheckpointManifest& manifest);
-
 }  // namespace moe
 
 #endif  // LAUNCH_CHECKPOINT_TEXT_H_

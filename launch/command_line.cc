@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -125,6 +126,12 @@ absl::Status CommandLine::CheckOnce(
 absl::Status CommandLine::Set(const Flag& flag,
                               const std::string& value) const {
   const std::string name = "--" + flag.name;
+  // As a script leaves it whose variable is not set.
+  for (const char* kind : {"DIRECTORY", "FILE", "NAME", "PREFIX"}) {
+    if (!value.empty() || flag.value_name != kind) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        name, " is empty, must be a ", absl::AsciiStrToLower(flag.value_name)));
+  }
   if (bool* const* target = std::get_if<bool*>(&flag.target)) {
     **target = true;
   } else if (int64_t* const* integer = std::get_if<int64_t*>(&flag.target)) {

@@ -35,7 +35,8 @@ class CommandLine {
   using Target = std::variant<bool*, std::string*, int64_t*, double*,
                               std::vector<std::string>*>;
   // "--ranks=N": `name` is "ranks", `value_name` "N" (empty for a bool). `help`
-  // fits the same line.
+  // fits the same line. What is called DIRECTORY, FILE, NAME or PREFIX may not
+  // be empty.
   void Add(const std::string& name, const std::string& value_name,
            const std::string& help, Target target);
   // Words that are no flags, shown as `usage`: "[section.key=value ...]".

@@ -34,7 +34,12 @@ while [[ $# -gt 0 ]]; do
       sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
       exit 0
       ;;
-    --build=*) build=$(cd "${1#*=}" && pwd) ;;
+    --build=*)
+      if ! build=$(cd "${1#*=}" 2>/dev/null && pwd); then
+        echo "compare: --build is '${1#*=}', which is no directory" >&2
+        exit 64
+      fi
+      ;;
     *) words+=("$1") ;;
   esac
   shift

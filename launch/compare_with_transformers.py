@@ -119,7 +119,8 @@ class Comparison:
           row, {**sides, **{n: p.measure for n, p in peers.items()}})
       parameters = {p.parameters for p in peers.values()}
     ours = {name: measured.pop(name) for name in sides}
-    parameters.update(r["parameters"] for rs in ours.values() for r in rs)
+    parameters.update(
+        r.get("parameters") for rs in ours.values() for r in rs)
     if len(parameters) > 1:
       raise Failure(f"{row}: not the same model: {parameters} parameters")
     return ours, measured
@@ -205,14 +206,17 @@ class Comparison:
   def part(self, row, name, preset, dtype):
     """{name: result} of what moe-bench measures in turns itself."""
     say(f"{row}: moe-bench --part={name}")
-    return {r["name"]: r for r in self.ours.part(name, preset, dtype)}
+    return {r.get("name"): r for r in self.ours.part(name, preset, dtype)}
 
   def experts(self, row, preset, dtype):
     results = self.part(row, "experts", preset, dtype)
     lines = []
     for spread, limit in zip(SPREADS, OVER_DENSE[preset]):
       for direction in ["forward", "input gradient", "weight gradient"]:
-        result = results[f"all {direction}, {spread}"]
+        name = f"all {direction}, {spread}"
+        if name not in results:
+          raise Failure(f"{row}: moe-bench printed no '{name}'")
+        result = results[name]
         lines.append(speed_table.own_line(
             row, f"experts {direction}, {spread}", "dense product", [result],
             "speed_over_dense", limit))
@@ -222,7 +226,7 @@ class Comparison:
     results = self.part(row, "memory", "e8", dtype)
     lines = []
     for name, result in results.items():
-      kernel = name.split()[0]
+      kernel = str(name).split()[0]
       limit = OVER_COPY.get(kernel)
       if kernel == "SwiGLU" and dtype == "f32":
         limit = None
@@ -264,8 +268,9 @@ def parse_arguments():
     options.seconds = 0.05 if options.tiny else 3 if options.quick else 8
   if options.rounds < 1:
     raise Usage(f"--rounds is {options.rounds}, must be at least 1")
-  if not options.seconds > 0:
-    raise Usage(f"--seconds is {options.seconds:g}, must be greater than 0")
+  if not 0 < options.seconds < float("inf"):
+    raise Usage(f"--seconds is {options.seconds:g}, must be finite and "
+                "greater than 0")
   return options
 
 
@@ -305,9 +310,12 @@ def main():
   except Usage as usage:
     say(str(usage))
     sys.exit(64)
-  except Failure as failure:
+  except (Failure, speed_table.NoNumber) as failure:
     say(str(failure))
     sys.exit(70)
+  except BrokenPipeError:  # who read this has gone, and needs no word of it
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(74)
   except KeyboardInterrupt:
     sys.exit(130)
 

@@ -17,6 +17,7 @@
 #
 # It also ends an mpirun that has locked itself up.
 set -u
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/clock.sh"
 mark=$1
 shift
 folders=("$mark" "$@")
@@ -43,12 +44,16 @@ find_processes() {
   grep -lszxF "MOE_JOB=$mark" /proc/[0-9]*/environ | cut -d/ -f3
 }
 
-# await SECONDS COMMAND...: until the command fails; fails if it does not.
+# await TIME COMMAND...: until the command fails; fails if it does not within so
+# many seconds.
 await() {
-  local deadline=$((SECONDS + $1))
+  local now deadline
+  seconds_now
+  deadline=$((now + $1))
   shift
   while "$@"; do
-    ((SECONDS < deadline)) || return
+    seconds_now
+    ((now < deadline)) || return
     sleep 0.1
   done
 }
@@ -106,13 +111,14 @@ children_live() {
 # Open MPI 4.1.4 loses a lock when a rank dies while it connects to mpirun: with
 # its ranks gone mpirun then waits for itself for ever. Call it now and then.
 end_if_locked() {
-  local name='' children
+  local name='' children now
+  seconds_now
   read -r name 2>/dev/null <"/proc/$job/comm"
   if [[ "$name" != mpirun ]] || children_live; then
-    last_seen=$SECONDS
-  elif [[ -n "$children" ]] && ((last_seen > SECONDS)); then
-    last_seen=$SECONDS
-  elif ((SECONDS - last_seen > locked_seconds)) && is_ours "$job"; then
+    last_seen=$now
+  elif [[ -n "$children" ]] && ((last_seen > now)); then
+    last_seen=$now
+  elif ((now - last_seen > locked_seconds)) && is_ours "$job"; then
     say "mpirun has not ended in $locked_seconds seconds after its last rank;" \
       "killing it"
     kill -KILL "$job"
@@ -137,13 +143,14 @@ remove_session() {
 
 # Returns at the end of the pipe.
 hold() {
-  local word status last_seen
+  local word status last_seen now
   while :; do
     read -r -t 2 word
     status=$?
     if [[ $status -eq 0 ]]; then
       job=$word
-      last_seen=$((SECONDS + start_seconds))  # if it never has children
+      seconds_now
+      last_seen=$((now + start_seconds))  # if it never has children
     elif [[ $status -gt 128 ]]; then
       [[ -z "$job" ]] || end_if_locked
     else

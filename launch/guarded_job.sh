@@ -17,6 +17,54 @@ start_guard() {
   guard=$!
 }
 
+# Copies standard input to standard output, whoever stops reading that: of a pipe
+# or terminal nobody will again, a full disk may be emptied.
+relay() {
+  trap "" HUP INT QUIT TERM USR1 PIPE TSTP TTOU  # Ctrl-Z stops no run
+  until cat 2>/dev/null; do
+    if [[ ! -f /dev/stdout ]]; then exec cat >/dev/null; fi
+  done
+}
+
+# After start_guard: sets $job_out and $job_err, to which the job is to write
+# what goes to standard output and standard error. An mpirun that cannot write
+# there crashes, and the ranks with it.
+start_relays() {
+  relays=()
+  mkfifo "$mark/out"
+  relay <"$mark/out" {guard_pipe}>&- &
+  relays+=($!)
+  exec {job_out}>"$mark/out"
+  if [[ /dev/stdout -ef /dev/stderr ]]; then
+    exec {job_err}>&"$job_out"
+  else
+    mkfifo "$mark/err"
+    relay <"$mark/err" >&2 {guard_pipe}>&- {job_out}>&- &
+    relays+=($!)
+    exec {job_err}>"$mark/err"
+  fi
+}
+
+# After end_guard, when nothing writes any more: until all is passed on, or the
+# reader takes nothing for ten seconds.
+end_relays() {
+  local process now deadline
+  seconds_now
+  deadline=$((now + 10))
+  for process in "${relays[@]}"; do
+    while lives "$process" && ((now < deadline)); do
+      sleep 0.02
+      seconds_now
+    done
+  done
+}
+
+# lives PID: and is no zombie.
+lives() {
+  local stat
+  read -r stat <"/proc/$1/stat" && [[ "${stat##*) }" != Z* ]]
+} 2>/dev/null
+
 # start_job COMMAND...: sets $job. A session of its own: the terminal's Ctrl-C
 # must reach this script only. What a shell starts in the background ignores
 # INT; a job must not.

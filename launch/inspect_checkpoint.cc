@@ -169,7 +169,13 @@ std::string ToText(const Facts& facts, bool each) {
   absl::StrAppend(&text, "parameters ", WithCommas(counts.total), " (",
                   WithCommas(counts.active), " active for a token)\n",
                   "optimizer state: ",
-                  stored.moments != nullptr ? "present" : "none", "\n\n");
+                  stored.moments != nullptr ? "present" : "none", "\n");
+  const std::vector<std::string> spare = stored.weights->PassedOver();
+  if (!spare.empty()) {
+    absl::StrAppend(&text, "passed over: ", spare.size(),
+                    " tensors of the rotary embedding\n");
+  }
+  absl::StrAppend(&text, "\n");
   std::vector<std::vector<std::string>> rows = {{"bytes", "file"}};
   for (const File& file : facts.files)
     rows.push_back({WithCommas(file.num_bytes), file.name});

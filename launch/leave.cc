@@ -1,5 +1,7 @@
 #include "launch/leave.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -10,40 +12,73 @@
 #include "absl/time/time.h"
 #include "comm/exit_code.h"
 #include "comm/process_groups.h"
+#include "data/utf8.h"
 
 namespace moe {
 namespace {
 
 constexpr absl::Duration kLaunchersTime = absl::Seconds(10);
+// Time for the first process to speak: srun does not end the others at all.
+constexpr absl::Duration kForeignLaunchersTime = absl::Seconds(2);
 
 // One write, so that the lines of several ranks never mix. True if it took all.
-bool Print(std::FILE* file, const std::string& text) {
+bool Write(std::FILE* file, absl::string_view text) {
   return std::fwrite(text.data(), 1, text.size(), file) == text.size() &&
          std::fflush(file) == 0;
 }
 
+// Names of files and what was typed may hold any bytes.
+void Say(absl::string_view text) { Write(stderr, PrintableText(text)); }
+
+// A program's output is data where a program reads it.
+bool Output(absl::string_view text) {
+  return isatty(STDOUT_FILENO) != 0 ? Write(stdout, PrintableText(text))
+                                    : Write(stdout, text);
+}
+
+// Every rank comes to this end. One that the launcher has not ended by then is
+// alone with its error.
+int LeaveTogether(absl::string_view program, int rank,
+                  const absl::Status& status, absl::Duration launchers_time) {
+  if (status.ok()) return 0;
+  if (rank == 0) {
+    Say(absl::StrCat(program, ": ", status.message(), "\n"));
+  } else {
+    absl::SleepFor(launchers_time);
+    if (launchers_time >= kLaunchersTime)
+      Say(absl::StrCat(program, ": rank ", rank, ": ", status.message(), "\n"));
+  }
+  return ExitCode(status);
+}
+
 }  // namespace
+
+void StreamOutput(absl::string_view text) {
+  if (!Output(text) && errno == EPIPE) std::_Exit(0);
+}
 
 int LeaveWithoutMpi(absl::string_view program,
                     const absl::StatusOr<std::string>& text) {
+  const int rank = ReadLauncherEnvironment().rank;
   absl::Status status = text.status();
-  if (ReadLauncherEnvironment().rank != 0) {
-    if (!status.ok()) absl::SleepFor(kLaunchersTime);
-    return ExitCode(status);
-  }
-  if (text.ok() && !Print(stdout, *text)) {
+  if (text.ok() && rank == 0 && !Output(*text) && errno != EPIPE) {
     status = absl::AbortedError(absl::StrCat(
         "cannot write to standard output: ", std::strerror(errno)));
   }
-  if (!status.ok())
-    Print(stderr, absl::StrCat(program, ": ", status.message(), "\n"));
-  return ExitCode(status);
+  return LeaveTogether(program, rank, status, kLaunchersTime);
+}
+
+int LeaveForeignLauncher(absl::string_view program,
+                         const ForeignLauncher& launcher) {
+  return LeaveTogether(program, launcher.rank,
+                       absl::InvalidArgumentError(launcher.message),
+                       kForeignLaunchersTime);
 }
 
 void LeaveAfterFailedStart(absl::string_view program,
                            const absl::Status& status) {
-  Print(stderr, absl::StrCat(program, ": rank ", ReadLauncherEnvironment().rank,
-                             ": ", status.message(), "\n"));
+  Say(absl::StrCat(program, ": rank ", ReadLauncherEnvironment().rank, ": ",
+                   status.message(), "\n"));
   std::_Exit(ExitCode(status));
 }
 
@@ -53,12 +88,12 @@ int Leave(absl::string_view program, const absl::Status& status,
   const int code = ExitCode(status);
   if (!status.ok() && !IsAgreed(status) && runtime->world() > 1) {
     if (watchdog != nullptr) watchdog->Fail(status);
-    Print(stderr, absl::StrCat(program, ": rank ", runtime->rank(), ": ",
-                               status.message(), "\n"));
+    Say(absl::StrCat(program, ": rank ", runtime->rank(), ": ",
+                     status.message(), "\n"));
     runtime->Abort(code);
   }
   if (!status.ok() && runtime->rank() == 0)
-    Print(stderr, absl::StrCat(program, ": ", status.message(), "\n"));
+    Say(absl::StrCat(program, ": ", status.message(), "\n"));
   // All ranks end MPI together: under the eyes of the watchdog, since one of
   // them may not come.
   runtime = nullptr;
@@ -67,7 +102,7 @@ int Leave(absl::string_view program, const absl::Status& status,
 }
 
 void SayLostRank(absl::string_view program, const LostRankReport& report) {
-  Print(stderr, absl::StrCat(program, ": ", report.text));
+  Say(absl::StrCat(program, ": ", report.text));
 }
 
 }  // namespace moe

@@ -7,21 +7,33 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "comm/foreign_launcher.h"
 #include "comm/mpi_runtime.h"
 #include "comm/watchdog.h"
 
 namespace moe {
 
-// How programs end, so that one rank speaks, once, and no launcher has reason
-// to. Both return main's exit code.
+// Writes to standard output at once, piece by piece, for programs that do
+// nothing else: where the reader has left, who had all it wanted, nothing is
+// left to do, and the process ends with 0. What is refused shows in the
+// stream's state.
+void StreamOutput(absl::string_view text);
 
-// Before MPI was started: prints the text to standard output, or
-// "PROGRAM: message" to standard error. Every rank has come to the same end by
-// itself. Rank 0, by the launcher's environment, speaks and leaves; after an
-// error the others give the launcher up to ten seconds to end them, so that
-// none of them can be taken for the one that failed.
+// How programs end, so that one rank speaks, once, and no launcher has reason
+// to. They return main's exit code.
+
+// Before MPI was started: prints the text to standard output, whose reader may
+// have left, or "PROGRAM: message" to standard error. Every rank has come to
+// the same end by itself. Rank 0, by the launcher's environment, speaks and
+// leaves; after an error the others give the launcher up to ten seconds to end
+// them, so that none of them can be taken for the one that failed.
 int LeaveWithoutMpi(absl::string_view program,
                     const absl::StatusOr<std::string>& text);
+
+// Where another launcher started this process as one of several: the first of
+// them speaks, as above.
+int LeaveForeignLauncher(absl::string_view program,
+                         const ForeignLauncher& launcher);
 
 // When MPI could not be started, which may have failed on this rank alone:
 // every rank that it fails on says so and ends at once.

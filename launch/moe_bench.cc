@@ -7,6 +7,7 @@
 #include "comm/mpi_runtime.h"
 #include "launch/bench_command.h"
 #include "launch/leave.h"
+#include "launch/process_setup.h"
 
 namespace moe {
 namespace {
@@ -14,6 +15,7 @@ namespace {
 constexpr char kProgram[] = "moe-bench";
 
 int Main(int argc, char** argv) {
+  SetUpMpiProcess(kProgram);
   absl::StatusOr<BenchCommand> command =
       ParseBenchCommand(argc, argv, ReadLauncherEnvironment().world);
   if (!command.ok()) return LeaveWithoutMpi(kProgram, command.status());

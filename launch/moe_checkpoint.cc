@@ -6,6 +6,7 @@
 #include "data/file_system.h"
 #include "launch/checkpoint_command.h"
 #include "launch/leave.h"
+#include "launch/process_setup.h"
 #include "trainer/progress_display.h"
 
 namespace moe {
@@ -14,6 +15,7 @@ namespace {
 constexpr char kProgram[] = "moe-checkpoint";
 
 int Main(int argc, char** argv) {
+  SetUpProcess(kProgram);
   absl::StatusOr<CheckpointCommand> command =
       ParseCheckpointCommand(argc, argv);
   if (!command.ok()) return LeaveWithoutMpi(kProgram, command.status());

@@ -11,6 +11,7 @@
 #include "data/file_system.h"
 #include "launch/command_line.h"
 #include "launch/leave.h"
+#include "launch/process_setup.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/generator.h"
 
@@ -52,11 +53,6 @@ CommandLine MakeCommandLine(Flags& flags) {
   return line;
 }
 
-void Print(absl::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
-}
-
 absl::Status Run(const Flags& flags) {
   if (flags.checkpoint.empty())
     return absl::InvalidArgumentError("--checkpoint=DIRECTORY is missing");
@@ -66,18 +62,20 @@ absl::Status Run(const Flags& flags) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Generator> generator,
                    Generator::Load(files, checkpoint, AvailableCores()));
   ASSIGN_OR_RETURN(const StopReason reason,
-                   generator->Generate(flags.generate, Print));
-  Print("\n");
+                   generator->Generate(flags.generate, StreamOutput));
+  StreamOutput("\n");
   if (std::ferror(stdout) != 0)
     return absl::AbortedError("standard output: the text was not all written");
   if (reason == StopReason::kMaxPositions) {
-    std::fprintf(stderr, "%s: stopped at max_position_embeddings (%lld)\n",
-                 kProgram, static_cast<long long>(generator->max_positions()));
+    std::fprintf(stderr, "%s: stopped at %s (%lld)\n", kProgram,
+                 std::string(generator->max_positions_key()).c_str(),
+                 static_cast<long long>(generator->max_positions()));
   }
   return absl::OkStatus();
 }
 
 int Main(int argc, char** argv) {
+  SetUpProcess(kProgram);
   Flags flags;
   const CommandLine line = MakeCommandLine(flags);
   absl::StatusOr<std::string> text = line.Parse(argc, argv);

@@ -4,6 +4,7 @@
 #include "absl/status/statusor.h"
 #include "comm/mpi_runtime.h"
 #include "launch/leave.h"
+#include "launch/process_setup.h"
 #include "launch/tokenize_command.h"
 #include "trainer/progress_display.h"
 
@@ -13,6 +14,7 @@ namespace {
 constexpr char kProgram[] = "moe-tokenize";
 
 int Main(int argc, char** argv) {
+  SetUpProcess(kProgram);
   absl::StatusOr<TokenizeCommand> command = ParseTokenizeCommand(argc, argv);
   if (!command.ok()) return LeaveWithoutMpi(kProgram, command.status());
   if (!command->text.empty()) return LeaveWithoutMpi(kProgram, command->text);

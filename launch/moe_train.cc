@@ -13,6 +13,7 @@
 #include "comm/watchdog.h"
 #include "data/file_system.h"
 #include "launch/leave.h"
+#include "launch/process_setup.h"
 #include "launch/share_directory.h"
 #include "launch/train_command.h"
 #include "trainer/config_resolve.h"
@@ -67,14 +68,13 @@ absl::Status Train(const TrainCommand& command, const MpiRuntime& runtime) {
 }
 
 int Main(int argc, char** argv) {
+  SetUpMpiProcess(kProgram);
   const LauncherEnvironment launcher = ReadLauncherEnvironment();
   absl::StatusOr<TrainCommand> command =
       ParseTrainCommand(argc, argv, launcher.world);
   if (!command.ok()) return LeaveWithoutMpi(kProgram, command.status());
-  if (launcher.rank == 0) {
-    for (const std::string& warning : command->warnings)
-      std::fprintf(stderr, "%s: warning: %s\n", kProgram, warning.c_str());
-  }
+  if (launcher.rank == 0)
+    std::fputs(BeforehandText(kProgram, *command).c_str(), stderr);
   if (!command->text.empty()) return LeaveWithoutMpi(kProgram, command->text);
 
   absl::StatusOr<std::unique_ptr<StartWatch>> start_watch =

@@ -25,7 +25,7 @@ say "build"
 cmake --preset release >/dev/null
 cmake --build --preset release -j "$(nproc)" --target programs
 
-if compgen -G "$run/checkpoints/step_*" >/dev/null; then
+if compgen -G "$run/checkpoints/step_*[0-9]" >/dev/null; then
   say "$run holds a trained model already; remove it to train again"
 else
   say "training on $ranks ranks"

@@ -14,6 +14,9 @@
 # (HUP) asks as USR1 does; nohup keeps the run going. If this script is killed,
 # its guard asks for the same.
 #
+# Whoever reads what is said may leave (| head, a terminal that closes): the run
+# goes on.
+#
 # Whatever ends a job, no process, shared memory or temporary file of it stays
 # behind on this machine.
 #
@@ -22,6 +25,9 @@ set -u
 launch_folder=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 source "$launch_folder/guarded_job.sh"
 source "$launch_folder/run_directory.sh"
+source "$launch_folder/clock.sh"
+seconds_now
+started=$now
 
 usage() {
   sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
@@ -33,11 +39,12 @@ say() { echo "run.sh: $*" >&2; }
 # another machine nobody learns, nor once a folder for temporary files has been
 # swept: after a minute, or ten, it can.
 ask_to_stop() {
-  local limit=60
+  local limit=60 now=$started
   if [[ -n "$alone" ]]; then limit=600; fi
   until [[ -e "$MOE_READY_FILE" ]] || ! kill -0 "$job" 2>/dev/null ||
-    ((SECONDS > limit)); do
+    ((now > started + limit)); do
     sleep 0.1
+    seconds_now
   done
   kill -USR1 "$job" 2>/dev/null
 }
@@ -60,6 +67,7 @@ end_at_once() {
   fi
 } 2>/dev/null
 on_interrupt() {
+  if is_same_interrupt; then return; fi
   interrupts=$((interrupts + 1))
   if [[ $interrupts -gt 1 && -n "$job" ]]; then
     say "ending at once"
@@ -73,11 +81,12 @@ on_interrupt() {
 # Where a host is lost, mpirun waits for its daemon there until TCP gives up, a
 # quarter of an hour. The ranks that are left have told and ended long before.
 end_after_report() {
-  local until=
+  local until= now
   while kill -0 "$job"; do
+    seconds_now
     if [[ -z "$until" && "$(report_identity "$run")" != "$old_report" ]]; then
-      until=$((SECONDS + 20))
-    elif [[ -n "$until" ]] && ((SECONDS > until)); then
+      until=$((now + 20))
+    elif [[ -n "$until" ]] && ((now > until)); then
       kill -KILL "$job"
       return 1
     fi
@@ -89,6 +98,7 @@ end_after_report() {
 trap on_interrupt INT TERM
 trap on_stop USR1 HUP
 trap : PIPE  # Ctrl-C ends a tee behind us too, and our words must not end us
+trap '' XFSZ  # a limit of file sizes is an error, here and in all below
 
 # Options of mpirun that stand alone; all others are taken to have a value, if a
 # word follows that can be one.
@@ -241,8 +251,11 @@ leave() {
 prepare
 old_report=$(if [[ -n "$run" ]]; then report_identity "$run"; fi)
 start_guard ${shared_memory:+"$shared_memory"}
+start_relays
 start_job mpirun -q --bind-to none -x MOE_TERMINAL -x MOE_READY_FILE \
-  ${options[@]+"${options[@]}"} "$program" "$@"
+  ${options[@]+"${options[@]}"} "$program" "$@" \
+  >&"$job_out" 2>&"$job_err" {job_out}>&- {job_err}>&-
+exec {job_out}>&- {job_err}>&-
 if [[ -n "$pending" ]]; then ask_to_stop {guard_pipe}>&- & fi
 watcher='' was_ended=''
 if [[ -z "$alone" && -n "$run" ]]; then
@@ -259,4 +272,5 @@ if [[ -n "$watcher" ]]; then
   fi
 fi
 end_guard ${shared_memory:+"$shared_memory"}
+end_relays
 leave

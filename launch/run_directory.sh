@@ -47,5 +47,6 @@ report_cause() {
 
 # report_code RUN_DIRECTORY: the exit code that the ranks meant.
 report_code() {
-  sed -n '$s/^exit code \([0-9]*\),.*/\1/p' "$(report_path "$1")" 2>/dev/null
+  LC_ALL=C sed -n '$s/^exit code \([0-9]\{1,3\}\),.*/\1/p' \
+    "$(report_path "$1")" 2>/dev/null
 }

@@ -24,6 +24,26 @@ class Failure(Exception):
   """A program that was started did not do its part."""
 
 
+def parse_result(name, line):
+  """The JSON object that program `name` printed as a result."""
+  try:
+    result = json.loads(line)
+  except ValueError:
+    result = None
+  if not isinstance(result, dict):
+    raise Failure(f"{name} printed what is no result: {line[:80]!r}")
+  return result
+
+
+def start(command, **pipes):
+  """A program whose output is text, whatever its bytes."""
+  try:
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, errors="replace", **pipes)
+  except OSError as error:
+    raise Failure(f"{command[0]}: {error.strerror}") from error
+
+
 class Ours:
   """moe-bench, started anew for each measurement."""
 
@@ -47,15 +67,16 @@ class Ours:
       command += [f"batch.sequence_length={TINY_LENGTH}", "--array-mib=1"]
     if ranks > 1:
       command = [ROOT / "launch" / "run.sh", "-n", str(ranks)] + command
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    return start(command, stdin=subprocess.DEVNULL)
 
   def finish(self, process):
     """All results that it prints."""
     output, _ = process.communicate()
     if process.returncode != 0:
       raise Failure(f"moe-bench ended with code {process.returncode}")
-    return [json.loads(line) for line in output.splitlines()]
+    if not output:
+      raise Failure("moe-bench printed nothing")
+    return [parse_result("moe-bench", line) for line in output.splitlines()]
 
   def part(self, part, preset, dtype):
     return self.finish(self.start(part, preset, dtype))
@@ -74,24 +95,28 @@ class Ours:
 
   def model(self, preset):
     """The preset's model as keys of MixtralConfig, and a sequence's length."""
-    run = subprocess.run(
-        [self.programs / "moe-train", f"--preset={preset}", "--print-config"],
-        stdout=subprocess.PIPE, text=True, check=False)
-    if run.returncode != 0:
-      raise Failure(f"moe-train ended with code {run.returncode}")
-    return parse_model(run.stdout, self.tiny)
+    process = start(
+        [self.programs / "moe-train", f"--preset={preset}", "--print-config"])
+    output, _ = process.communicate()
+    if process.returncode != 0:
+      raise Failure(f"moe-train ended with code {process.returncode}")
+    return parse_model(output, self.tiny)
 
 
 def parse_model(config, tiny):
   """Of the text of a configuration; see Ours.model."""
-  section = re.search(r"^model \{\n(.*?)^\}", config, re.S | re.M).group(1)
+  section = re.search(r"^model \{\n(.*?)^\}", config, re.S | re.M)
+  length = re.search(r"^  sequence_length: (\d+)$", config, re.M)
+  if section is None or length is None:
+    raise Failure("moe-train --print-config printed no configuration")
   model = {}
-  for key, text in re.findall(r"^  (\w+): (\S+)$", section, re.M):
+  for key, text in re.findall(r"^  (\w+): (\S+)$", section.group(1), re.M):
     value = json.loads(text)
     if value is False or value != 0:  # 0 leaves it to the program
       model[key] = value
-  length = int(re.search(r"^  sequence_length: (\d+)$", config, re.M).group(1))
-  return ({**model, **TINY}, TINY_LENGTH) if tiny else (model, length)
+  if tiny:
+    return {**model, **TINY}, TINY_LENGTH
+  return model, int(length.group(1))
 
 
 class Peer:
@@ -99,14 +124,14 @@ class Peer:
 
   def __init__(self, ours, preset, dtype, threads, form):
     model, length = ours.model(preset)
-    self.process = subprocess.Popen(
+    self.process = start(
         [sys.executable, PEER, f"--model={json.dumps(model)}",
          f"--dtype={TORCH_DTYPES[dtype]}", f"--threads={threads}",
          f"--sequences={SEQUENCES * threads}", f"--length={length}",
          f"--seconds={ours.seconds:g}", *form],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        stdin=subprocess.PIPE)
     try:
-      self.parameters = self._read()["parameters"]
+      self.parameters = self._read().get("parameters")
     except BaseException:
       self.close()
       raise
@@ -115,13 +140,19 @@ class Peer:
     line = self.process.stdout.readline()
     if not line:
       raise Failure(f"{PEER.name} ended with code {self.process.wait()}")
-    return json.loads(line)
+    return parse_result(PEER.name, line)
 
   def measure(self):
-    self.process.stdin.write("\n")
-    self.process.stdin.flush()
+    try:
+      self.process.stdin.write("\n")
+      self.process.stdin.flush()
+    except BrokenPipeError:
+      pass  # it is gone: reading says so
     return self._read()
 
   def close(self):
-    self.process.stdin.close()
+    try:
+      self.process.stdin.close()
+    except BrokenPipeError:
+      pass
     self.process.wait()

@@ -3,6 +3,7 @@ that should be. Arithmetic alone: nothing here starts a program."""
 
 import dataclasses
 import json
+import math
 import statistics
 
 
@@ -49,16 +50,36 @@ class Line:
     return json.dumps(fields)
 
 
+class NoNumber(Exception):
+  """A measurement has nothing that could be put in proportion."""
+
+
+def number_of(result, key):
+  """Finite and not negative: a number that is neither has no order."""
+  value = result.get(key)
+  if (isinstance(value, bool) or not isinstance(value, (int, float))
+      or not 0 <= value < math.inf):
+    raise NoNumber(f"{key} is {value}, must be a finite number")
+  return value
+
+
 def median_of(results, key):
   """Median over the rounds' results."""
-  return statistics.median(result[key] for result in results)
+  return statistics.median(number_of(result, key) for result in results)
+
+
+def proportion(ours, theirs, what):
+  if theirs == 0:
+    raise NoNumber(f"{what} of the other side is 0")
+  return ours / theirs
 
 
 def speed_line(row, what, peer, ours, theirs, limit):
   """Tokens per second of `ours` over those of `theirs`, lists of results."""
   ours = median_of(ours, "tokens_per_second")
   theirs = median_of(theirs, "tokens_per_second")
-  return Line(row, what, peer, theirs, ours, "tokens/s", ours / theirs, limit)
+  return Line(row, what, peer, theirs, ours, "tokens/s",
+              proportion(ours, theirs, "tokens_per_second"), limit)
 
 
 def strongest(peers):
@@ -75,12 +96,12 @@ def share_line(row, what, results, key, limit):
 def memory_line(row, ours, peers, limit):
   """Peak of the largest of our processes over the smallest of {name: results}."""
   def peak(results):
-    return max(result["peak_memory_bytes"] for result in results)
+    return max(number_of(result, "peak_memory_bytes") for result in results)
   smallest = min(peers, key=lambda name: peak(peers[name]))
   ours = peak(ours) / 2**20
   theirs = peak(peers[smallest]) / 2**20
-  return Line(row, "peak memory", smallest, theirs, ours, "MiB", ours / theirs,
-              limit)
+  return Line(row, "peak memory", smallest, theirs, ours, "MiB",
+              proportion(ours, theirs, "peak_memory_bytes"), limit)
 
 
 def own_line(row, what, peer, results, key, limit):

@@ -39,6 +39,7 @@ set -u
 launch_folder=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 source "$launch_folder/guarded_job.sh"
 source "$launch_folder/run_directory.sh"
+source "$launch_folder/clock.sh"
 
 usage() {
   sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
@@ -98,10 +99,13 @@ interrupts=0
 
 # launch/run.sh holds a signal until the ranks can handle it, and others do not.
 ask_to_stop() {
-  local deadline=$((SECONDS + 60))
-  until [[ -e "$MOE_READY_FILE" ]] || ((SECONDS > deadline)) ||
+  local now deadline
+  seconds_now
+  deadline=$((now + 60))
+  until [[ -e "$MOE_READY_FILE" ]] || ((now > deadline)) ||
     ! kill -0 "$job" 2>/dev/null; do
     sleep 0.1
+    seconds_now
   done
   kill -USR1 "$job" 2>/dev/null
 }
@@ -111,6 +115,7 @@ on_stop() {
 }
 on_interrupt() {
   stopping=yes
+  if is_same_interrupt; then return; fi
   interrupts=$((interrupts + 1))
   [[ -n "$job" ]] || return
   if [[ $interrupts -gt 1 || -n "$holds_signals" ]]; then
@@ -123,12 +128,13 @@ on_interrupt() {
 trap on_interrupt INT TERM
 trap on_stop USR1 HUP
 trap : PIPE
+trap '' XFSZ  # a limit of file sizes is an error, here and in all below
 
 # Copies standard input, unchanged, to standard error, and at its end prints the
 # last thing that was said of an error.
 pass_on() {
   trap '' INT QUIT TERM HUP USR1
-  tee -p /dev/fd/3 3>&1 >&2 | tr '\r' '\n' | awk '
+  tee -p /dev/fd/3 3>&1 >&2 | tr '\r' '\n' | LC_ALL=C awk '
     { sub(/^.*\033\[K/, "") }
     /^moe-train: / && !/^moe-train: warning: / { program = $0 }
     /^run\.sh: / { launcher = $0 }
@@ -170,23 +176,36 @@ newest_checkpoint() {
   echo "$newest"
 }
 
+# The last line may be torn, and any may be of somebody else.
 last_logged_step() {
-  tail -n 2 "$run/metrics.jsonl" 2>/dev/null |
-    sed -n 's/^{"step":\([0-9]*\),.*/\1/p' | tail -n 1
+  tail -n 100 "$run/metrics.jsonl" 2>/dev/null |
+    LC_ALL=C sed -n 's/^{"step":\([1-9][0-9]\{0,17\}\),.*}$/\1/p' | tail -n 1
 }
 
 metrics_identity() { stat -c '%i %y %s' "$run/metrics.jsonl" 2>/dev/null; }
 
+# Of any bytes; what is no UTF-8 is left out.
 json_string() {
-  local text=$1
+  local LC_ALL=C text=$1
   text=${text//\\/\\\\}
   text=${text//\"/\\\"}
-  printf '"%s"' "$text" | tr '\000-\037' ' '
+  printf '"%s"' "$text" | tr '\000-\037' ' ' | iconv -c -f UTF-8 -t UTF-8
+}
+
+# A last line that was not written to its end, by a machine that fell, would take
+# the next one with it. It is kept aside.
+set_torn_line_aside() {
+  local log=$run/restarts.jsonl length
+  [[ -s "$log" && "$(tail -c 1 "$log" | od -An -tx1)" != " 0a" ]] || return 0
+  length=$(tail -n 1 "$log" | wc -c)
+  tail -n 1 "$log" >>"$log.rejected" && echo >>"$log.rejected" &&
+    truncate -s "-$length" "$log" &&
+    say "the last line of $log is torn; moved to $log.rejected"
 }
 
 # log DELAY
 log() {
-  mkdir -p "$run" &&
+  mkdir -p "$run" && set_torn_line_aside &&
     printf '{"time":"%s","attempt":%d,"exit_code":%d,"step":%d,"cause":%s,"delay_seconds":%s}\n' \
       "$(date -u +%FT%TZ)" "$attempt" "$job_code" "$step" \
       "$(json_string "$cause")" "$1" >>"$run/restarts.jsonl"
@@ -246,12 +265,15 @@ reason_to_end() {
   fi
 }
 
-# Seconds, in which a signal is noticed.
+# So many seconds, in which a signal is noticed.
 pause() {
-  local deadline=$((SECONDS + $1))
-  while [[ -z "$stopping" ]] && ((SECONDS < deadline)); do
+  local now deadline
+  seconds_now
+  deadline=$((now + $1))
+  while [[ -z "$stopping" ]] && ((now < deadline)); do
     sleep 1 &
     wait $!
+    seconds_now
   done
 }
 

@@ -37,16 +37,20 @@ while [[ $# -gt 0 ]]; do
   esac
   shift
 done
+source launch/clock.sh
 jobs=$(nproc)
 times=()
 
 # timed WHAT COMMAND...: runs it and notes its seconds.
 timed() {
-  local what=$1 began=$SECONDS code=0
+  local what=$1 code=0 now began
+  seconds_now
+  began=$now
   shift
   echo "test.sh: $what" >&2
   "$@" || code=$?
-  times+=("$(printf '%6d s  %s' $((SECONDS - began)) "$what")")
+  seconds_now
+  times+=("$(printf '%6d s  %s' $((now - began)) "$what")")
   return $code
 }
 
@@ -57,14 +61,14 @@ build() {
   cmake --build --preset "$1" -j "$jobs"
 }
 
-# run_tests PRESET OPTIONS...: ctest, with two slots for each core
+# run_tests PRESET OPTIONS...: ctest, with three slots for each core
 # (tests/CMakeLists.txt says what takes how many).
 run_tests() {
   local build=build
   [[ "$1" == release ]] || build=build-$1
   shift
   ctest --test-dir "$build" --output-on-failure --no-tests=ignore \
-    --output-junit "results${full:+-full}.xml" -j $((2 * jobs)) "$@" \
+    --output-junit "results${full:+-full}.xml" -j $((3 * jobs)) "$@" \
     ${options[@]+"${options[@]}"}
 }
 

@@ -41,9 +41,12 @@ CommandLine MakeCommandLine(Typed& typed) {
            {"moe-tokenize --input=a.txt --input=b.jsonl --output=data/ab",
             "moe-tokenize --inspect=data/ab --tokenizer=data/ab.model"},
        .exit_codes = {64, 65, 69, 70, 74, 75}});
-  line.Add("input", "FILE", "a .txt or .jsonl file; may be given many times",
+  line.Add("input", "FILE",
+           "a .txt or .jsonl file, lines of 16 MiB at most; many times",
            &typed.inputs);
-  line.Add("output", "PREFIX", "where PREFIX.bin and PREFIX.idx are written",
+  line.Add("output", "PREFIX",
+           "where PREFIX.bin, PREFIX.idx and their digest, PREFIX.digest, are "
+           "written",
            &typed.output);
   line.Add("tokenizer", "FILE",
            "a SentencePiece model (default: PREFIX.model is trained)",

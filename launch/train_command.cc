@@ -3,20 +3,30 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <memory>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "comm/status_macros.h"
 #include "data/corpus_source.h"
 #include "data/file_system.h"
+#include "data/tokenizer.h"
+#include "data/utf8.h"
 #include "launch/command_line.h"
 #include "launch/presets.h"
 #include "launch/share_directory.h"
+#include "trainer/checkpoint/stored_checkpoint.h"
 #include "trainer/config_check.h"
+#include "trainer/config_give_way.h"
+#include "trainer/config_layers.h"
 #include "trainer/config_override.h"
 #include "trainer/config_resolve.h"
 #include "trainer/config_text.h"
 #include "trainer/dry_run.h"
+#include "trainer/init_from.h"
+#include "trainer/run_data.h"
 #include "trainer/run_directory.h"
 
 namespace moe {
@@ -48,7 +58,8 @@ CommandLine MakeCommandLine(Flags& flags) {
   line.AddWords("[section.key=value ...]",
                 "override single values; the last one of a key holds",
                 &flags.overrides);
-  line.Add("preset", "NAME", "start from a preset (default: quickstart)",
+  line.Add("preset", "NAME",
+           "start from a preset (default: quickstart, with --init-from none)",
            &flags.preset);
   line.Add("config", "FILE", "start from a file, as --print-config prints it",
            &flags.config);
@@ -58,7 +69,8 @@ CommandLine MakeCommandLine(Flags& flags) {
            &flags.resume);
   line.Add("init-from", "DIRECTORY",
            "start with a checkpoint's weights, ours or any Hugging Face "
-           "Mixtral's",
+           "Mixtral's; model.* and router.renormalize are the checkpoint's "
+           "where they are not typed",
            &flags.init_from);
   line.Add("dry-run", "",
            "check what can be checked here; print sizes, memory, traffic",
@@ -111,18 +123,86 @@ absl::StatusOr<TrainConfig> ReadConfigFile(const std::string& path) {
   return ParseConfig(*text, path);
 }
 
-absl::StatusOr<TrainConfig> MakeConfig(const Flags& flags) {
-  TrainConfig config;
+// All but the checkpoint's.
+absl::StatusOr<ConfigLayers> ReadLayers(const Flags& flags) {
+  ConfigLayers layers;
   if (!flags.config.empty()) {
-    ASSIGN_OR_RETURN(config, ReadConfigFile(flags.config));
-  } else {
+    ASSIGN_OR_RETURN(layers.typed, ReadConfigFile(flags.config));
+  } else if (!flags.preset.empty() || flags.init_from.empty()) {
     ASSIGN_OR_RETURN(
         const Preset preset,
         FindPreset(flags.preset.empty() ? "quickstart" : flags.preset));
-    ASSIGN_OR_RETURN(config, ParseConfig(preset.text, preset.name));
+    ASSIGN_OR_RETURN(layers.preset, ParseConfig(preset.text, preset.name));
   }
-  RETURN_IF_ERROR(ApplyOverrides(config, flags.overrides));
-  return config;
+  RETURN_IF_ERROR(ApplyOverrides(layers.typed, flags.overrides));
+  return layers;
+}
+
+// The checkpoint's layer. A dry run does without a source that is not here.
+absl::Status AddCheckpoint(const Flags& flags, ConfigLayers& layers,
+                           TrainCommand& command) {
+  if (flags.init_from.empty()) return absl::OkStatus();
+  std::optional<RunDirectory> run;
+  if (command.start.resume == StartOptions::Resume::kAuto)
+    run.emplace(layers.Merged().run().directory());
+  const absl::StatusOr<TakenWords> taken =
+      TakeWords(flags.init_from, run, PosixFileSystem());
+  if (absl::IsNotFound(taken.status()) && flags.dry_run)
+    return absl::OkStatus();
+  RETURN_IF_ERROR(taken.status());
+  layers.checkpoint = taken->settings;
+  command.start.vocabulary_from = taken->directory;
+  if (!taken->is_source) return absl::OkStatus();
+  RETURN_IF_ERROR(
+      Annotate(CheckSameModel(taken->directory, taken->settings, layers.typed),
+               "--init-from"));
+  const std::string text = TakenText(*taken, layers.typed);
+  if (!text.empty()) command.notes.push_back(text);
+  return absl::OkStatus();
+}
+
+// What gave way when the run began stays as it was then: what it gave way to
+// may be another by now, or gone. A start that cannot be found is told of
+// later.
+void AddOwnCheckpoint(const TrainCommand& command, ConfigLayers& layers) {
+  FileSystem& files = PosixFileSystem();
+  const auto found = FindStart(
+      command.start, RunDirectory(layers.Merged().run().directory()), files);
+  if (!found.ok() || !found->has_value()) return;
+  const auto before = ReadTrainConfig(files, (*found)->path);
+  if (!before.ok()) return;
+  const ScheduleConfig& schedule = before->schedule();
+  TrainConfig kept;
+  if (before->model().has_vocab_size())
+    kept.mutable_model()->set_vocab_size(before->model().vocab_size());
+  if (schedule.has_warmup_steps())
+    kept.mutable_schedule()->set_warmup_steps(schedule.warmup_steps());
+  if (schedule.has_cooldown_steps())
+    kept.mutable_schedule()->set_cooldown_steps(schedule.cooldown_steps());
+  Overlay(kept, layers.checkpoint);
+}
+
+// Of data.tokenizer where its size bounds a vocabulary that nobody gave; 0
+// otherwise, and where it cannot be read: the run says so.
+int64_t TokenizerPieces(const ConfigLayers& layers) {
+  const TrainConfig config = layers.Merged();
+  if (config.data().tokenizer().empty() ||
+      layers.typed.model().has_vocab_size())
+    return 0;
+  const auto tokenizer = Tokenizer::Load(
+      FullDataPath(config.data().tokenizer(), ShareDirectory()));
+  return tokenizer.ok() ? (*tokenizer)->vocab_size() : 0;
+}
+
+absl::Status MakeConfig(const Flags& flags, TrainCommand& command) {
+  ASSIGN_OR_RETURN(ConfigLayers layers, ReadLayers(flags));
+  RETURN_IF_ERROR(AddCheckpoint(flags, layers, command));
+  AddOwnCheckpoint(command, layers);
+  command.config = layers.Merged();
+  for (std::string& note :
+       GiveWay(layers, TokenizerPieces(layers), command.config))
+    command.notes.push_back(std::move(note));
+  return absl::OkStatus();
 }
 
 std::string PresetList() {
@@ -132,28 +212,39 @@ std::string PresetList() {
   return text;
 }
 
-// What a run started here would say of its data first.
-absl::Status FindData(const TrainConfig& config) {
-  RETURN_IF_ERROR(RequireTrainingData(config));
-  return FindSources({.config = config.data(),
+// What a run started here would say of its data.
+std::string DataOutput(const TrainCommand& command, const TrainConfig& config) {
+  const absl::Status required = RequireTrainingData(config);
+  if (!required.ok()) return absl::StrCat("Note: ", required.message(), "\n");
+  const RunDirectory directory(config.run().directory());
+  return PreviewData(config, command.start,
+                     {.config = config.data(),
                       .vocab_size = config.model().vocab_size(),
                       .sequence_length = config.batch().sequence_length(),
-                      .cache_directory = config.run().directory(),
-                      .share_directory = ShareDirectory()})
-      .status();
+                      .seed = config.run().seed(),
+                      .cache_directory = directory.data(),
+                      .share_directory = ShareDirectory(),
+                      .vocabulary_from = command.start.vocabulary_from},
+                     PosixFileSystem());
 }
 
 // What is not here, or not as it must be, is no error: it may be otherwise
 // where the run is going to be.
 absl::StatusOr<std::string> DryRunOutput(const TrainCommand& command,
                                          int world) {
+  const RunDirectory directory(command.config.run().directory());
+  if (BeginsAnew(command.start, directory, PosixFileSystem()))
+    RETURN_IF_ERROR(CheckFitsFromBeginning(command.config));
   ASSIGN_OR_RETURN(const DryRun run, MakeDryRun(command.config, world));
-  std::string text = DryRunText(run);
+  std::string text = DryRunText(run) + DataOutput(command, run.config);
+  const auto note = [&text](absl::string_view line) {
+    absl::StrAppend(&text, "Note: ", line, "\n");
+  };
+  for (const std::string& line : command.notes) note(line);
   for (const absl::Status& status :
-       {FindData(command.config),
-        CheckRunDirectory(RunDirectory(command.config.run().directory())),
-        CheckStart(command.start, run.config, PosixFileSystem())})
-    if (!status.ok()) absl::StrAppend(&text, "Note: ", status.message(), "\n");
+       {CheckRunDirectory(directory),
+        CheckStart(command.start, run.config, PosixFileSystem(), note)})
+    if (!status.ok()) note(status.message());
   return text;
 }
 
@@ -173,9 +264,10 @@ absl::StatusOr<TrainCommand> ParseTrainCommand(int argc,
     return command;
   }
   command.start = MakeStart(flags);
-  ASSIGN_OR_RETURN(command.config, MakeConfig(flags));
+  RETURN_IF_ERROR(MakeConfig(flags, command));
   if (flags.print_config) {
     command.text = PrintConfig(command.config);
+    command.notes.clear();  // scripts ask for it, and then start the run
     return command;
   }
   if (flags.ranks != 0) {
@@ -187,10 +279,21 @@ absl::StatusOr<TrainCommand> ParseTrainCommand(int argc,
   command.warnings = ConfigWarnings(command.config, world);
   if (flags.dry_run) {
     ASSIGN_OR_RETURN(command.text, DryRunOutput(command, world));
+    command.notes.clear();
     return command;
   }
   RETURN_IF_ERROR(RequireTrainingData(command.config));
   return command;
+}
+
+std::string BeforehandText(const char* program, const TrainCommand& command) {
+  std::string text;
+  for (const std::string& warning : command.warnings)
+    absl::StrAppend(&text, program, ": warning: ", PrintableText(warning),
+                    "\n");
+  for (const std::string& note : command.notes)
+    absl::StrAppend(&text, "note: ", PrintableText(note), "\n");
+  return text;
 }
 
 }  // namespace moe

@@ -16,14 +16,21 @@ struct TrainCommand {
   TrainConfig config;  // valid, not resolved
   StartOptions start;
   std::vector<std::string> warnings;
+  // What --init-from's checkpoint gave, and what gave way to a typed key; a
+  // dry run has them in `text`.
+  std::vector<std::string> notes;
 };
 
 // Everything of moe-train that happens before and without MPI. `world` is the
-// number of ranks that the launcher has started. Reads the file of --config
-// and no other.
+// number of ranks that the launcher has started. Reads the file of --config,
+// what the checkpoint of --init-from says beside its tensors, and the tokenizer
+// where it bounds the vocabulary.
 absl::StatusOr<TrainCommand> ParseTrainCommand(int argc,
                                                const char* const* argv,
                                                int world);
+
+// The warnings and notes, each on a line of its own that a terminal can show.
+std::string BeforehandText(const char* program, const TrainCommand& command);
 
 }  // namespace moe
 

@@ -103,5 +103,25 @@ sources_are_ascii() {
   done < <(sources | LC_ALL=C xargs -r grep -HnoP '[^\x00-\x7F]+' || true)
 }
 
+# What waits or measures does so by the clock that nobody sets (see
+# comm/monotonic_time.h); the other one is for a person, and for a stamp. bash's
+# SECONDS is of the latter.
+durations_are_monotonic() {
+  local place
+  while read -r place; do
+    case $place in
+      trainer/lost_rank_report.cc:*FormatTime*absl::Now* | \
+        trainer/run_directory.cc:*stamp*) ;;
+      *) violate "$place is by a clock that can be set" ;;
+    esac
+  done < <(sources | grep -v '^tests/' | xargs -r grep -HnE \
+    -e 'absl::Now\(|GetCurrentTime|system_clock|CLOCK_REALTIME|gettimeofday' \
+    -e 'absl::Notification|WithTimeout|WithDeadline|\<time\((NULL|nullptr|0)\)')
+  while read -r place; do
+    violate "$place is by a clock that can be set"
+  done < <(project_files launch | grep -E '\.(sh|sbatch|py)$' |
+    xargs -r grep -HnE '\<(SECONDS|EPOCHSECONDS)\>|time\.time\(')
+}
+
 "$check"
 [[ "$violations" -eq 0 ]] || { echo "$violations violations"; exit 1; }

@@ -24,6 +24,9 @@ class ReadThroughFileSystem : public FileSystem {
   absl::StatusOr<int64_t> FileSize(const std::string& path) override {
     return base_.FileSize(path);
   }
+  absl::StatusOr<FileIdentity> Identify(const std::string& path) override {
+    return base_.Identify(path);
+  }
   absl::StatusOr<std::vector<std::string>> List(
       const std::string& path) override {
     return base_.List(path);

@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "trainer/checkpoint/digest.h"
+#include "data/digest.h"
 
 namespace moe {
 namespace {

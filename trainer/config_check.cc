@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "comm/status_macros.h"
+#include "data/blend_order.h"
 #include "moe/model_config.h"
 #include "trainer/batch_plan.h"
 #include "trainer/config_resolve.h"
@@ -135,8 +136,10 @@ absl::Status CheckSchedule(const TrainConfig& config) {
         absl::StrCat("schedule.tokens is ", schedule.tokens(), ", which takes ",
                      steps, " steps, must take at most ", kMostSteps));
   }
-  RETURN_IF_ERROR(
-      CheckInteger("schedule.warmup_steps", schedule.warmup_steps(), 0, steps));
+  // Of a run in tokens that goes on nobody knows yet how many steps it has.
+  const bool is_known = schedule.steps() > 0;
+  RETURN_IF_ERROR(CheckInteger("schedule.warmup_steps", schedule.warmup_steps(),
+                               0, is_known ? steps : kMostSteps));
   const bool wsd = schedule.decay() == ScheduleConfig::WSD;
   if (!wsd && schedule.cooldown_steps() != 0) {
     return absl::InvalidArgumentError(
@@ -145,9 +148,9 @@ absl::Status CheckSchedule(const TrainConfig& config) {
                      ScheduleConfig::Decay_Name(schedule.decay()), ")"));
   }
   if (wsd) {
-    RETURN_IF_ERROR(CheckInteger("schedule.cooldown_steps",
-                                 schedule.cooldown_steps(), 1,
-                                 steps - schedule.warmup_steps()));
+    RETURN_IF_ERROR(
+        CheckInteger("schedule.cooldown_steps", schedule.cooldown_steps(), 1,
+                     is_known ? steps - schedule.warmup_steps() : kMostSteps));
   }
   RETURN_IF_ERROR(CheckNumber("schedule.min_learning_rate",
                               schedule.min_learning_rate(), 0,
@@ -188,17 +191,32 @@ absl::Status CheckBlend(absl::string_view key, const DataBlend& blend) {
   return absl::OkStatus();
 }
 
+// data.valid is read in the order of its files, whatever their weights.
+absl::Status CheckShares(const DataBlend& train) {
+  double sum = 0;
+  for (const DataSource& source : train.source()) sum += source.weight();
+  for (const DataSource& source : train.source()) {
+    if (source.weight() / sum * BlendOrder::kMostPeriod >= 1) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("the weight of ", source.path(), " in data.train is ",
+                     source.weight(), ", must be at least 1/",
+                     BlendOrder::kMostPeriod, " of the sum (", sum, ")"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckData(const DataConfig& data) {
   RETURN_IF_ERROR(CheckBlend("data.train", data.train()));
   RETURN_IF_ERROR(CheckBlend("data.valid", data.valid()));
+  RETURN_IF_ERROR(CheckShares(data.train()));
   return CheckBelow("data.valid_fraction", data.valid_fraction(), 0, 1);
 }
 
 absl::Status CheckTrace(const TrainConfig& config) {
   const std::string& text = config.log().trace_steps();
   ASSIGN_OR_RETURN(const StepRange range, ParseStepRange(text));
-  const int64_t steps = StepsOf(config);
-  if (range.first <= steps) return absl::OkStatus();
+  const int64_t steps = config.schedule().steps();
+  if (steps == 0 || range.first <= steps) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("log.trace_steps is '", text,
                    "', must begin with the last step (", steps, ") or before"));
@@ -253,6 +271,14 @@ absl::Status ValidateConfig(const TrainConfig& config, int world) {
   RETURN_IF_ERROR(CheckReports(config));
   ASSIGN_OR_RETURN(const Mesh mesh, MakeMesh(config, world));
   return CheckRows(config, mesh);
+}
+
+absl::Status CheckFitsFromBeginning(const TrainConfig& config) {
+  TrainConfig in_steps = config;
+  in_steps.mutable_schedule()->set_steps(StepsOf(config));
+  in_steps.mutable_schedule()->set_tokens(0);
+  RETURN_IF_ERROR(CheckSchedule(in_steps));
+  return CheckTrace(in_steps);
 }
 
 absl::Status RequireTrainingData(const TrainConfig& config) {

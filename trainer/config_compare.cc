@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "trainer/config_resolve.h"
 #include "trainer/config_text.h"
 
 namespace moe {
@@ -18,9 +19,10 @@ using ::google::protobuf::FieldDescriptor;
 using ::google::protobuf::Message;
 using ::google::protobuf::TextFormat;
 
-// What state and position depend on, beside model.* and data.*.
-constexpr absl::string_view kFixedKeys[] = {"run.seed",
-                                            "batch.sequence_length"};
+// What state and position depend on, beside model.* and data.*; without the
+// same routing weights the experts' outputs have another size.
+constexpr absl::string_view kFixedKeys[] = {"run.seed", "batch.sequence_length",
+                                            "router.renormalize"};
 // Of those two sections, what may change all the same.
 constexpr absl::string_view kFreeKeys[] = {"model.max_position_embeddings",
                                            "model.initializer_range"};
@@ -32,14 +34,46 @@ bool IsAmong(absl::string_view key, const auto& keys) {
   return std::find(std::begin(keys), std::end(keys), key) != std::end(keys);
 }
 
-bool Contradicts(absl::string_view key) {
+}  // namespace
+
+bool IsFixedByCheckpoint(absl::string_view key) {
   if (IsAmong(key, kFreeKeys)) return false;
   return IsAmong(key, kFixedKeys) || absl::StartsWith(key, "model.") ||
          absl::StartsWith(key, "data.");
 }
 
-// A field's value on one line.
-std::string ValueText(const Message& section, const FieldDescriptor& field) {
+namespace {
+
+// Before schedule.tokens was kept, a run in tokens was stored in the steps that
+// it took with its batch of then: such a run is still the same.
+TrainConfig WithTokens(const TrainConfig& before, const TrainConfig& now) {
+  if (before.schedule().steps() == 0 || now.schedule().tokens() == 0 ||
+      before.batch().global_size() < 1 || before.batch().sequence_length() < 1)
+    return before;
+  TrainConfig asked = before;
+  asked.mutable_schedule()->set_steps(0);
+  asked.mutable_schedule()->set_tokens(now.schedule().tokens());
+  return StepsOf(asked) == before.schedule().steps() ? asked : before;
+}
+
+// What of the data is left to compare where their content is known: how many
+// sources there are and what they weigh.
+TrainConfig WithoutNames(const TrainConfig& config) {
+  TrainConfig nameless = config;
+  DataConfig& data = *nameless.mutable_data();
+  for (DataBlend* blend : {data.mutable_train(), data.mutable_valid()})
+    for (DataSource& source : *blend->mutable_source()) source.clear_path();
+  // In a blend of validation data weights mean nothing.
+  for (DataSource& source : *data.mutable_valid()->mutable_source())
+    source.clear_weight();
+  data.clear_tokenizer();
+  return nameless;
+}
+
+}  // namespace
+
+std::string ConfigValueText(const Message& section,
+                            const FieldDescriptor& field) {
   TextFormat::Printer printer;
   printer.SetSingleLineMode(true);
   std::string text;
@@ -52,12 +86,13 @@ std::string ValueText(const Message& section, const FieldDescriptor& field) {
   return text;
 }
 
-}  // namespace
-
 std::vector<ConfigDifference> CompareConfigs(const TrainConfig& before,
-                                             const TrainConfig& now) {
-  const TrainConfig a = WithDefaults(before);
+                                             const TrainConfig& now,
+                                             KnowData data) {
+  const TrainConfig a = WithDefaults(WithTokens(before, now));
   const TrainConfig b = WithDefaults(now);
+  const TrainConfig nameless_a = WithoutNames(a);
+  const TrainConfig nameless_b = WithoutNames(b);
   std::vector<ConfigDifference> differences;
   for (int i = 0; i < a.GetDescriptor()->field_count(); ++i) {
     const FieldDescriptor& section = *a.GetDescriptor()->field(i);
@@ -66,10 +101,15 @@ std::vector<ConfigDifference> CompareConfigs(const TrainConfig& before,
     for (int j = 0; j < section.message_type()->field_count(); ++j) {
       const FieldDescriptor& field = *section.message_type()->field(j);
       const std::string key = absl::StrCat(section.name(), ".", field.name());
-      const std::string value_a = ValueText(section_a, field);
-      const std::string value_b = ValueText(section_b, field);
+      const std::string value_a = ConfigValueText(section_a, field);
+      const std::string value_b = ConfigValueText(section_b, field);
       if (value_a == value_b || IsAmong(key, kIgnoredKeys)) continue;
-      differences.push_back({key, value_a, value_b, Contradicts(key)});
+      const bool renamed = data == KnowData::kByContent &&
+                           section.name() == "data" &&
+                           ConfigValueText(nameless_a.data(), field) ==
+                               ConfigValueText(nameless_b.data(), field);
+      differences.push_back(
+          {key, value_a, value_b, IsFixedByCheckpoint(key) && !renamed});
     }
   }
   return differences;

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
+#include "google/protobuf/message.h"
 #include "trainer/train_config.pb.h"
 
 namespace moe {
@@ -18,10 +20,25 @@ struct ConfigDifference {
   bool contradicts = false;
 };
 
+// How data are known again.
+enum class KnowData {
+  kByName,     // another path contradicts
+  kByContent,  // another path is a change: what lies there is compared
+               // elsewhere
+};
+
 // In the order of the keys, defaults filled in; paths of the run and of logs
 // are no difference.
 std::vector<ConfigDifference> CompareConfigs(const TrainConfig& before,
-                                             const TrainConfig& now);
+                                             const TrainConfig& now,
+                                             KnowData data);
+
+// Whether a run may give this key another value than its checkpoint has.
+bool IsFixedByCheckpoint(absl::string_view key);
+
+// A field's value, or its default, on one line.
+std::string ConfigValueText(const google::protobuf::Message& section,
+                            const google::protobuf::FieldDescriptor& field);
 
 // "batch.global_size: 32, was 16; ..."
 std::string DifferencesText(const std::vector<ConfigDifference>& differences);

@@ -1,9 +1,12 @@
 #include "trainer/config_keys.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "trainer/nearest_name.h"
 
 namespace moe {
@@ -12,6 +15,27 @@ namespace {
 absl::string_view AfterDot(absl::string_view key) {
   const size_t dot = key.find('.');
   return dot == absl::string_view::npos ? key : key.substr(dot + 1);
+}
+
+std::vector<absl::string_view> Words(absl::string_view key) {
+  return absl::StrSplit(key, absl::ByAnyChar("._-"), absl::SkipEmpty());
+}
+
+// How many words of `key` are left out where `typed` begins the others in their
+// order ("seq_len") or is the first letters of those behind the dot ("lr").
+std::optional<int> WordsLeftOut(absl::string_view typed,
+                                absl::string_view key) {
+  std::string initials;
+  for (const absl::string_view word : Words(AfterDot(key)))
+    initials.push_back(word[0]);
+  if (initials.size() > 1 && typed == initials) return 0;
+  const std::vector<absl::string_view> begun = Words(typed);
+  const std::vector<absl::string_view> words = Words(key);
+  size_t found = 0;
+  for (const absl::string_view word : words)
+    if (found < begun.size() && absl::StartsWith(word, begun[found])) ++found;
+  if (begun.empty() || found < begun.size()) return std::nullopt;
+  return static_cast<int>(words.size() - found);
 }
 
 }  // namespace
@@ -46,14 +70,18 @@ std::string NearestConfigKey(absl::string_view typed) {
   // "optimizer.steps" finds "schedule.steps".
   constexpr int kWrongSection = 2;
   typed = typed.substr(0, kMostCompared);
+  const bool has_section = absl::StrContains(typed, '.');
   std::string nearest;
-  std::pair<int, int> least;
+  // More than half of what was typed being wrong is no likeness.
+  std::pair<int, int> least(static_cast<int>(typed.size() / 2) + 1, 0);
   for (const std::string& key : ConfigKeys()) {
     const int whole = EditDistance(typed, key);
     const int end = EditDistance(AfterDot(typed), AfterDot(key));
-    const std::pair<int, int> distance(std::min(whole, kWrongSection + end),
-                                       whole);
-    if (!nearest.empty() && distance >= least) continue;
+    std::pair<int, int> distance(std::min(whole, kWrongSection + end), whole);
+    const std::optional<int> left_out =
+        has_section ? std::nullopt : WordsLeftOut(typed, key);
+    if (left_out.has_value()) distance = {0, *left_out};
+    if (distance >= least) continue;
     nearest = key;
     least = distance;
   }

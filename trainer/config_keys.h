@@ -21,7 +21,8 @@ std::string ValueNames(const google::protobuf::EnumDescriptor& type);
 std::vector<std::string> ConfigKeys();
 
 // The "section.key" that `typed` most likely means: nearly the same letters,
-// or nearly the same key in another section or in none.
+// nearly the same key in another section or in none, or without a section an
+// abbreviation: "lr", "seq_len". Empty if none is like it.
 std::string NearestConfigKey(absl::string_view typed);
 
 }  // namespace moe

@@ -99,17 +99,20 @@ absl::Status Set(const Assignment& to) {
 }
 
 absl::Status UnknownKey(absl::string_view key) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("there is no configuration key '", key, "'; did you mean '",
-                   NearestConfigKey(key), "'?"));
+  const std::string nearest = NearestConfigKey(key);
+  return absl::InvalidArgumentError(absl::StrCat(
+      "there is no configuration key '", key, "'; ",
+      nearest.empty() ? "--print-config shows all"
+                      : absl::StrCat("did you mean '", nearest, "'?")));
 }
 
 absl::Status ApplyOverride(TrainConfig& config, absl::string_view word) {
   const size_t equals = word.find('=');
   if (equals == absl::string_view::npos || equals == 0) {
+    const std::string nearest = NearestConfigKey(word);
     return absl::InvalidArgumentError(absl::StrCat(
         "'", word, "' is not of the form section.key=value (as in '",
-        NearestConfigKey(word), "=...')"));
+        nearest.empty() ? "schedule.steps" : nearest, "=...')"));
   }
   const absl::string_view key = word.substr(0, equals);
   const std::vector<std::string> names = absl::StrSplit(key, '.');
@@ -122,6 +125,20 @@ absl::Status ApplyOverride(TrainConfig& config, absl::string_view word) {
   if (field == nullptr) return UnknownKey(key);
   return Set({*config.GetReflection()->MutableMessage(&config, section), *field,
               key, word.substr(equals + 1)});
+}
+
+// A comma divides, one behind a backslash is part of a name.
+std::vector<std::string> SplitAtCommas(absl::string_view text) {
+  std::vector<std::string> pieces(1);
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == ',') {
+      pieces.emplace_back();
+      continue;
+    }
+    if (text.substr(i, 2) == "\\,") ++i;
+    pieces.back().push_back(text[i]);
+  }
+  return pieces;
 }
 
 // Takes "0.7:" off the front of `piece` if it is there.
@@ -149,8 +166,8 @@ absl::StatusOr<DataBlend> ParseBlend(absl::string_view key,
                                      absl::string_view text) {
   DataBlend blend;
   if (text.empty()) return blend;
-  for (absl::string_view piece : absl::StrSplit(text, ',')) {
-    const absl::string_view typed = piece;
+  for (const std::string& typed : SplitAtCommas(text)) {
+    absl::string_view piece = typed;
     const double weight = TakeWeight(piece);
     if (!std::isfinite(weight) || weight <= 0) {
       return absl::InvalidArgumentError(
@@ -158,9 +175,10 @@ absl::StatusOr<DataBlend> ParseBlend(absl::string_view key,
                        "', must be greater than 0"));
     }
     if (piece.empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(key, " is '", text, "', which names no file in '", typed,
-                       "'; must be a.txt, or 0.7:a.txt,0.3:b.txt"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          key, " is '", text, "', which names no file in '", typed,
+          "'; must be a.txt, or 0.7:a.txt,0.3:b.txt (\\, is a comma "
+          "in a name)"));
     }
     DataSource& source = *blend.add_source();
     source.set_path(std::string(piece));

@@ -20,8 +20,8 @@ absl::Status ApplyOverrides(TrainConfig& config,
 
 // A blend as it is typed: "a.txt", or "0.7:a.txt,0.3:share:kjv.txt". What
 // stands before a path's first colon is its weight if it is a number, else a
-// part of the path. Empty text is a blend without sources. `key` is for
-// messages.
+// part of the path. A comma in a path is typed as "\,". Empty text is a blend
+// without sources. `key` is for messages.
 absl::StatusOr<DataBlend> ParseBlend(absl::string_view key,
                                      absl::string_view text);
 

@@ -1,13 +1,42 @@
 #include "trainer/config_resolve.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "comm/status_macros.h"
+#include "data/blend_order.h"
 #include "moe/model_config.h"
 #include "trainer/layout.h"
+#include "trainer/run_length.h"
 
 namespace moe {
+namespace {
+
+// Shares that the order of a blend has to round by more than a hundredth.
+void WarnOfRoundedShares(const DataBlend& train,
+                         std::vector<std::string>& warnings) {
+  std::vector<double> weights;
+  for (const DataSource& source : train.source())
+    weights.push_back(source.weight());
+  const absl::StatusOr<BlendOrder> order = BlendOrder::Create(weights);
+  if (!order.ok()) return;  // ValidateConfig names it
+  const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+  for (int i = 0; i < train.source_size(); ++i) {
+    const double asked = train.source(i).weight() / sum;
+    const double given = order->ShareOf(i);
+    if (std::abs(given - asked) <= 0.01 * asked) continue;
+    warnings.push_back(absl::StrFormat(
+        "data.train: %s gets %.3g %% of the samples, not %.3g %%: the shares "
+        "of these "
+        "weights are rounded to multiples of 1/%d",
+        train.source(i).path(), 100 * given, 100 * asked, order->period()));
+  }
+}
+
+}  // namespace
 
 absl::StatusOr<TrainConfig> ResolveConfig(const TrainConfig& config, int world,
                                           int cores_per_rank) {
@@ -23,17 +52,12 @@ absl::StatusOr<TrainConfig> ResolveConfig(const TrainConfig& config, int world,
     resolved.mutable_batch()->set_micro_size(
         (config.batch().global_size() - 1) / mesh.data() + 1);
   }
-  resolved.mutable_schedule()->set_steps(StepsOf(config));
-  resolved.mutable_schedule()->set_tokens(0);
   resolved.mutable_parallel()->set_expert(mesh.expert());
   return resolved;
 }
 
 int64_t StepsOf(const TrainConfig& config) {
-  if (config.schedule().steps() > 0) return config.schedule().steps();
-  const int64_t tokens_per_step =
-      int64_t{config.batch().global_size()} * config.batch().sequence_length();
-  return (config.schedule().tokens() - 1) / tokens_per_step + 1;
+  return RunLength(config).last_step();
 }
 
 int64_t MaxExpertRows(const TrainConfig& config) {
@@ -82,6 +106,7 @@ std::vector<std::string> ConfigWarnings(const TrainConfig& config, int world) {
         "the router says; for benchmarks only, the model learns nothing "
         "useful");
   }
+  WarnOfRoundedShares(config.data().train(), warnings);
   const int data_ranks = world / std::max(1, config.parallel().tensor());
   if (config.batch().global_size() < data_ranks) {
     warnings.push_back(absl::StrCat(

@@ -13,13 +13,14 @@
 namespace moe {
 
 // A valid configuration with every value chosen that was left to the program:
-// run.threads, model.head_dim, model.max_position_embeddings, batch.micro_size,
-// schedule.steps (schedule.tokens becomes 0) and parallel.expert. Resolving
-// twice changes nothing. `world` ranks, each with `cores_per_rank`.
+// run.threads, model.head_dim, model.max_position_embeddings, batch.micro_size
+// and parallel.expert. Resolving twice changes nothing. `world` ranks, each
+// with `cores_per_rank`.
 absl::StatusOr<TrainConfig> ResolveConfig(const TrainConfig& config, int world,
                                           int cores_per_rank);
 
-// schedule.steps, or as many whole steps as schedule.tokens need.
+// schedule.steps, or as many whole steps as schedule.tokens need with this
+// batch from the beginning; see RunLength for a run that has had others.
 int64_t StepsOf(const TrainConfig& config);
 
 // run.compute_dtype.

@@ -64,10 +64,9 @@ std::string StepText(const DryRun& run) {
   const BatchConfig& batch = run.config.batch();
   return absl::StrCat(
       "Step\n",
-      Line("steps", WithCommas(run.config.schedule().steps()),
-           absl::StrCat(
-               WithCommas(run.config.schedule().steps() * run.tokens_per_step),
-               " tokens")),
+      Line("steps", WithCommas(StepsOf(run.config)),
+           absl::StrCat(WithCommas(StepsOf(run.config) * run.tokens_per_step),
+                        " tokens")),
       Line("tokens a step", WithCommas(run.tokens_per_step),
            absl::StrCat(Many(batch.global_size(), "sequence"), " of ",
                         batch.sequence_length())),

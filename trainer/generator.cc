@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,22 +11,15 @@
 #include "trainer/checkpoint/checkpoint_audit.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/json_settings.h"
+#include "trainer/checkpoint/weight_values.h"
 #include "trainer/checkpoint/weights_loader.h"
 
 namespace moe {
 namespace {
 
 constexpr int64_t kMaxConfigBytes = 1 << 20;
-
-absl::StatusOr<HuggingFaceConfig> ReadConfig(FileSystem& files,
-                                             const std::string& checkpoint) {
-  const std::string path = JoinPath(checkpoint, kConfigFile);
-  ASSIGN_OR_RETURN(const std::string text,
-                   files.ReadFile(path, kMaxConfigBytes));
-  absl::StatusOr<HuggingFaceConfig> config = ParseConfigJson(text);
-  if (!config.ok()) return Annotate(config.status(), path);
-  return config;
-}
+// A logit whose probability is 0, yet a number.
+constexpr float kNeverDrawn = std::numeric_limits<float>::lowest();
 
 // Whether a text begins with <s>: add_bos_token of tokenizer_config.json, true
 // as in transformers where nothing is said.
@@ -54,29 +48,30 @@ absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(
   RETURN_IF_ERROR(VerifyAsWritten(files, checkpoint, Verified::kWeights,
                                   threads,
                                   [](const std::string&, int64_t, int64_t) {}));
-  ASSIGN_OR_RETURN(HuggingFaceConfig config, ReadConfig(files, checkpoint));
+  ASSIGN_OR_RETURN(SourceWords words, ReadSourceWords(files, checkpoint));
   const std::string path = JoinPath(checkpoint, kTokenizerFile);
   if (!files.Exists(path))
     return absl::NotFoundError(absl::StrCat(
         path, " is missing: text needs the model's SentencePiece vocabulary"));
   ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(path));
-  if (tokenizer->vocab_size() > config.model.vocab_size()) {
+  if (tokenizer->vocab_size() > words.config.model.vocab_size()) {
     return absl::FailedPreconditionError(
         absl::StrCat(path, " has ", tokenizer->vocab_size(),
                      " pieces, more than the model's vocab_size (",
-                     config.model.vocab_size(), ")"));
+                     words.config.model.vocab_size(), ")"));
   }
   ASSIGN_OR_RETURN(const bool add_bos, ReadAddBos(files, checkpoint));
   std::unique_ptr<Generator> generator(
-      new Generator(std::move(config), std::move(tokenizer), add_bos, threads));
+      new Generator(std::move(words), std::move(tokenizer), add_bos, threads));
+  RETURN_IF_ERROR(KernelStatus(*generator->kernels_));
   RETURN_IF_ERROR(generator->LoadModelWeights(files, checkpoint));
   return generator;
 }
 
-Generator::Generator(HuggingFaceConfig config,
-                     std::unique_ptr<Tokenizer> tokenizer, bool add_bos,
-                     int threads)
-    : config_(std::move(config)),
+Generator::Generator(SourceWords words, std::unique_ptr<Tokenizer> tokenizer,
+                     bool add_bos, int threads)
+    : words_(std::move(words)),
+      config_(words_.config),
       tokenizer_(std::move(tokenizer)),
       add_bos_(add_bos),
       mesh_(OneRank(config_.model)),
@@ -91,8 +86,15 @@ absl::Status Generator::LoadModelWeights(FileSystem& files,
                    WeightsLoader::Open(files, checkpoint));
   ASSIGN_OR_RETURN(storage_, ParameterStorage::AllocateWeights(table_));
   RETURN_IF_ERROR(LoadWeights(*loader, table_, storage_));
+  RETURN_IF_ERROR(CheckSpareTensors(*loader, config_.model));
   weights_ = BindWeights(config_.model, table_, storage_);
   return absl::OkStatus();
+}
+
+bool Generator::EndsText(int32_t id) const {
+  const std::vector<int>& ends = words_.end_ids;
+  return ends.empty() ? id == tokenizer_->eos_id()
+                      : std::find(ends.begin(), ends.end(), id) != ends.end();
 }
 
 // Something must stand before the first token: without <s>, the </s> that ends
@@ -127,10 +129,9 @@ absl::StatusOr<StopReason> Generator::Generate(
   std::vector<int32_t> ids = PromptIds(options.prompt);
   const int64_t prompt_size = static_cast<int64_t>(ids.size());
   if (prompt_size > max_positions()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the prompt is ", prompt_size,
-                     " tokens long, must be at most max_position_embeddings (",
-                     max_positions(), ")"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the prompt is ", prompt_size, " tokens long, must be at most ",
+        max_positions_key(), " (", max_positions(), ")"));
   }
   // A token is made from all before it, which have to have positions.
   const bool cut = options.max_tokens > max_positions() - prompt_size + 1;
@@ -143,7 +144,7 @@ absl::StatusOr<StopReason> Generator::Generate(
   StopReason reason = cut ? StopReason::kMaxPositions : StopReason::kMaxTokens;
   while (static_cast<int64_t>(ids.size()) <= last) {
     ASSIGN_OR_RETURN(const int32_t id, NextToken(ids, options));
-    if (id == tokenizer_->eos_id()) {
+    if (EndsText(id)) {
       reason = StopReason::kEndOfText;
       break;
     }
@@ -161,9 +162,12 @@ absl::StatusOr<int32_t> Generator::NextToken(std::vector<int32_t>& ids,
       Tensor(logits_.data(), {1, config_.model.vocab_size()}, DType::kFloat32),
       Tensor(ids.data(), {length}, DType::kInt32), length, length - 1,
       weights_));
-  // Ids beyond the vocabulary have no text.
-  const auto logits = absl::MakeConstSpan(logits_).first(
-      static_cast<size_t>(tokenizer_->vocab_size()));
+  // Ids beyond the vocabulary have no text, but one may end it.
+  const auto logits = absl::MakeSpan(logits_);
+  for (int32_t id = tokenizer_->vocab_size(); id < config_.model.vocab_size();
+       ++id) {
+    if (!EndsText(id)) logits[static_cast<size_t>(id)] = kNeverDrawn;
+  }
   if (!std::all_of(logits.begin(), logits.end(),
                    [](float x) { return std::isfinite(x); })) {
     return absl::OutOfRangeError(

@@ -17,7 +17,7 @@
 #include "moe/kernels.h"
 #include "moe/language_model.h"
 #include "moe/weights.h"
-#include "trainer/checkpoint/hf_config.h"
+#include "trainer/checkpoint/source_words.h"
 #include "trainer/sampler.h"
 
 namespace moe {
@@ -30,9 +30,9 @@ struct GenerateOptions {
 };
 
 enum class StopReason {
-  kEndOfText,    // the model said </s>
+  kEndOfText,    // the model said one of the tokens that end a text
   kMaxTokens,    // as many as were asked for
-  kMaxPositions  // the model knows no further position
+  kMaxPositions  // no longer text is computed as the model means it
 };
 
 // Text from a checkpoint's model, in one process and in float32.
@@ -52,16 +52,21 @@ class Generator {
       const GenerateOptions& options,
       absl::FunctionRef<void(absl::string_view)> output);
 
-  int64_t max_positions() const {
-    return config_.model.max_position_embeddings();
+  // Tokens of a text at most, and the key of config.json that says so.
+  int64_t max_positions() const { return config_.max_length(); }
+  absl::string_view max_positions_key() const {
+    return max_positions() < config_.model.max_position_embeddings()
+               ? "sliding_window"
+               : "max_position_embeddings";
   }
 
  private:
-  Generator(HuggingFaceConfig config, std::unique_ptr<Tokenizer> tokenizer,
+  Generator(SourceWords words, std::unique_ptr<Tokenizer> tokenizer,
             bool add_bos, int threads);
 
   absl::Status LoadModelWeights(FileSystem& files,
                                 const std::string& checkpoint);
+  bool EndsText(int32_t id) const;
   std::vector<int32_t> PromptIds(const std::string& prompt) const;
   // Makes a model for sequences of up to `length` tokens.
   absl::Status PrepareModel(int64_t length);
@@ -69,7 +74,8 @@ class Generator {
   absl::StatusOr<int32_t> NextToken(std::vector<int32_t>& ids,
                                     const GenerateOptions& options);
 
-  const HuggingFaceConfig config_;
+  const SourceWords words_;
+  const HuggingFaceConfig& config_;  // of words_
   const std::unique_ptr<Tokenizer> tokenizer_;
   const bool add_bos_;
   const Mesh mesh_;

@@ -3,12 +3,13 @@
 
 #include <cstdint>
 
+#include "trainer/run_length.h"
 #include "trainer/train_config.pb.h"
 
 namespace moe {
 
-// The rate of update u, counted from 1, of a run of S = schedule.steps (which
-// ResolveConfig has set). W = warmup_steps, at least 1:
+// The rate of update u, counted from 1, of a run whose last step is S.
+// W = warmup_steps, at least 1:
 //
 //   u <= W   learning_rate u / W
 //   u >  W   falls from learning_rate at u = W to min_learning_rate at u = S,
@@ -16,9 +17,12 @@ namespace moe {
 //            2017); WSD stays level until S - cooldown_steps (Hu et al.,
 //            "MiniCPM", 2024)
 //
-// Updates past S keep the last one's rate.
+// The way from W to S counts steps, or in a run asked for in tokens the tokens
+// of those steps: the same numbers where the batch never changed. Updates past
+// S keep the last one's rate.
 double LearningRate(const ScheduleConfig& schedule,
-                    const OptimizerConfig& optimizer, int64_t update);
+                    const OptimizerConfig& optimizer, const RunLength& length,
+                    int64_t update);
 
 }  // namespace moe
 

@@ -7,8 +7,8 @@
 #include <cstdio>
 #include <cstring>
 
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "comm/monotonic_time.h"
 
 namespace moe {
 namespace {
@@ -136,9 +136,9 @@ double PeakFlopsPerCore(DType dtype) {
   absl::Duration best = absl::InfiniteDuration();
   volatile float keep = 0;
   for (int run = 0; run < kRuns; ++run) {
-    const absl::Time begin = absl::Now();
+    const absl::Duration begin = MonotonicTime();
     keep = loop.run();
-    best = std::min(best, absl::Now() - begin);
+    best = std::min(best, MonotonicTime() - begin);
   }
   static_cast<void>(keep);
   return loop.flops / absl::ToDoubleSeconds(best);

@@ -3,13 +3,12 @@
 #include <cmath>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/strip.h"
 #include "comm/status_macros.h"
 #include "trainer/batch_digest.h"
+#include "trainer/metrics_repair.h"
 
 namespace moe {
 namespace {
@@ -60,39 +59,38 @@ std::string SharesObject(const StageShares& shares) {
   return absl::StrCat(text, "}");
 }
 
-// Bytes of `text` up to the first line that is of a step after `last_step`, or
-// that is no whole line of ours.
-size_t LengthUpTo(absl::string_view text, int64_t last_step) {
-  size_t length = 0;
-  while (length < text.size()) {
-    const size_t end = text.find('\n', length);
-    absl::string_view line = text.substr(length, end - length);
-    int64_t step = 0;
-    if (end == text.npos || !absl::ConsumePrefix(&line, "{\"step\":") ||
-        !absl::SimpleAtoi(line.substr(0, line.find(',')), &step) ||
-        step > last_step)
-      break;
-    length = end + 1;
-  }
-  return length;
-}
-
-absl::Status CutAfter(FileSystem& files, const std::string& path,
-                      int64_t last_step) {
+// The lines of later steps go, and those that are no metrics into
+// `path`.rejected, which is on the disk before they leave `path`.
+absl::Status Repair(FileSystem& files, const std::string& path,
+                    int64_t last_step,
+                    const std::function<void(const std::string&)>& say) {
   if (!files.Exists(path)) return absl::OkStatus();
   ASSIGN_OR_RETURN(const int64_t size, files.FileSize(path));
   ASSIGN_OR_RETURN(const std::string text, files.ReadFile(path, size));
-  const size_t length = LengthUpTo(text, last_step);
-  if (length == text.size()) return absl::OkStatus();
-  return WriteFileAtomically(files, path, text.substr(0, length));
+  const RepairedMetrics repaired = RepairMetrics(text, last_step);
+  if (repaired.num_rejected > 0) {
+    const std::string aside = absl::StrCat(path, ".rejected");
+    ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file,
+                     files.OpenForAppend(aside));
+    RETURN_IF_ERROR(file->Append(repaired.rejected));
+    RETURN_IF_ERROR(file->Sync());
+    RETURN_IF_ERROR(file->Close());
+    say(absl::StrCat(
+        path, " holds ", repaired.num_rejected,
+        repaired.num_rejected == 1 ? " line that is" : " lines that are",
+        " no metrics, first line ", repaired.first_rejected, "; moved to ",
+        aside));
+  }
+  if (repaired.kept == text) return absl::OkStatus();
+  return WriteFileAtomically(files, path, repaired.kept);
 }
 
 }  // namespace
 
 std::string MetricsLine(const StepReport& report, const StepCost& cost) {
   std::string line = absl::StrCat(
-      "{\"step\":", report.step, ",\"tokens\":", report.tokens,
-      ",\"loss\":", Number(report.losses.cross_entropy),
+      "{\"step\":", report.step, ",\"tokens\":", report.tokens, ",\"loss\":",
+      report.has_targets ? Number(report.losses.cross_entropy) : "null",
       ",\"aux_loss\":", Number(report.losses.aux),
       ",\"z_loss\":", Number(report.losses.z),
       ",\"grad_norm\":", Number(report.grad_norm),
@@ -116,8 +114,9 @@ std::string MetricsLine(const StepReport& report, const StepCost& cost) {
 }
 
 absl::StatusOr<std::unique_ptr<MetricsLog>> MetricsLog::Open(
-    FileSystem& files, const std::string& path, int64_t last_step) {
-  RETURN_IF_ERROR(CutAfter(files, path, last_step));
+    FileSystem& files, const std::string& path, int64_t last_step,
+    const std::function<void(const std::string&)>& say) {
+  RETURN_IF_ERROR(Repair(files, path, last_step, say));
   ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file,
                    files.OpenForAppend(path));
   return std::unique_ptr<MetricsLog>(new MetricsLog(std::move(file)));

@@ -2,6 +2,7 @@
 #define TRAINER_METRICS_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,20 +28,25 @@ struct StepCost {
   double checkpoint_seconds = 0;
   Straggler straggler = {};
   StageShares stage_shares = {};  // since the last line
+  // At validation steps; not finite: see Trainer::ValidationLoss.
   std::optional<double> valid_loss = std::nullopt;
 };
 
 // One line of metrics.jsonl, without its newline: a JSON object with the keys
-// of the README's table, numbers with nine digits. NaN and infinity are null.
+// of the README's table, numbers with nine digits. NaN and infinity are null,
+// and so is the loss of a step without targets.
 std::string MetricsLine(const StepReport& report, const StepCost& cost);
 
 // metrics.jsonl, a line a logged step, each handed to the system at once.
 class MetricsLog {
  public:
-  // A run that goes on after `last_step` writes its later steps again: what is
-  // there of them is cut off first, as is a line that a crash left unfinished.
+  // A run that goes on after `last_step` writes its later steps again: their
+  // lines are taken away first. Lines that are no metrics, like one that a
+  // crash left unfinished, are moved to `path`.rejected, and one call of `say`
+  // tells of them.
   static absl::StatusOr<std::unique_ptr<MetricsLog>> Open(
-      FileSystem& files, const std::string& path, int64_t last_step);
+      FileSystem& files, const std::string& path, int64_t last_step,
+      const std::function<void(const std::string&)>& say);
   absl::Status Write(const StepReport& report, const StepCost& cost);
   absl::Status Sync();
   absl::Status Close();

@@ -4,12 +4,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "comm/monotonic_time.h"
 #include "comm/mpi_runtime.h"
+#include "data/utf8.h"
 #include "trainer/units.h"
 
 namespace moe {
@@ -42,6 +45,17 @@ double DroppedFraction(const StepReport& report) {
              : sum / static_cast<double>(report.layers.size());
 }
 
+// Whole numbers: what is not finite is none.
+std::string Rate(double per_second) {
+  return std::isfinite(per_second)
+             ? WithCommas(static_cast<int64_t>(per_second))
+             : "?";
+}
+
+std::string LossText(double loss) {
+  return std::isfinite(loss) ? absl::StrFormat("%.4f", loss) : "none";
+}
+
 size_t TerminalWidth() {
   winsize size = {};
   if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
@@ -71,19 +85,20 @@ ProgressDisplay::~ProgressDisplay() {
 void ProgressDisplay::Say(const std::string& line) {
   if (!enabled_) return;
   Erase();
-  absl::FPrintF(stderr, "%s\n", line);
+  absl::FPrintF(stderr, "%s\n", PrintableText(line));
 }
 
 void ProgressDisplay::Preparation(const std::string& what, int64_t done,
                                   int64_t total) {
   if (!enabled_) return;
   const int64_t percent = total > 0 ? 100 * done / total : 100;
-  const std::string line = absl::StrFormat("%s  %d %%", what, percent);
+  const std::string line =
+      PrintableText(absl::StrFormat("%s  %d %%", what, percent));
   if (terminal_) {
     Draw(line);
     return;
   }
-  const absl::Time now = absl::Now();
+  const absl::Duration now = MonotonicTime();
   if (what == last_what_ && now - last_preparation_ < kPreparationInterval)
     return;
   last_what_ = what;
@@ -95,7 +110,7 @@ void ProgressDisplay::Step(const StepReport& report, const StepCost& cost,
                            int64_t num_steps) {
   if (!enabled_) return;
   // The time left is judged by all steps but the first, which also warms up.
-  const absl::Time now = absl::Now();
+  const absl::Duration now = MonotonicTime();
   if (first_step_ == 0) {
     first_step_ = report.step;
     first_step_time_ = now;
@@ -114,8 +129,8 @@ void ProgressDisplay::Step(const StepReport& report, const StepCost& cost,
 
 void ProgressDisplay::Draw(const std::string& line) {
   Erase();
-  const std::string cut =
-      line.substr(0, std::max<size_t>(TerminalWidth(), 2) - 1);
+  std::string cut = line.substr(0, std::max<size_t>(TerminalWidth(), 2) - 1);
+  cut.resize(ValidUtf8Prefix(cut));  // no half of a character
   std::fputs(cut.c_str(), stderr);
   std::fflush(stderr);
   drawn_ = true;
@@ -132,18 +147,19 @@ std::string StepLine(const StepReport& report, const StepCost& cost,
   if (report.skipped) {
     absl::StrAppend(&line, "skipped");
   } else {
-    absl::StrAppendFormat(&line, "loss %.4f  aux %.3f  grad %.3g  lr %.3g",
-                          report.losses.cross_entropy, report.losses.aux,
-                          report.grad_norm, report.learning_rate);
+    const std::string loss =
+        report.has_targets ? LossText(report.losses.cross_entropy) : "none";
+    absl::StrAppendFormat(&line, "loss %s  aux %.3f  grad %.3g  lr %.3g", loss,
+                          report.losses.aux, report.grad_norm,
+                          report.learning_rate);
   }
-  absl::StrAppendFormat(
-      &line, "  %s tok/s  mfu %.1f %%  %s left",
-      WithCommas(static_cast<int64_t>(cost.tokens_per_second)), 100 * cost.mfu,
-      Clock(left));
+  absl::StrAppendFormat(&line, "  %s tok/s  mfu %.1f %%  %s left",
+                        Rate(cost.tokens_per_second), 100 * cost.mfu,
+                        Clock(left));
   if (const double dropped = DroppedFraction(report); dropped > 0)
     absl::StrAppendFormat(&line, "  dropped %.1f %%", 100 * dropped);
   if (cost.valid_loss.has_value())
-    absl::StrAppendFormat(&line, "  valid loss %.4f", *cost.valid_loss);
+    absl::StrAppend(&line, "  valid loss ", LossText(*cost.valid_loss));
   return line;
 }
 

@@ -40,13 +40,15 @@ class ProgressDisplay {
   bool terminal_;
   bool drawn_ = false;
   std::string last_what_;
-  absl::Time last_preparation_ = absl::InfinitePast();
-  absl::Time first_step_time_ = absl::InfinitePast();
+  // MonotonicTime of both.
+  absl::Duration last_preparation_ = -absl::InfiniteDuration();
+  absl::Duration first_step_time_;
   int64_t first_step_ = 0;
 };
 
 // "step 12/300  loss 6.1234  aux 4.021  grad 1.23  lr 0.003  9,876 tok/s  mfu
-// 31.2 %  0:01:23 left"; "skipped" in place of the numbers of a skipped step.
+// 31.2 %  0:01:23 left"; "skipped" in place of the numbers of a skipped step,
+// "none" in place of a loss that is not there or not finite.
 std::string StepLine(const StepReport& report, const StepCost& cost,
                      int64_t num_steps, absl::Duration left);
 

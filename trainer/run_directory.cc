@@ -23,9 +23,10 @@ absl::StatusOr<std::unique_ptr<FileLock>> Acquire(const std::string& path,
                                                   FileLock::Mode mode,
                                                   const Patience& patience) {
   return FileLock::Acquire(
-      path, mode, patience.time, [&](const std::string& taker) {
+      path, mode, patience.time,
+      [&](const std::string& taker, absl::Duration longest) {
         patience.say(absl::StrCat(
-            "waiting for up to ", absl::FormatDuration(patience.time),
+            "waiting for up to ", absl::FormatDuration(longest),
             " for another run to give up ", path, ", taken by ", taker));
       });
 }
@@ -50,6 +51,20 @@ absl::StatusOr<std::unique_ptr<FileLock>> LockAlone(const RunDirectory& run,
   return lock;
 }
 
+// What keeps other jobs out where there is no flock; empty where there is.
+std::string LockWarning(const RunDirectory& run, FileLock::Kind kind) {
+  if (kind == FileLock::Kind::kFlock) return "";
+  const std::string where =
+      absl::StrCat("warning: run.directory is ", run.path(),
+                   ", on a file system without flock; ");
+  if (kind == FileLock::Kind::kFcntl)
+    return absl::StrCat(where, "locks of fcntl keep other jobs out");
+  return absl::StrCat(
+      where,
+      "without locks of fcntl too, files *.held keep other jobs out: a "
+      "job that is suspended for longer than a minute may be taken for dead");
+}
+
 absl::StatusOr<std::unique_ptr<FileLock>> Make(FileSystem& files,
                                                const RunDirectory& run,
                                                const TrainConfig& config,
@@ -59,6 +74,9 @@ absl::StatusOr<std::unique_ptr<FileLock>> Make(FileSystem& files,
   RETURN_IF_ERROR(CheckRunDirectory(run));
   RETURN_IF_ERROR(MakeDurableDirectories(files, run.data()));
   ASSIGN_OR_RETURN(std::unique_ptr<FileLock> lock, LockAlone(run, patience));
+  if (const std::string warning = LockWarning(run, lock->kind());
+      !warning.empty())
+    patience.say(warning);
   RETURN_IF_ERROR(
       WriteFileAtomically(files, run.config(), PrintConfig(config)));
   RETURN_IF_ERROR(WriteFileAtomically(files, token_path, token));

@@ -1,10 +1,11 @@
 #include "trainer/run_saver.h"
 
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "comm/activity.h"
+#include "comm/monotonic_time.h"
 #include "comm/status_macros.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config_text.h"
@@ -16,14 +17,14 @@ namespace {
 class Stopwatch {
  public:
   explicit Stopwatch(absl::Duration& total)
-      : total_(total), begin_(absl::Now()) {}
-  ~Stopwatch() { total_ += absl::Now() - begin_; }
+      : total_(total), begin_(MonotonicTime()) {}
+  ~Stopwatch() { total_ += MonotonicTime() - begin_; }
   Stopwatch(const Stopwatch&) = delete;
   Stopwatch& operator=(const Stopwatch&) = delete;
 
  private:
   absl::Duration& total_;
-  const absl::Time begin_;
+  const absl::Duration begin_;
 };
 
 }  // namespace
@@ -44,8 +45,12 @@ absl::StatusOr<std::unique_ptr<RunSaver>> RunSaver::Create(
           {.keep = config.keep(), .keep_best = config.keep_best()}));
   saver->last_.step = saved_step;
   saver->last_.path = JoinPath(directory, StepDirectoryName(saved_step));
-  saver->valid_loss_ = valid_loss;
+  if (valid_loss.has_value()) saver->NoteValidLoss(*valid_loss);
   return saver;
+}
+
+void RunSaver::NoteValidLoss(double loss) {
+  valid_loss_ = std::isfinite(loss) ? std::optional(loss) : std::nullopt;
 }
 
 absl::Status RunSaver::AfterStep(bool due) {
@@ -103,6 +108,12 @@ absl::Status RunSaver::Start(const std::string& directory) {
     manifest.set_skipped_steps(environment_.trainer.skipped_steps());
   manifest.set_samples_per_epoch(
       environment_.corpus.train().samples_per_epoch());
+  for (const RunPosition& change : environment_.trainer.length().changes()) {
+    CheckpointManifest::BatchChange& stored = *manifest.add_batch_change();
+    stored.set_step(change.step);
+    stored.set_consumed_samples(change.samples);
+  }
+  DescribeData(environment_.data, manifest);
   if (valid_loss_.has_value()) manifest.set_valid_loss(*valid_loss_);
   ASSIGN_OR_RETURN(const std::optional<SaveResult> result,
                    saver_->Start(directory, manifest, TextFiles()));
@@ -135,7 +146,8 @@ std::vector<NamedFile> RunSaver::TextFiles() const {
   const TrainConfig& config = environment_.config;
   std::vector<NamedFile> files = ModelFiles(
       config.model(), config.router(), config.batch().sequence_length(),
-      environment_.corpus.tokenizer(), config.data().add_bos());
+      environment_.corpus.tokenizer(), config.data().add_bos(),
+      environment_.source);
   files.push_back({kTrainConfigFile, PrintConfig(config)});
   return files;
 }

@@ -16,6 +16,7 @@
 #include "data/corpus.h"
 #include "data/file_system.h"
 #include "trainer/checkpoint/checkpoint_saver.h"
+#include "trainer/data_identity.h"
 #include "trainer/train_config.pb.h"
 #include "trainer/trainer.h"
 
@@ -34,6 +35,9 @@ class RunSaver {
     const ProcessGroups& groups;
     Trainer& trainer;
     const Corpus& corpus;
+    const DataIdentity& data;
+    // Of the checkpoint that the run began or goes on with; null: none.
+    const SourceWords* source;
     std::function<void(const std::string&)> say;
   };
   // `saved_step`: of the checkpoint that the run began with; -1: none.
@@ -41,8 +45,9 @@ class RunSaver {
       const Environment& environment, const std::string& directory,
       int64_t saved_step, std::optional<double> valid_loss);
 
-  // Of the newest weights; what is saved from here on carries it.
-  void NoteValidLoss(double loss) { valid_loss_ = loss; }
+  // Of the newest weights; what is saved from here on carries it. One that is
+  // not finite is none: the last one was of other weights.
+  void NoteValidLoss(double loss);
 
   // After a step: moves a save on; starts one if `due`.
   absl::Status AfterStep(bool due);

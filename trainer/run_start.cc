@@ -8,12 +8,12 @@
 #include "comm/process_groups.h"
 #include "comm/single_group.h"
 #include "comm/status_macros.h"
-#include "data/hf_tokenizer.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/retention.h"
 #include "trainer/checkpoint/stored_checkpoint.h"
 #include "trainer/config_compare.h"
 #include "trainer/config_text.h"
+#include "trainer/init_from.h"
 
 namespace moe {
 namespace {
@@ -72,22 +72,30 @@ absl::Status RefuseNewer(const RunDirectory& directory, int64_t step,
   return absl::OkStatus();
 }
 
+// The name of a checkpoint, whole or damaged, in the run's directory; empty:
+// there is none.
+absl::StatusOr<std::string> AnyCheckpoint(const RunDirectory& directory,
+                                          FileSystem& files) {
+  if (!files.IsDirectory(directory.checkpoints())) return "";
+  ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                   files.List(directory.checkpoints()));
+  for (const std::string& name : names) {
+    const absl::string_view stem = absl::StripSuffix(name, kDamagedSuffix);
+    if (StepOfDirectory(stem).has_value()) return name;
+  }
+  return "";
+}
+
 // Where no checkpoint is whole: a run does not begin anew unasked, now or when
 // it is started again.
 absl::Status RefuseDamaged(const RunDirectory& directory, FileSystem& files) {
-  if (!files.IsDirectory(directory.checkpoints())) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const std::vector<std::string> names,
-                   files.List(directory.checkpoints()));
-  for (absl::string_view name : names) {
-    const absl::string_view stem = absl::StripSuffix(name, kDamagedSuffix);
-    if (!StepOfDirectory(stem).has_value()) continue;
-    return absl::DataLossError(absl::StrCat(
-        "run.directory is ", directory.path(), ", which holds checkpoints (",
-        name,
-        ") but none that is whole: give another run.directory, or remove "
-        "them to begin anew"));
-  }
-  return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::string name, AnyCheckpoint(directory, files));
+  if (name.empty()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(
+      "run.directory is ", directory.path(), ", which holds checkpoints (",
+      name,
+      ") but none that is whole: give another run.directory, or remove "
+      "them to begin anew"));
 }
 
 absl::StatusOr<std::optional<FoundCheckpoint>> Find(
@@ -117,22 +125,25 @@ absl::StatusOr<std::optional<FoundCheckpoint>> Find(
   return found;
 }
 
-absl::Status CheckSameRun(const std::string& checkpoint,
+absl::Status CheckSameRun(const FoundCheckpoint& checkpoint,
                           const TrainConfig& config, FileSystem& files,
                           const Say& say) {
-  const std::string path = JoinPath(checkpoint, kTrainConfigFile);
+  const std::string path = JoinPath(checkpoint.path, kTrainConfigFile);
   ASSIGN_OR_RETURN(const std::string text,
                    files.ReadFile(path, kMaxConfigBytes));
   const absl::StatusOr<TrainConfig> before = ParseConfig(text, path);
   if (!before.ok()) return absl::DataLossError(before.status().message());
   std::vector<ConfigDifference> contradictions;
   std::vector<ConfigDifference> changes;
-  for (ConfigDifference& difference : CompareConfigs(*before, config))
+  const KnowData data = checkpoint.manifest.train_size() > 0
+                            ? KnowData::kByContent
+                            : KnowData::kByName;
+  for (ConfigDifference& difference : CompareConfigs(*before, config, data))
     (difference.contradicts ? contradictions : changes)
         .push_back(std::move(difference));
   if (!contradictions.empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("the configuration is not that of ", checkpoint, ": ",
+        absl::StrCat("the configuration is not that of ", checkpoint.path, ": ",
                      DifferencesText(contradictions),
                      "; a run that goes on cannot change these"));
   }
@@ -141,47 +152,21 @@ absl::Status CheckSameRun(const std::string& checkpoint,
   return absl::OkStatus();
 }
 
+std::string NotUsedText(const StartOptions& options) {
+  return absl::StrCat(
+      "--init-from=", options.init_from,
+      " is not used: the run goes on from a checkpoint of its own");
+}
+
 absl::Status OpenState(RunStart& start, FileSystem& files,
                        const ParameterTable& table) {
   const FoundCheckpoint& found = *start.checkpoint;
+  ASSIGN_OR_RETURN(start.source, ReadSourceWords(files, found.path));
   ASSIGN_OR_RETURN(start.weights, WeightsLoader::Open(files, found.path));
   RETURN_IF_ERROR(start.weights->Check(table));
   ASSIGN_OR_RETURN(start.moments,
                    StateLoader::Open(files, found.path, found.manifest));
   return start.moments->Check(table);
-}
-
-// The checkpoint that --init-from means. Another run may be writing there: all
-// ranks find the same, or each would look at a share of another. Collective.
-absl::StatusOr<std::string> FindWeights(const std::string& path,
-                                        FileSystem& files,
-                                        ProcessGroup& world) {
-  const absl::StatusOr<std::string> found = FindCheckpoint(files, path);
-  RETURN_IF_ERROR(AgreeOnStatus(found.status(), world));
-  auto first = static_cast<int64_t>(Digest(*found));
-  RETURN_IF_ERROR(
-      world.Broadcast(ViewOf(absl::MakeSpan(&first, 1)), /*root=*/0));
-  absl::Status same;
-  if (first != static_cast<int64_t>(Digest(*found))) {
-    same = absl::AbortedError(
-        absl::StrCat(path, " has got a new checkpoint, ", *found,
-                     ", just now: name the one that is meant"));
-  }
-  RETURN_IF_ERROR(AgreeOnStatus(same, world));
-  return found;
-}
-
-absl::Status OpenWeights(RunStart& start, const std::string& directory,
-                         FileSystem& files, const ParameterTable& table,
-                         const ProcessGroup& world) {
-  if (files.Exists(JoinPath(directory, kManifestFile))) {
-    ASSIGN_OR_RETURN(const CheckpointManifest manifest,
-                     LoadManifest(files, directory));
-    RETURN_IF_ERROR(
-        VerifyShare(files, directory, FilesBesideState(manifest), world));
-  }
-  ASSIGN_OR_RETURN(start.weights, WeightsLoader::Open(files, directory));
-  return start.weights->Check(table);
 }
 
 }  // namespace
@@ -192,6 +177,10 @@ TrainingStart RunStart::training() const {
     training.step = checkpoint->manifest.step();
     training.consumed_samples = checkpoint->manifest.consumed_samples();
     training.skipped_steps = checkpoint->manifest.skipped_steps();
+    for (const auto& change : checkpoint->manifest.batch_change()) {
+      training.batch_changes.push_back(
+          {.step = change.step(), .samples = change.consumed_samples()});
+    }
   }
   return training;
 }
@@ -213,72 +202,63 @@ absl::StatusOr<RunStart> ChooseStart(const StartOptions& options,
   absl::Status status;
   if (start.checkpoint.has_value()) {
     status = CheckSameRun(
-        start.checkpoint->path, config, files,
+        *start.checkpoint, config, files,
         world.rank() == 0 ? say : [](const std::string&) {});
     if (status.ok()) status = OpenState(start, files, table);
+    RETURN_IF_ERROR(AgreeOnStatus(status, world));
   } else if (!options.init_from.empty()) {
-    const absl::StatusOr<std::string> found =
-        FindWeights(options.init_from, files, world);
-    if (!found.ok()) return Annotate(found.status(), "--init-from");
-    status = Annotate(OpenWeights(start, *found, files, table, world),
-                      "--init-from");
+    ASSIGN_OR_RETURN(InitSource source,
+                     OpenInitSource(options.init_from, config, files, world));
+    start.weights = std::move(source.weights);
+    start.source = std::move(source.words);
+    if (world.rank() == 0)
+      for (const std::string& note : source.notes) say(note);
   }
-  RETURN_IF_ERROR(AgreeOnStatus(status, world));
   if (world.rank() == 0 && start.checkpoint.has_value()) {
-    const CheckpointManifest& manifest = start.checkpoint->manifest;
+    if (!options.init_from.empty()) say(NotUsedText(options));
     say(absl::StrCat("going on from ", start.checkpoint->path, ", written by ",
-                     manifest.ranks(), " ranks (tensor ",
-                     manifest.tensor_parallel(), ", expert ",
-                     manifest.expert_parallel(), ")"));
+                     LayoutText(start.checkpoint->manifest)));
   } else if (world.rank() == 0 && start.weights != nullptr) {
     say(absl::StrCat("starting with the weights of ", options.init_from));
   }
   return start;
 }
 
-absl::Status CheckStart(const StartOptions& options, const TrainConfig& config,
-                        FileSystem& files) {
-  const RunDirectory directory(config.run().directory());
+absl::StatusOr<std::optional<FoundCheckpoint>> FindStart(
+    const StartOptions& options, const RunDirectory& directory,
+    FileSystem& files) {
   const std::unique_ptr<ProcessGroup> alone = MakeSingleGroup("world");
   const Say silent = [](const std::string&) {};
-  ASSIGN_OR_RETURN(const std::optional<FoundCheckpoint> checkpoint,
-                   Find(options, directory,
-                        {.files = files,
-                         .world = *alone,
-                         .say = silent,
-                         .verify = Verify::kSizes,
-                         .damaged_in_run = Damaged::kLeave}));
-  if (checkpoint.has_value())
-    return CheckSameRun(checkpoint->path, config, files, silent);
-  if (options.init_from.empty()) return absl::OkStatus();
-  return Annotate(FindCheckpoint(files, options.init_from).status(),
-                  "--init-from");
+  return Find(options, directory,
+              {.files = files,
+               .world = *alone,
+               .say = silent,
+               .verify = Verify::kSizes,
+               .damaged_in_run = Damaged::kLeave});
 }
 
-absl::Status CheckSameData(const RunStart& start, const Corpus& corpus,
-                           bool add_bos) {
-  if (!start.checkpoint.has_value()) return absl::OkStatus();
-  const CheckpointManifest& manifest = start.checkpoint->manifest;
-  const int64_t samples = corpus.train().samples_per_epoch();
-  if (manifest.samples_per_epoch() != samples) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "data.train holds ", samples, " sequences, had ",
-        manifest.samples_per_epoch(), " when ", start.checkpoint->path,
-        " was written: a run that goes on cannot change its data"));
+absl::Status CheckStart(const StartOptions& options, const TrainConfig& config,
+                        FileSystem& files, const Say& say) {
+  const RunDirectory directory(config.run().directory());
+  ASSIGN_OR_RETURN(const std::optional<FoundCheckpoint> checkpoint,
+                   FindStart(options, directory, files));
+  if (checkpoint.has_value()) {
+    if (!options.init_from.empty()) say(NotUsedText(options));
+    return CheckSameRun(*checkpoint, config, files, [](const std::string&) {});
   }
-  if (corpus.tokenizer() == nullptr) return absl::OkStatus();
-  for (const NamedFile& file :
-       HuggingFaceTokenizerFiles(*corpus.tokenizer(), add_bos)) {
-    if (file.name != kTokenizerFile) continue;
-    for (const CheckpointManifest::File& stored : manifest.file()) {
-      if (stored.name() != file.name || stored.xxh3() == Digest(file.contents))
-        continue;
-      return absl::InvalidArgumentError(
-          absl::StrCat("the tokenizer is not that of ", start.checkpoint->path,
-                       ": a run that goes on cannot change it"));
-    }
-  }
+  if (options.init_from.empty()) return absl::OkStatus();
+  const std::unique_ptr<ProcessGroup> alone = MakeSingleGroup("world");
+  ASSIGN_OR_RETURN(const InitSource source,
+                   OpenInitSource(options.init_from, config, files, *alone));
+  for (const std::string& note : source.notes) say(note);
   return absl::OkStatus();
+}
+
+bool BeginsAnew(const StartOptions& options, const RunDirectory& directory,
+                FileSystem& files) {
+  if (options.resume == StartOptions::Resume::kDirectory) return false;
+  const absl::StatusOr<std::string> name = AnyCheckpoint(directory, files);
+  return name.ok() && name->empty();
 }
 
 }  // namespace moe

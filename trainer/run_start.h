@@ -9,9 +9,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "comm/process_group.h"
-#include "data/corpus.h"
 #include "data/file_system.h"
 #include "trainer/checkpoint/checkpoint_finder.h"
+#include "trainer/checkpoint/source_words.h"
 #include "trainer/run_directory.h"
 #include "trainer/train_config.pb.h"
 #include "trainer/trainer.h"
@@ -27,8 +27,11 @@ struct StartOptions {
   };
   Resume resume = Resume::kAuto;
   std::string resume_directory = "";
-  // Weights alone, of a new run; with kAuto a checkpoint goes before.
+  // Weights of a new run, and what they mean (init_from.h); with kAuto a
+  // checkpoint in run.directory goes before.
   std::string init_from = "";
+  // Where init_from's words were read from (TakenWords); empty: not yet.
+  std::string vocabulary_from = "";
 };
 
 // Where a run begins, found and opened.
@@ -36,6 +39,7 @@ struct RunStart {
   std::optional<FoundCheckpoint> checkpoint;
   std::unique_ptr<WeightsLoader> weights;
   std::unique_ptr<StateLoader> moments;
+  std::optional<SourceWords> source;  // of the checkpoint, or --init-from's
 
   int64_t step() const {
     return checkpoint.has_value() ? checkpoint->manifest.step() : 0;
@@ -53,14 +57,23 @@ absl::StatusOr<RunStart> ChooseStart(
     const RunDirectory& directory, FileSystem& files, ProcessGroup& world,
     const std::function<void(const std::string&)>& say);
 
-// Most of what ChooseStart would refuse, by names, sizes and configurations
-// alone: no tensor is read, nothing is changed. For one process.
-absl::Status CheckStart(const StartOptions& options, const TrainConfig& config,
-                        FileSystem& files);
+// The checkpoint that a run would go on from, by names and sizes alone;
+// nothing: it would begin anew. Nothing is changed. For one process; errors as
+// ChooseStart.
+absl::StatusOr<std::optional<FoundCheckpoint>> FindStart(
+    const StartOptions& options, const RunDirectory& directory,
+    FileSystem& files);
 
-// InvalidArgument: the data or the tokenizer are not those of the checkpoint.
-absl::Status CheckSameData(const RunStart& start, const Corpus& corpus,
-                           bool add_bos);
+// What ChooseStart would refuse and say, with nothing changed. Of a checkpoint
+// to go on from only names, sizes and configurations are looked at; the weights
+// of --init-from are all read. For one process.
+absl::Status CheckStart(const StartOptions& options, const TrainConfig& config,
+                        FileSystem& files,
+                        const std::function<void(const std::string&)>& say);
+
+// Whether a run would begin with step 1, by names alone. For one process.
+bool BeginsAnew(const StartOptions& options, const RunDirectory& directory,
+                FileSystem& files);
 
 }  // namespace moe
 

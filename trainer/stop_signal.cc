@@ -31,13 +31,12 @@ void InstallStopSignals() {
   action.sa_handler = OnStopSignal;
   action.sa_flags = SA_RESTART | SA_ONSTACK;
   sigemptyset(&action.sa_mask);
-  for (int signal : {SIGUSR1, SIGTERM, SIGINT, SIGHUP}) {
+  for (int signal : {SIGUSR1, SIGTERM, SIGINT, SIGHUP, SIGXCPU}) {
     struct sigaction before = {};
     sigaction(signal, nullptr, &before);
     const bool is_nohup = signal == SIGHUP && before.sa_handler == SIG_IGN;
     if (!is_nohup) sigaction(signal, &action, nullptr);
   }
-  std::signal(SIGPIPE, SIG_IGN);
 }
 
 bool StopSignalReceived() { return stop_signal_received != 0; }

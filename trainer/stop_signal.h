@@ -3,12 +3,10 @@
 
 namespace moe {
 
-// USR1, TERM, INT and HUP (unless nohup had it ignored), from now on, ask for
-// an orderly end: StopSignalReceived becomes and stays true. An INT after any
-// of them ends the process as if unhandled. PIPE is ignored: an INT from the
-// terminal ends a tee behind us too, and the next line of progress must not end
-// the process before the weights are saved.
-// Call it from the first thread.
+// USR1, TERM, INT, HUP (unless nohup had it ignored) and XCPU (a limit of
+// processor time), from now on, ask for an orderly end: StopSignalReceived
+// becomes and stays true. An INT after any of them ends the process as if
+// unhandled. Call it from the first thread.
 void InstallStopSignals();
 bool StopSignalReceived();
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "comm/activity.h"
@@ -56,6 +57,8 @@ Trainer::Trainer(const TrainConfig& config, const Environment& environment,
       plan_(config.batch().global_size(), config.batch().micro_size(),
             environment.mesh.data()),
       shards_(MakeShards(config, table_, environment.mesh)),
+      length_(config, {.step = start.step, .samples = start.consumed_samples},
+              start.batch_changes),
       routing_(config.model().num_hidden_layers(),
                config.model().num_local_experts(),
                config.model().num_experts_per_tok()),
@@ -135,6 +138,7 @@ absl::StatusOr<StepReport> Trainer::TrainStep() {
 
   stage.Enter("sum of losses");
   ASSIGN_OR_RETURN(StepReport report, SumOverWorld(losses));
+  report.has_targets = targets > 0;
   if (IsFinite(report.losses) && std::isfinite(report.grad_norm)) {
     const double scale =
         ClipScale(report.grad_norm, config_.optimizer().clip_norm());
@@ -260,8 +264,8 @@ absl::StatusOr<StepReport> Trainer::SumOverWorld(const LossTerms& losses) {
                    .aux = totals_[kAuxLoss],
                    .z = totals_[kZLoss]};
   report.grad_norm = std::sqrt(totals_[kSumOfSquares]);
-  report.learning_rate =
-      LearningRate(config_.schedule(), config_.optimizer(), report.step);
+  report.learning_rate = LearningRate(config_.schedule(), config_.optimizer(),
+                                      length_, report.step);
   report.batch_digest = SumOfBatchDigests(totals_[kBatchDigest]);
   report.layers = routing_.Layers();
   report.stop_requested = totals_[kStopRequests] > 0;
@@ -361,7 +365,8 @@ absl::StatusOr<double> Trainer::ValidationLoss(int64_t batches) {
                                 counts ? static_cast<double>(targets) : 0.0};
   RETURN_IF_ERROR(
       world.AllReduce(ViewOf(absl::MakeSpan(sums)), ReduceOp::kSum));
-  return sums[0] / std::max(1.0, sums[1]);
+  return sums[1] > 0 ? sums[0] / sums[1]
+                     : std::numeric_limits<double>::quiet_NaN();
 }
 
 }  // namespace moe

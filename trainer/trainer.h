@@ -25,6 +25,7 @@
 #include "trainer/non_finite_search.h"
 #include "trainer/optimizer.h"
 #include "trainer/routing_statistics.h"
+#include "trainer/run_length.h"
 #include "trainer/shard_map.h"
 #include "trainer/train_config.pb.h"
 
@@ -35,6 +36,9 @@ struct StepReport {
   int64_t step = 0;    // the first is 1
   int64_t tokens = 0;  // consumed since the run began
   LossTerms losses;    // see LossTerms; cross_entropy is the loss
+  // Without any target, where data.reset_attention leaves none, there is no
+  // loss: cross_entropy is 0 then, a sum of nothing.
+  bool has_targets = true;
   double grad_norm = 0;
   double learning_rate = 0;
   uint64_t batch_digest = 0;  // BatchDigest of all sequences
@@ -47,11 +51,12 @@ struct StepReport {
 
 // Where training begins: by default anew, else with a checkpoint's state.
 struct TrainingStart {
-  int64_t step = 0;                        // steps done
-  int64_t consumed_samples = 0;            // of the training data
-  int64_t skipped_steps = 0;               // of those steps
-  const WeightsLoader* weights = nullptr;  // null: InitialArena's
-  const StateLoader* moments = nullptr;    // null: zero
+  int64_t step = 0;                             // steps done
+  int64_t consumed_samples = 0;                 // of the training data
+  int64_t skipped_steps = 0;                    // of those steps
+  std::vector<RunPosition> batch_changes = {};  // see RunLength
+  const WeightsLoader* weights = nullptr;       // null: InitialArena's
+  const StateLoader* moments = nullptr;         // null: zero
 };
 
 // The training loop's inside: one rank's part of the model, its gradients, and
@@ -89,7 +94,8 @@ class Trainer {
   void RequestSave() { save_requested_ = true; }
 
   // Mean cross-entropy of the first `batches` batches of the validation
-  // samples (0: all of them). Collective.
+  // samples (0: all of them). NaN where they have no target; the network may
+  // make it NaN or infinite too. Collective.
   absl::StatusOr<double> ValidationLoss(int64_t batches);
 
   const ParameterTable& table() const { return table_; }
@@ -106,6 +112,8 @@ class Trainer {
   int64_t step() const { return step_; }
   int64_t consumed_samples() const { return consumed_samples_; }
   int64_t skipped_steps() const { return skipped_steps_; }
+  // As it is from where training began here.
+  const RunLength& length() const { return length_; }
 
  private:
   Trainer(const TrainConfig& config, const Environment& environment,
@@ -136,6 +144,7 @@ class Trainer {
   const ParameterTable table_;
   const BatchPlan plan_;
   const ShardMaps shards_;
+  const RunLength length_;
   ParameterStorage weight_storage_;
   ParameterStorage gradient_storage_;
   ModelWeights weights_;

@@ -2,22 +2,24 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "comm/activity.h"
+#include "comm/monotonic_time.h"
 #include "comm/status_macros.h"
-#include "data/corpus_source.h"
 #include "moe/model_config.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/config_check.h"
 #include "trainer/config_resolve.h"
 #include "trainer/failure_report.h"
 #include "trainer/machine.h"
 #include "trainer/memory_check.h"
 #include "trainer/rank_zero_work.h"
+#include "trainer/run_data.h"
+#include "trainer/run_summary.h"
 #include "trainer/stop_signal.h"
-#include "trainer/units.h"
 
 namespace moe {
 
@@ -30,9 +32,9 @@ TrainingRun::TrainingRun(const TrainConfig& config, const StartOptions& options,
       share_directory_(share_directory),
       files_(files),
       directory_(config.run().directory()),
-      num_steps_(config.schedule().steps()),
-      started_(absl::Now()),
-      display_(runtime.rank() == 0, ErrorsGoToTerminal()) {}
+      started_(MonotonicTime()),
+      display_(runtime.rank() == 0, ErrorsGoToTerminal()),
+      vocabulary_from_(options.vocabulary_from) {}
 
 absl::Status TrainingRun::Start() {
   ASSIGN_OR_RETURN(mesh_,
@@ -49,33 +51,44 @@ absl::Status TrainingRun::Start() {
                                 FindAvailableMemory()),
                     world));
   // Before anything is made, so that a mistyped path leaves nothing behind.
-  RETURN_IF_ERROR(AgreeOnStatus(world.rank() == 0
-                                    ? FindSources(DataOptions()).status()
-                                    : absl::OkStatus(),
-                                world));
+  RETURN_IF_ERROR(
+      AgreeOnStatus(world.rank() == 0 ? LookAhead() : absl::OkStatus(), world));
   const auto say = [this](const std::string& line) { display_.Say(line); };
   ASSIGN_OR_RETURN(locks_, ClaimRunDirectory(files_, directory_, config_, world,
                                              {.say = say}));
   ASSIGN_OR_RETURN(
       const RunStart start,
       ChooseStart(options_, config_, directory_, files_, world, say));
-  RETURN_IF_ERROR(OpenData());
-  RETURN_IF_ERROR(AgreeOnStatus(
-      CheckSameData(start, *corpus_, config_.data().add_bos()), world));
+  source_ = start.source;
+  // A run that goes on finds its tokenizer by itself (OpenRunData).
+  vocabulary_from_ = source_.has_value() && !start.checkpoint.has_value()
+                         ? source_->directory
+                         : "";
+  RETURN_IF_ERROR(OpenData(start));
   RETURN_IF_ERROR(AgreeOnStatus(BuildTrainer(start), world));
   RETURN_IF_ERROR(MeasurePeak());
-  SayWhatIsTrained();
+  for (const std::string& line :
+       RunSummary(config_, *mesh_, trainer_->length(), trainer_->step()))
+    display_.Say(line);
   ASSIGN_OR_RETURN(const StepRange traced,
                    ParseStepRange(config_.log().trace_steps()));
   trace_.emplace(traced, files_, directory_.trace(), world);
   return OpenMetrics();
 }
 
+absl::Status TrainingRun::LookAhead() const {
+  RETURN_IF_ERROR(CheckSources(config_, options_, DataOptions(), files_));
+  return BeginsAnew(options_, directory_, files_)
+             ? CheckFitsFromBeginning(config_)
+             : absl::OkStatus();
+}
+
 absl::Status TrainingRun::OpenMetrics() {
   absl::Status status;
   if (metrics_ == nullptr && runtime_.rank() == 0) {
-    absl::StatusOr<std::unique_ptr<MetricsLog>> metrics =
-        MetricsLog::Open(files_, directory_.metrics(), trainer_->step());
+    absl::StatusOr<std::unique_ptr<MetricsLog>> metrics = MetricsLog::Open(
+        files_, directory_.metrics(), trainer_->step(),
+        [this](const std::string& line) { display_.Say(line); });
     status = metrics.status();
     if (metrics.ok()) metrics_ = *std::move(metrics);
   }
@@ -89,41 +102,28 @@ CorpusOptions TrainingRun::DataOptions() const {
           .seed = config_.run().seed(),
           .cache_directory = directory_.data(),
           .share_directory = share_directory_,
-          .threads = AvailableCores()};
+          .threads = AvailableCores(),
+          .vocabulary_from = vocabulary_from_};
 }
 
-absl::Status TrainingRun::OpenData() {
-  const CorpusOptions options = DataOptions();
-  ProcessGroup& world = groups_->world();
-  RETURN_IF_ERROR(RunOnRankZero(
-      [&] {
-        return PrepareCorpus(options, [this](const std::string& what,
-                                             int64_t done, int64_t total) {
-          display_.Preparation(what, done, total);
-        });
-      },
-      world));
-  absl::StatusOr<std::unique_ptr<Corpus>> corpus = Corpus::Open(options);
-  RETURN_IF_ERROR(AgreeOnStatus(corpus.status(), world));
-  corpus_ = *std::move(corpus);
-  return CheckEnoughData();
-}
-
-absl::Status TrainingRun::CheckEnoughData() const {
-  const int64_t samples = corpus_->train().samples_per_epoch();
-  const int64_t batch = config_.batch().global_size();
-  absl::Status status;
-  if (samples < batch) {
-    status = absl::FailedPreconditionError(absl::StrCat(
-        "data.train holds ", samples, " sequences of batch.sequence_length (",
-        config_.batch().sequence_length(),
-        ") tokens, must be at least one batch: batch.global_size is ", batch));
-  }
-  return AgreeOnStatus(status, groups_->world());
+absl::Status TrainingRun::OpenData(const RunStart& start) {
+  const DataListeners listeners = {
+      .progress =
+          [this](const std::string& what, int64_t done, int64_t total) {
+            display_.Preparation(what, done, total);
+          },
+      .say = [this](const std::string& line) { display_.Say(line); }};
+  ASSIGN_OR_RETURN(RunData data,
+                   OpenRunData(config_, DataOptions(), start, files_,
+                               groups_->world(), listeners));
+  corpus_ = std::move(data.corpus);
+  data_identity_ = std::move(data.identity);
+  return absl::OkStatus();
 }
 
 absl::Status TrainingRun::BuildTrainer(const RunStart& start) {
   kernels_ = MakeKernelContext(config_.run().threads());
+  RETURN_IF_ERROR(AgreeOnStatus(KernelStatus(*kernels_), groups_->world()));
   ASSIGN_OR_RETURN(trainer_, Trainer::Create(config_,
                                              {.mesh = *mesh_,
                                               .groups = *groups_,
@@ -131,6 +131,7 @@ absl::Status TrainingRun::BuildTrainer(const RunStart& start) {
                                               .train = corpus_->train(),
                                               .valid = corpus_->valid()},
                                              start.training()));
+  last_step_ = trainer_->length().last_step();
   int64_t saved_step = -1;
   std::optional<double> valid_loss;
   if (start.checkpoint.has_value()) {
@@ -150,9 +151,11 @@ absl::Status TrainingRun::BuildTrainer(const RunStart& start) {
            .groups = *groups_,
            .trainer = *trainer_,
            .corpus = *corpus_,
+           .data = data_identity_,
+           .source = source_.has_value() ? &*source_ : nullptr,
            .say = [this](const std::string& line) { display_.Say(line); }},
           directory_.checkpoints(), saved_step, valid_loss));
-  save_begun_ = absl::Now();
+  save_begun_ = MonotonicTime();
   return absl::OkStatus();
 }
 
@@ -173,28 +176,6 @@ absl::Status TrainingRun::MeasurePeak() {
   return absl::OkStatus();
 }
 
-void TrainingRun::SayWhatIsTrained() {
-  const ParameterCounts counts = CountParameters(config_.model());
-  const RouterConfig& router = config_.router();
-  display_.Say(absl::StrCat("training ", WithCommas(counts.total),
-                            " parameters (", WithCommas(counts.active),
-                            " active for a token) on ", mesh_->ToString()));
-  display_.Say(absl::StrFormat(
-      "%s steps of %s tokens; auxiliary loss %s over a %s, %.3g at balance",
-      WithCommas(num_steps_),
-      WithCommas(int64_t{config_.batch().global_size()} *
-                 config_.batch().sequence_length()),
-      RouterConfig::AuxLossSemantics_Name(router.aux_loss_semantics()),
-      RouterConfig::AuxLossScope_Name(router.aux_loss_scope()),
-      AuxLossAtBalance(config_.model(), router)));
-  if (router.capacity_factor() == 0) return;
-  display_.Say(absl::StrFormat(
-      "capacity %s rows of each expert a sequence, others dropped by %s",
-      WithCommas(ExpertCapacity(config_.model(), router,
-                                config_.batch().sequence_length())),
-      RouterConfig::DropPolicy_Name(router.drop_policy())));
-}
-
 absl::Status TrainingRun::Train() {
   const absl::Status status = Loop();
   // Not finite: all ranks know, and the weights are those before the step.
@@ -208,30 +189,32 @@ absl::Status TrainingRun::Train() {
 }
 
 absl::Status TrainingRun::Loop() {
-  logged_ = {
-      .step = trainer_->step(), .at = absl::Now(), .waited = TimeWaited()};
+  logged_ = {.step = trainer_->step(),
+             .samples = trainer_->consumed_samples(),
+             .at = MonotonicTime(),
+             .waited = TimeWaited()};
   TakeStageTimes();
-  if (logged_.step >= num_steps_) {
+  if (logged_.step >= last_step_) {
     display_.Say(absl::StrCat("nothing to train: step ", logged_.step, " of ",
-                              num_steps_, " is done"));
+                              last_step_, " is done"));
   }
-  for (int64_t step = logged_.step + 1; step <= num_steps_; ++step) {
+  for (int64_t step = logged_.step + 1; step <= last_step_; ++step) {
     if (StopSignalReceived() || TimeIsOver()) trainer_->RequestStop();
     if (SaveTimeIsOver()) trainer_->RequestSave();
     RETURN_IF_ERROR(trace_->BeforeStep(step));
     ASSIGN_OR_RETURN(const StepReport report, trainer_->TrainStep());
     if (report.skipped) SaySkipped(report);
-    const bool last = step == num_steps_ || report.stop_requested;
+    const bool last = step == last_step_ || report.stop_requested;
     RETURN_IF_ERROR(WriteTrace(step, last));
     const bool validates = Validates(report, last);
     if (last || validates || report.skipped ||
         IsDue(config_.log().interval_steps(), step))
       RETURN_IF_ERROR(Log(report, validates));
     if (!last) RETURN_IF_ERROR(Save(report));
-    if (report.stop_requested && step < num_steps_) {
+    if (report.stop_requested && step < last_step_) {
       return AgreeOnStatus(
           absl::CancelledError(absl::StrCat("stopped as asked after step ",
-                                            step, " of ", num_steps_)),
+                                            step, " of ", last_step_)),
           groups_->world());
     }
   }
@@ -258,20 +241,20 @@ absl::Status TrainingRun::WriteTrace(int64_t step, bool last) {
 
 bool TrainingRun::TimeIsOver() const {
   const double limit = config_.schedule().stop_after_seconds();
-  return limit > 0 && absl::Now() - started_ > absl::Seconds(limit);
+  return limit > 0 && MonotonicTime() - started_ > absl::Seconds(limit);
 }
 
 bool TrainingRun::SaveTimeIsOver() const {
   const double interval = config_.checkpoint().interval_seconds();
   return runtime_.rank() == 0 && interval > 0 &&
-         absl::Now() - save_begun_ > absl::Seconds(interval);
+         MonotonicTime() - save_begun_ > absl::Seconds(interval);
 }
 
 // The metrics up to here are durable before the checkpoint is.
 absl::Status TrainingRun::Save(const StepReport& report) {
   const bool due = report.save_requested ||
                    IsDue(config_.checkpoint().interval_steps(), report.step);
-  if (due) save_begun_ = absl::Now();
+  if (due) save_begun_ = MonotonicTime();
   if (due && metrics_ != nullptr && metrics_status_.ok())
     metrics_status_ = metrics_->Sync();
   return saver_->AfterStep(due);
@@ -284,7 +267,7 @@ bool TrainingRun::IsDue(int64_t interval, int64_t step) const {
 // Also where all ranks learn that the last line of metrics was refused.
 absl::StatusOr<StepCost> TrainingRun::Cost(const StepReport& report) {
   const StageScope stage("metrics");
-  const absl::Duration elapsed = absl::Now() - logged_.at;
+  const absl::Duration elapsed = MonotonicTime() - logged_.at;
   const auto steps = static_cast<double>(report.step - logged_.step);
   ProcessGroup& world = groups_->world();
   std::array<int64_t, 2> most = {ResidentBytes(), metrics_status_.ok() ? 0 : 1};
@@ -294,9 +277,10 @@ absl::StatusOr<StepCost> TrainingRun::Cost(const StepReport& report) {
   StepCost cost;
   cost.memory_bytes = most[0];
   cost.step_seconds = absl::ToDoubleSeconds(elapsed) / steps;
-  const double tokens =
-      static_cast<double>(report.tokens) / static_cast<double>(report.step);
-  cost.tokens_per_second = tokens / cost.step_seconds;
+  const int64_t tokens = (trainer_->consumed_samples() - logged_.samples) *
+                         config_.batch().sequence_length();
+  cost.tokens_per_second =
+      static_cast<double>(tokens) / absl::ToDoubleSeconds(elapsed);
   cost.mfu =
       cost.tokens_per_second *
       ModelFlopsPerToken(config_.model(), config_.batch().sequence_length()) /
@@ -324,12 +308,18 @@ absl::Status TrainingRun::Log(const StepReport& report, bool validates) {
     ASSIGN_OR_RETURN(cost.valid_loss,
                      trainer_->ValidationLoss(config_.eval().batches()));
     saver_->NoteValidLoss(*cost.valid_loss);
+    if (!std::isfinite(*cost.valid_loss)) {
+      display_.Say(absl::StrCat(
+          "step ", report.step, " has no finite validation loss (",
+          *cost.valid_loss, "): no checkpoint of it counts as the best"));
+    }
   }
-  display_.Step(report, cost, num_steps_);
+  display_.Step(report, cost, last_step_);
   if (metrics_ != nullptr && metrics_status_.ok())
     metrics_status_ = metrics_->Write(report, cost);
   logged_.step = report.step;
-  logged_.at = absl::Now();
+  logged_.samples = trainer_->consumed_samples();
+  logged_.at = MonotonicTime();
   return absl::OkStatus();
 }
 

@@ -13,6 +13,7 @@
 #include "data/corpus.h"
 #include "data/file_system.h"
 #include "moe/kernels.h"
+#include "trainer/data_identity.h"
 #include "trainer/metrics.h"
 #include "trainer/progress_display.h"
 #include "trainer/run_directory.h"
@@ -42,12 +43,11 @@ class TrainingRun {
 
  private:
   CorpusOptions DataOptions() const;
-  absl::Status OpenData();
-  absl::Status CheckEnoughData() const;
+  absl::Status OpenData(const RunStart& start);
   absl::Status BuildTrainer(const RunStart& start);
   absl::Status OpenMetrics();
   absl::Status MeasurePeak();
-  void SayWhatIsTrained();
+  absl::Status LookAhead() const;
 
   absl::Status Loop();
   absl::Status WriteTrace(int64_t step, bool last);
@@ -68,21 +68,25 @@ class TrainingRun {
   const std::string share_directory_;
   FileSystem& files_;
   const RunDirectory directory_;
-  const int64_t num_steps_;
-  const absl::Time started_;
+  const absl::Duration started_;  // MonotonicTime, like all times here
   ProgressDisplay display_;
   RunDirectoryLocks locks_;  // until nothing below writes any more
   std::optional<Mesh> mesh_;
   std::optional<ProcessGroups> groups_;
   KernelContextPtr kernels_;
+  std::string vocabulary_from_;        // CorpusOptions'
+  std::optional<SourceWords> source_;  // of what the run began with
   std::unique_ptr<Corpus> corpus_;
+  DataIdentity data_identity_;
   std::unique_ptr<Trainer> trainer_;
+  int64_t last_step_ = 0;
   std::unique_ptr<RunSaver> saver_;
-  absl::Time save_begun_;
+  absl::Duration save_begun_;
   // When a line of metrics was written last.
   struct {
     int64_t step = 0;
-    absl::Time at;
+    int64_t samples = 0;
+    absl::Duration at;      // MonotonicTime
     absl::Duration waited;  // TimeWaited
   } logged_;
   std::unique_ptr<MetricsLog> metrics_;  // rank 0

@@ -3,19 +3,45 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <atomic>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "comm/check.h"
+#include "comm/quiet_thread.h"
 #include "comm/round_up.h"
 #include "comm/status_macros.h"
 #include "moe/cpu/matmul.h"
 
 namespace moe {
 
+namespace {
+
+// OpenMP ends the process where it is refused a thread: so it is asked for all
+// of them now, when others have shown that they can be had. They stay, since
+// every loop takes all of them (ParallelFor).
+absl::Status StartThreads(int threads) {
+  if (threads == 1) return absl::OkStatus();
+  RETURN_IF_ERROR(ProbeThreads("kernels", threads - 1));
+  // A loop that did nothing would be no loop: the compiler leaves it out.
+  std::atomic<int> num_started = 0;
+#pragma omp parallel num_threads(threads)
+  ++num_started;
+  CHECK(num_started >= 1);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 KernelContext::KernelContext(int threads) : threads_(threads) {
   CHECK(threads >= 1);
   // oneDNN stays on the thread that calls it; our own loops name their number.
   omp_set_num_threads(1);
+  if (absl::Status status = StartThreads(threads); !status.ok()) {
+    threads_ = 1;
+    SetError(std::move(status));
+    return;
+  }
   absl::StatusOr<std::unique_ptr<MatMulEngine>> matmul =
       MatMulEngine::Create(threads);
   if (matmul.ok()) {

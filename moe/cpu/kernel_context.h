@@ -45,6 +45,7 @@ class ThreadScratch {
 
 class KernelContext {
  public:
+  // Starts the threads; ResourceExhausted in `status` where they cannot be had.
   explicit KernelContext(int threads);
   ~KernelContext();
   KernelContext(const KernelContext&) = delete;
@@ -68,7 +69,7 @@ class KernelContext {
   // Grows and is kept. Outside of parallel regions only.
   ThreadScratch ReserveThreadScratch(int64_t bytes_per_thread);
 
-  // Null if the library could not start, which the status says.
+  // Null if the library or the threads could not start, which the status says.
   MatMulEngine* matmul() const { return matmul_.get(); }
 
  private:
@@ -87,7 +88,9 @@ inline int64_t RowsForAThread(int64_t row_bytes) {
 // Calls body(begin, end), or body(begin, end, thread) with thread in
 // [0, context.threads()), for consecutive pieces of [0, n), one a thread. Where
 // the cuts fall depends on n and the number of threads only. Fewer than `grain`
-// elements a thread are not worth a thread: then fewer share the work.
+// elements a thread are not worth a thread: then fewer share the work. The
+// others come along all the same: OpenMP ends threads that a loop has no use
+// for, and starts them anew for the next one.
 template <typename Body>
 void ParallelFor(const KernelContext& context, int64_t n, int64_t grain,
                  const Body& body) {
@@ -103,7 +106,7 @@ void ParallelFor(const KernelContext& context, int64_t n, int64_t grain,
   const int pieces =
       useful < context.threads() ? static_cast<int>(useful) : context.threads();
   if (pieces <= 1) return call(0, n, 0);
-#pragma omp parallel for schedule(static, 1) num_threads(pieces)
+#pragma omp parallel for schedule(static, 1) num_threads(context.threads())
   for (int piece = 0; piece < pieces; ++piece)
     call(n * piece / pieces, n * (piece + 1) / pieces, piece);
 }

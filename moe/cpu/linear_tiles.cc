@@ -270,9 +270,8 @@ void ExecutePlan(KernelContext& context, const TilePlan& plan) {
     }
     if (!ExecuteTile(tiles[i], worker, progress)) failed = true;
   };
-  const int threads =
-      std::min(context.threads(), static_cast<int>(tiles.size()));
-  if (threads <= 1) {
+  const int threads = context.threads();  // all of them: see ParallelFor
+  if (threads <= 1 || tiles.size() <= 1) {
     for (size_t i = 0; i < tiles.size(); ++i) execute(i, 0);
   } else {
 #pragma omp parallel for schedule(dynamic) num_threads(threads)

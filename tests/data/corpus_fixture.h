@@ -60,6 +60,19 @@ class CorpusTest : public testing::Test {
     EXPECT_THAT(std::string(status.message()), testing::HasSubstr(words));
   }
 
+  // Writes into a file that is there, as often as it takes to give it another
+  // time of change: the clock of a file system has ticks.
+  void Overwrite(const std::string& name, absl::string_view contents) {
+    const std::string path = directory_.Path(name);
+    const auto changed = [&] {
+      return PosixFileSystem().Identify(path)->changed;
+    };
+    const int64_t before = changed();
+    do {
+      directory_.Write(name, contents);
+    } while (changed() == before);
+  }
+
   // The stream behind one pass of a sequence: its samples, in file order, each
   // input once.
   static std::vector<int32_t> InputsInFileOrder(const SampleSequence& samples) {

@@ -41,7 +41,6 @@ TEST_F(CorpusTest, TokensTrainAsTheyAreWithoutATokenizer) {
     EXPECT_EQ((*corpus)->tokenizer(), nullptr);
     EXPECT_EQ(InputsInFileOrder((*corpus)->train()),
               Whole(Concatenate(documents)));
-    EXPECT_EQ((*corpus)->valid_bytes_per_token(), 0);
   }
   EXPECT_FALSE(PosixFileSystem().Exists(options_.cache_directory));
 }
@@ -86,54 +85,6 @@ TEST_F(CorpusTest, DocumentsOfATextStandApartOnDemand) {
     const bool last = t + 1 == ends[0] || t + 1 == ends[1];
     EXPECT_EQ(targets[i] == -1, last);
     EXPECT_EQ(inputs[i] == tokenizer_->eos_id(), last);
-  }
-}
-
-TEST_F(CorpusTest, TheLastDocumentsAreHeldOut) {
-  const Documents documents =
-      CountingDocuments({20, 21, 22, 23, 24, 25, 26, 27, 28, 29});
-  WriteDataset(directory_.Path("p"), documents);
-  AddTrain(directory_.Path("p"));
-  for (const auto& [fraction, held_out] :
-       {std::pair{1e-6, 1}, {0.1, 1}, {0.24, 2}, {0.5, 5}, {0.999, 9}}) {
-    options_.config.set_valid_fraction(fraction);
-    auto corpus = PrepareAndOpen();
-    ASSERT_TRUE(corpus.ok()) << corpus.status();
-    const auto cut = documents.end() - held_out;
-    EXPECT_EQ(InputsInFileOrder((*corpus)->train()),
-              Whole(Concatenate({documents.begin(), cut})));
-    EXPECT_EQ(InputsInFileOrder(*(*corpus)->valid()),
-              Whole(Concatenate({cut, documents.end()})));
-    for (int64_t i = 0; i < (*corpus)->valid()->samples_per_epoch(); ++i) {
-      EXPECT_EQ((*corpus)->valid()->SampleAt(i), i);
-    }
-  }
-}
-
-TEST_F(CorpusTest, ShortDocumentsAreHeldOutUntilTheyMakeASample) {
-  const Documents documents = CountingDocuments({90, 3, 3, 3, 3});
-  WriteDataset(directory_.Path("p"), documents);
-  AddTrain(directory_.Path("p"));
-  options_.config.set_valid_fraction(0.01);
-  auto corpus = PrepareAndOpen();
-  ASSERT_TRUE(corpus.ok()) << corpus.status();
-  EXPECT_EQ(InputsInFileOrder(*(*corpus)->valid()),
-            Whole(Concatenate({documents.begin() + 2, documents.end()})));
-}
-
-TEST_F(CorpusTest, OfASingleDocumentTheLastTokensAreHeldOut) {
-  const std::vector<int32_t> tokens = CountingDocuments({100})[0];
-  WriteDataset(directory_.Path("p"), {tokens});
-  AddTrain(directory_.Path("p"));
-  for (const auto& [fraction, held_out] : {std::pair{0.01, 8}, {0.3, 30}}) {
-    options_.config.set_valid_fraction(fraction);
-    auto corpus = PrepareAndOpen();
-    ASSERT_TRUE(corpus.ok()) << corpus.status();
-    const auto cut = tokens.end() - held_out;
-    EXPECT_EQ(InputsInFileOrder((*corpus)->train()),
-              Whole({tokens.begin(), cut}));
-    EXPECT_EQ(InputsInFileOrder(*(*corpus)->valid()),
-              Whole({cut, tokens.end()}));
   }
 }
 
@@ -196,6 +147,66 @@ TEST_F(CorpusTest, ATextThatChangedIsTokenizedAnewInPlaceOfTheOld) {
   EXPECT_EQ(*PosixFileSystem().List(options_.cache_directory), names);
 }
 
+// A text that was put there with the size and the time of the one before.
+TEST_F(CorpusTest, ATextOfTheSameSizeAndTimeIsNoticedByItsInode) {
+  UseTokenizer();
+  const std::string path = directory_.Write("a.txt", "the cat and the owl");
+  const auto time = std::filesystem::last_write_time(path);
+  AddTrain(path);
+  ASSERT_TRUE(PrepareAndOpen().ok());
+  std::filesystem::rename(directory_.Write("b.txt", "the cow and the owl"),
+                          path);
+  std::filesystem::last_write_time(path, time);
+  ASSERT_TRUE(Prepare().ok());
+  EXPECT_FALSE(work_.empty());
+}
+
+TEST_F(CorpusTest, ADamagedCacheIsMadeAnew) {
+  UseTokenizer();
+  AddTrain(directory_.Write("a.txt", GeneratedText(5000, 1)));
+  ASSERT_TRUE(Prepare().ok());
+  const auto names = *PosixFileSystem().List(options_.cache_directory);
+  for (const std::string& name : names) {
+    const std::string whole = directory_.Read("run/data/" + name);
+    std::string flipped = whole;
+    flipped[flipped.size() / 2] ^= 1;
+    for (const std::string& damaged :
+         {flipped, whole.substr(0, whole.size() / 2), std::string()}) {
+      Overwrite("run/data/" + name, damaged);
+      ASSERT_TRUE(PrepareAndOpen().ok()) << name;
+      EXPECT_FALSE(work_.empty()) << name << " of " << damaged.size();
+      if (name.ends_with(".bin") || name.ends_with(".idx")) {
+        EXPECT_EQ(directory_.Read("run/data/" + name), whole);
+      }
+    }
+  }
+}
+
+TEST_F(CorpusTest, ACopiedCacheIsTaken) {
+  UseTokenizer();
+  AddTrain(directory_.Write("a.txt", GeneratedText(5000, 1)));
+  ASSERT_TRUE(Prepare().ok());
+  const std::string moved = directory_.Path("moved");
+  std::filesystem::copy(options_.cache_directory, moved);
+  options_.cache_directory = moved;
+  EXPECT_TRUE(PrepareAndOpen().ok());
+  EXPECT_THAT(work_, IsEmpty());
+}
+
+TEST_F(CorpusTest, ATokenizerOfACheckpointStandsInTheirPlace) {
+  UseTokenizer();
+  const std::string text = directory_.Write("a.txt", GeneratedText(5000, 1));
+  AddTrain(text);
+  options_.tokenizer_path = options_.config.tokenizer();
+  for (const std::string tokenizer : {"", "gone.model"}) {
+    options_.config.set_tokenizer(tokenizer);
+    auto corpus = PrepareAndOpen();
+    ASSERT_TRUE(corpus.ok()) << corpus.status();
+    EXPECT_EQ((*corpus)->tokenizer()->model_bytes(), tokenizer_->model_bytes());
+  }
+  EXPECT_THAT(work_, IsEmpty()) << "nothing is learned";
+}
+
 TEST_F(CorpusTest, AnotherTokenizerHasACacheOfItsOwn) {
   UseTokenizer();
   AddTrain(directory_.Write("a.txt", GeneratedText(5000, 1)));
@@ -220,31 +231,6 @@ TEST_F(CorpusTest, AHalfWrittenCacheIsMadeAnew) {
     EXPECT_FALSE(Corpus::Open(options_).ok()) << name;
     EXPECT_TRUE(PrepareAndOpen().ok()) << name;
     EXPECT_FALSE(work_.empty()) << name;
-  }
-}
-
-TEST_F(CorpusTest, BytesPerTokenAreThoseOfTheText) {
-  UseTokenizer();
-  const std::string text = GeneratedText(3000, 1);
-  for (const bool add_bos : {false, true}) {
-    options_.config.set_add_bos(add_bos);
-    options_.config.clear_train();
-    options_.config.clear_valid();
-    AddTrain(directory_.Write("a.txt", GeneratedText(3000, 2)));
-    AddValid(directory_.Write("v.txt", text + "\f the end\fthe"));
-    auto corpus = PrepareAndOpen();
-    ASSERT_TRUE(corpus.ok()) << corpus.status();
-    std::vector<int32_t> ids;
-    for (const absl::string_view document :
-         {absl::string_view(text), absl::string_view(" the end"),
-          absl::string_view("the")}) {
-      if (add_bos) ids.push_back(tokenizer_->bos_id());
-      tokenizer_->Encode(document, ids);
-      ids.push_back(tokenizer_->eos_id());
-    }
-    EXPECT_DOUBLE_EQ((*corpus)->valid_bytes_per_token(),
-                     static_cast<double>(text.size() + 8 + 3) /
-                         static_cast<double>(ids.size()));
   }
 }
 

@@ -237,6 +237,19 @@ TEST_F(IndexedDatasetTest, SequencesThatOverlapLeaveGapsOrGoBackAreRefused) {
   }
 }
 
+// Megatron follows the pointers of such an index; here it is of another file.
+TEST_F(IndexedDatasetTest, AnIndexOverAPartOfABinIsRefused) {
+  const std::string why = "; an index must say all of its .bin, in order";
+  Index end;
+  end.begins = {4, 10};
+  ExpectRefused(end, absl::StatusCode::kDataLoss,
+                "sequence 0 begins at byte 4, must be 0" + why);
+  Index beginning;
+  beginning.lengths = {3, 1};
+  ExpectRefused(beginning, absl::StatusCode::kDataLoss,
+                "p.bin has 10 bytes: not of one pair" + why);
+}
+
 TEST_F(IndexedDatasetTest, ASequencePastTheEndIsRefused) {
   Index index;
   index.lengths[1] = 3;

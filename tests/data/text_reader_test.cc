@@ -103,6 +103,32 @@ TEST_F(TextReaderTest, JsonLinesGiveTextAndIgnoreTheRest) {
                   "second", ""));
 }
 
+// Python's json.dumps writes them; JSON does not know them.
+TEST_F(TextReaderTest, NotANumberBesideTextIsPassedOver) {
+  EXPECT_THAT(*Documents("a.jsonl",
+                         "{\"score\": NaN, \"text\": \"NaN, Infinity\"}\n"
+                         "{\"text\": \"\\\"b\\\\\", \"l\": [-Infinity,NaN, "
+                         "{\"x\":Infinity}], \"NaN\": NaN}\n"),
+              ElementsAre("NaN, Infinity", "\"b\\"));
+}
+
+TEST_F(TextReaderTest, NotANumberIsNoText) {
+  const auto error = [&](const std::string& line) {
+    return std::string(Error("a.jsonl", line + "\n").message());
+  };
+  EXPECT_THAT(error("{\"text\": NaN}"), HasSubstr("\"text\" is a number"));
+  EXPECT_THAT(error("NaN"), HasSubstr("the line is a number"));
+  EXPECT_THAT(error("{\"text\": \"a\", \"x\": 1NaN}"),
+              HasSubstr("broken JSON"));
+  EXPECT_THAT(error("{\"text\": \"a\", \"x\": NaN 1}"),
+              HasSubstr("broken JSON"));
+  EXPECT_THAT(error("{\"text\": \"a\", \"x\": NaNs}"),
+              HasSubstr("broken JSON"));
+  EXPECT_THAT(error("{\"text\": \"a\", NaN: 1}"), HasSubstr("broken JSON"));
+  EXPECT_THAT(error("{\"text\": \"a\", \"x\": nan}"), HasSubstr("broken JSON"));
+  EXPECT_THAT(error("{\"x\": NaN, \"text\": \"a"), HasSubstr("broken JSON"));
+}
+
 TEST_F(TextReaderTest, ABrokenLineIsNamedByFileAndNumber) {
   const std::string good = "{\"text\": \"a\"}\n\n";
   const auto expect = [&](const std::string& line, const std::string& what) {

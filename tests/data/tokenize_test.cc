@@ -143,8 +143,9 @@ TEST_F(TokenizeTest, ABrokenLineIsNamedAndTheOldPairStays) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("new.jsonl"));
   EXPECT_THAT(std::string(status.message()), HasSubstr("40001"));
   EXPECT_THAT(ReadDocuments("out"), ElementsAre(Encode("the")));
-  EXPECT_THAT(*PosixFileSystem().List(directory_.path()),
-              ElementsAre("new.jsonl", "old.txt", "out.bin", "out.idx"));
+  EXPECT_THAT(
+      *PosixFileSystem().List(directory_.path()),
+      ElementsAre("new.jsonl", "old.txt", "out.bin", "out.digest", "out.idx"));
 }
 
 TEST_F(TokenizeTest, TextWithoutDocumentsIsRefused) {

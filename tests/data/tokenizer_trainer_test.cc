@@ -188,6 +188,11 @@ TEST_F(TokenizerTrainerTest, SaysHowTheChildEnded) {
   EXPECT_THAT(std::string(killed.message()), HasSubstr("signal 9 (Killed)"));
   EXPECT_EQ(run("kill -2 $$").code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(run("kill -6 $$").code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(run("kill -XFSZ $$").code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(run("echo what: std::bad_alloc; kill -6 $$").code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(run("echo No space left on device; exit 1").code(),
+            absl::StatusCode::kAborted);
   EXPECT_EQ(run("exit 0").code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(run("echo nonsense > tokenizer.model").code(),
             absl::StatusCode::kDataLoss);

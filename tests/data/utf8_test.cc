@@ -20,6 +20,16 @@ std::string Encode(uint32_t code) {
           byte(0x80 | (code >> 6 & 0x3F)), byte(0x80 | (code & 0x3F))};
 }
 
+TEST(Utf8, PrintableTextHasNeitherBytesNorControls) {
+  EXPECT_EQ(PrintableText(""), "");
+  EXPECT_EQ(PrintableText("caf\xE9.txt"), "caf\\xE9.txt");
+  EXPECT_EQ(PrintableText("caf\xC3\xA9\n\ta\\b"), "caf\xC3\xA9\n\ta\\b");
+  EXPECT_EQ(PrintableText("\x1B[2J\r\x7F"), "\\x1B[2J\\x0D\\x7F");
+  EXPECT_EQ(PrintableText("\xC2\x9B\xC2\xA0"), "\\xC2\\x9B\xC2\xA0");
+  EXPECT_EQ(PrintableText(std::string("\0a", 2)), "\\x00a");
+  EXPECT_EQ(PrintableText("\xE2\x82"), "\\xE2\\x82");  // cut short
+}
+
 TEST(Utf8, TakesEveryCodePointButSurrogates) {
   for (uint32_t code = 0; code < 0x110100; ++code) {
     const std::string text = Encode(code);

@@ -48,7 +48,7 @@ void AddConfigJson(SeedFiles& seeds) {
   const std::string refused = "hf_config/refused_";
   HuggingFaceConfig config =
       MakeHuggingFaceConfig(SmallModel(), RouterConfig(), 64);
-  config.eos_id = 2;
+  config.eos_ids = {2, 7};
   seeds[accepted + "ours"] = ConfigJson(config);
   RouterConfig router;
   router.set_renormalize(false);

@@ -15,7 +15,7 @@ absl::Status ReadHostile(absl::string_view bytes) {
   if (!config.ok()) return config.status();
   CHECK(ValidateModel(config->model).ok());
   CHECK(config->model.max_position_embeddings() > 0);
-  CHECK(config->bos_id >= -1 && config->eos_id >= -1);
+  CHECK(config->max_length() > 0);
   CHECK(std::isfinite(config->router_aux_loss_coef));
 
   const std::string written = ConfigJson(*config);

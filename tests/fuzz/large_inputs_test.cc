@@ -9,11 +9,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "data/digest.h"
 #include "data/tokenizer.h"
 #include "tests/counted_heap.h"
 #include "tests/data/model_builder.h"
 #include "tests/trainer/safetensors_bytes.h"
-#include "trainer/checkpoint/digest.h"
 #include "trainer/checkpoint/hf_config.h"
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/checkpoint/safetensors_header.h"

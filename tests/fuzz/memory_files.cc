@@ -63,6 +63,11 @@ absl::StatusOr<int64_t> MemoryFiles::FileSize(const std::string& path) {
   return static_cast<int64_t>(bytes.size());
 }
 
+absl::StatusOr<FileIdentity> MemoryFiles::Identify(const std::string& path) {
+  ASSIGN_OR_RETURN(const int64_t bytes, FileSize(path));
+  return FileIdentity{.bytes = bytes};
+}
+
 absl::StatusOr<std::vector<std::string>> MemoryFiles::List(
     const std::string& path) {
   return absl::NotFoundError(absl::StrCat(path, ": no such directory"));

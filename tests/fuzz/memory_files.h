@@ -31,6 +31,7 @@ class MemoryFiles : public FileSystem {
   bool Exists(const std::string& path) override;
   bool IsDirectory(const std::string&) override { return false; }
   absl::StatusOr<int64_t> FileSize(const std::string& path) override;
+  absl::StatusOr<FileIdentity> Identify(const std::string& path) override;
   absl::StatusOr<std::vector<std::string>> List(
       const std::string& path) override;
   absl::StatusOr<std::string> ReadFile(const std::string& path,

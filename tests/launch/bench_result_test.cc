@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -56,6 +57,17 @@ TEST(BenchResult, OfAKernelOfMemoryHasItsRate) {
   EXPECT_EQ(json["over"], 1.5);
   EXPECT_FALSE(json.contains("gflops"));
   EXPECT_THAT(ResultLines(result), EndsWith("2.0 GB/s  1.5 of a copy's"));
+}
+
+TEST(BenchResult, WhatIsNotFiniteIsNull) {
+  BenchResult result = AProduct();
+  result.seconds = 0;
+  result.figures = {{"over", std::nan(""), ""}};
+  result.stage_shares = {{"head", std::nan("")}};
+  const auto json = nlohmann::json::parse(ResultJson(result));
+  EXPECT_TRUE(json["gflops"].is_null());
+  EXPECT_TRUE(json["over"].is_null());
+  EXPECT_TRUE(json["stage_share"]["head"].is_null());
 }
 
 TEST(BenchResult, SaysWhatTheTimeWentInto) {

@@ -58,6 +58,8 @@ prints "quickstart " --list-presets
 prints "hidden_size: 77" --print-config model.hidden_size=77
 prints "46,702,792,704" --dry-run --preset=mixtral-8x7b --ranks=64
 prints "12,879,925,248" --dry-run --preset=mixtral-8x7b --ranks=64
+# No byte that the terminal cannot show.
+refuses 64 'caf\xE9' $'caf\xe9=1'
 refuses 64 "did you mean --dry-run?" --dry-rum
 refuses 64 "did you mean 'model.hidden_size'?" model.hiden_size=3
 refuses 64 "schedule.steps is 'abc', must be an integer" schedule.steps=abc

@@ -36,9 +36,9 @@ launch() {
   local hosts=$1 entering
   shift
   enter a
-  "${entering[@]}" "$launch/run.sh" -H "$hosts" --mca plm_rsh_agent "$work/agent" \
-    "$program" "${small_model[@]}" schedule.steps=1000000 run.directory="$run" \
-    "$@" >"$work/out" 2>"$work/err" </dev/null &
+  "${entering[@]}" "$launch/run.sh" -H "$hosts" -x ASAN_OPTIONS \
+    --mca plm_rsh_agent "$work/agent" "$program" "${small_model[@]}" \
+    schedule.steps=1000000 run.directory="$run" "$@" >"$work/out" 2>"$work/err" </dev/null &
   job=$!
 }
 

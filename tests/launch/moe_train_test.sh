@@ -9,6 +9,7 @@ set -u
 build=$(cd "$1" && pwd)
 ranks=$2
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/finish.sh"
 work=$(mktemp -d)
 cleanup() {
   local mounted
@@ -59,15 +60,6 @@ expect() {
   if [[ $got -ne $code || $lines -ne 1 ]]; then tail -5 "$work/err"; fi
 }
 
-finish() {
-  if [[ $failures -gt 0 ]]; then
-    echo "$failures failed"
-    exit 1
-  fi
-  echo "all passed"
-  exit
-}
-
 awk 'BEGIN {
   for (i = 0; i < 3000; ++i)
     print "the " i * 7919 % 1000 " cats and " i * 31 % 100 " dogs run"
@@ -107,6 +99,13 @@ train run.directory="$used" --dry-run && ! grep -F 'Note: ' "$work/out" ||
 train run.directory="$used" run.seed=9 --dry-run &&
   grep -qF 'Note: the configuration is not that of ' "$work/out" ||
   fail "no note that a dry run would be refused: $(cat "$work/out")"
+# What nobody types now, and may have given way when the run began, stays.
+config=$("$build/bin/moe-train" run.directory="$used" schedule.steps=600 \
+  --print-config 2>"$work/err") || fail "--print-config: $(cat "$work/err")"
+for line in "warmup_steps: 1" "vocab_size: 300"; do
+  [[ "$config" == *"$line"* ]] || fail "going on: no '$line'"
+done
+[[ ! -s "$work/err" ]] || fail "--print-config says $(cat "$work/err")"
 expect 65 "holds no complete checkpoint" --resume="$work/nowhere"
 mkdir "$work/hollow"
 expect 65 "holds no complete checkpoint" --resume="$work/hollow"

@@ -56,21 +56,36 @@ saves() {
 }
 
 # --- nobody reads -----------------------------------------------------------
-# A reader of the messages that leaves after the first. mpirun itself may crash
-# in the end, so that only without it the code is ours.
+# A reader of the messages that leaves after the first.
 mkfifo "$work/pipe"
 err=$work/pipe
-head -n 1 "$work/pipe" >"$work/err" &
-start "${run_sh[@]}"
-kill -INT "$job"
-wait "$job"
-saves "run.sh, INT, nobody reads"
-head -n 1 "$work/pipe" >"$work/err" &
-start "${alone[@]}"
-kill -INT "$job"
-ends 75 "" "alone, INT, nobody reads"
-saves "alone, INT, nobody reads"
+for launcher in run_sh alone; do
+  declare -n command=$launcher
+  head -n 1 "$work/pipe" >"$work/err" &
+  start "${command[@]}"
+  kill -INT "$job"
+  ends 75 "" "$launcher, INT, nobody reads"
+  saves "$launcher, INT, nobody reads"
+done
 err=$work/err
+# Both streams in one pipe, in two, and on a disk that is full.
+printer=(bash -c 'for i in {1..500}; do echo "$i"; echo "$i" >&2; done; exit 75')
+"$launch/run.sh" -n 2 "${printer[@]}" 2>&1 | head -n 1 >/dev/null
+[[ ${PIPESTATUS[0]} -eq 75 ]] || fail "nobody reads both: not the ranks' code"
+"$launch/run.sh" -n 2 "${printer[@]}" 2>"$work/err" | head -n 1 >/dev/null
+[[ ${PIPESTATUS[0]} -eq 75 ]] || fail "nobody reads one: not the ranks' code"
+[[ $(wc -l <"$work/err") -eq 1000 ]] || fail "nobody reads one: errors are lost"
+"$launch/run.sh" -n 2 "${printer[@]}" >/dev/full 2>&1
+[[ $? -eq 75 ]] || fail "a full disk for messages: not the ranks' code"
+"$launch/run.sh" -n 2 "${printer[@]}" >"$work/out" 2>&1
+[[ $(wc -l <"$work/out") -eq 2000 ]] || fail "messages are lost"
+
+# --- two signals of one moment ----------------------------------------------
+start "${run_sh[@]}"
+kill -TERM "$job"
+kill -INT "$job"
+ends 75 "stopping after this step" "TERM and INT at once"
+saves "TERM and INT at once"
 
 # --- a rank is lost ---------------------------------------------------------
 start "${run_sh[@]}"
@@ -192,7 +207,9 @@ one_has_ended() {
 play stop ''
 await 60 have_started || fail "ranks do not start"
 kill -INT "$job"
+asked=$SECONDS
 await 60 one_has_ended || fail "the first INT ends no rank"
+await 60 eval '((SECONDS > asked + 1))'
 kill -INT "$job"
 wait "$job"
 [[ $? -eq 75 ]] || fail "INT twice: exit code is not 75, that of the ranks"

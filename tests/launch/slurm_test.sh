@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # launch/slurm.sbatch on a private one-node Slurm: the job that is told of its
 # limit saves, is put back into the queue, and goes on; the one that is to end
-# does. Of one whose mpirun is killed nothing stays.
+# does. Of one whose mpirun is killed nothing stays. Processes of an srun that
+# cannot join are refused, and nothing else under Slurm is.
 #
 #     slurm_test.sh BUILD_DIRECTORY [one]
 #
@@ -53,6 +54,37 @@ submit() {
   await 120 steps_since "^training " || fail "no step"
 }
 
+# --- one process or several -------------------------------------------------
+id=
+# srun refuses the rest of a step's tasks the sooner for it.
+several=(srun --kill-on-bad-exit -n 2)
+for plugin in none pmi2; do
+  for named in moe-train moe-bench; do
+    "${several[@]}" --mpi=$plugin "$build/bin/$named" >"$work/log" 2>&1 &&
+      fail "srun --mpi=$plugin $named runs"
+    [[ $(grep -c "^$named: this is one of 2 processes that srun started" \
+      "$work/log") -eq 1 ]] || fail "srun --mpi=$plugin $named: not one message"
+    grep -q "srun --mpi=pmix, or launch/run.sh -n 2" "$work/log" ||
+      fail "srun --mpi=$plugin $named: no word of what to type"
+    grep -q "exit code 64" "$work/log" || fail "srun --mpi=$plugin: not 64"
+  done
+done
+# runs WHAT COMMAND...
+runs() {
+  "${@:2}" >"$work/log" 2>&1 </dev/null || fail "$1: exit code $?"
+}
+shown=("$build/bin/moe-train" --dry-run)
+runs "srun --pty" srun --mpi=none -n 1 --pty "${shown[@]}"
+runs "a shell of salloc" salloc -Q -n 4 bash -c '"$@"' - "${shown[@]}"
+runs "one task in it" salloc -Q -n 4 bash -c 'srun --mpi=none -n 1 "$@"' - \
+  "${shown[@]}"
+runs "several that join" srun --mpi=pmix -n 2 "${shown[@]}"
+printf '#!/bin/sh\n"%s" --dry-run\n' "${shown[0]}" >"$work/batch.sh"
+runs "a batch script" sbatch -W -n 4 -o "$work/batch" "$work/batch.sh"
+runs "a batch script of a step" srun --mpi=none -n 2 bash -c \
+  '[[ $SLURM_PROCID -ne 0 ]] || exec "$@"' - \
+  sbatch -W -n 4 -o "$work/batch" "$work/batch.sh"
+
 submit launch/slurm.sbatch
 scancel --batch --signal=USR1 "$id"
 await 120 state_is PENDING || fail "not put back into the queue"
@@ -65,9 +97,13 @@ if [[ ${2-} == one ]]; then
 fi
 
 # Slurm waits for two minutes unless told, and forgets what it was told before it
-# had put the job back.
+# had put the job back. In the second in which it did that, it kills the job when
+# it starts it ("Job credential revoked").
+put_back=$SECONDS
 is_started_again() {
-  scontrol update JobId="$id" StartTime=now 2>/dev/null
+  if ((SECONDS > put_back + 2)); then
+    scontrol update JobId="$id" StartTime=now 2>/dev/null
+  fi
   num_starts_is 2
 }
 await 480 is_started_again || fail "not started again"

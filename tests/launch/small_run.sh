@@ -3,6 +3,7 @@
 
 # Open MPI unloads plugins whose leaks no list can name.
 export ASAN_OPTIONS=detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}
+source "$(dirname "${BASH_SOURCE[0]}")/finish.sh"
 launch=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../launch" && pwd)
 program=$build/bin/moe-train
 run=$work/run
@@ -44,14 +45,4 @@ lives() {
 newest_checkpoint() {
   find "$run/checkpoints" -maxdepth 1 -name 'step_*[0-9]' 2>/dev/null |
     sort | tail -n 1
-}
-
-# finish: ends the test, which has counted its $failures.
-finish() {
-  if [[ $failures -gt 0 ]]; then
-    echo "$failures failed"
-    exit 1
-  fi
-  echo "all passed"
-  exit
 }

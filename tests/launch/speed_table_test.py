@@ -64,6 +64,36 @@ class LineTest(unittest.TestCase):
     self.assertNotIn("met", json.loads(line.as_json()))
 
 
+  def test_what_is_not_finite_is_never_put_in_order(self):
+    nan, inf = float("nan"), float("inf")
+    for bad in [nan, inf, -1, None, "3", True]:
+      with self.assertRaisesRegex(
+          speed_table.NoNumber, "tokens_per_second is .*, must be a finite"):
+        speed_table.strongest({"a": speeds(1, 2, 3), "b": speeds(5, bad, 6)})
+      with self.assertRaises(speed_table.NoNumber):
+        speed_table.memory_line(
+            "e8-f32", [dict(peak_memory_bytes=bad)],
+            {"a": [dict(peak_memory_bytes=1)]}, None)
+    with self.assertRaises(speed_table.NoNumber):
+      speed_table.share_line("e64-f32", "share", [dict(y=0.5)], "x", None)
+    with self.assertRaisesRegex(speed_table.NoNumber, "the other side is 0"):
+      speed_table.speed_line("e8-f32", "1", "eager", speeds(1), speeds(0), None)
+
+
+class ResultTest(unittest.TestCase):
+
+  def test_is_an_object(self):
+    self.assertEqual(speed_sides.parse_result("p", '{"a": 1}'), {"a": 1})
+    for line in ["", "{", "[1]", "3", "\ufffd", '{"a": 1}{"b"']:
+      with self.assertRaisesRegex(
+          speed_sides.Failure, "p printed what is no result"):
+        speed_sides.parse_result("p", line)
+
+  def test_a_program_that_is_not_there_is_named(self):
+    with self.assertRaisesRegex(speed_sides.Failure, "nowhere/moe-bench: No"):
+      speed_sides.start(["nowhere/moe-bench"])
+
+
 class TableTest(unittest.TestCase):
 
   def test_columns_stand_below_each_other(self):
@@ -101,6 +131,11 @@ batch {
         speed_sides.parse_model(self.TEXT, tiny=False),
         (dict(vocab_size=8192, rms_norm_eps=1e-5, tie_word_embeddings=False),
          512))
+
+  def test_no_configuration_is_refused(self):
+    for text in ["", "model {", self.TEXT.replace("sequence", "s")]:
+      with self.assertRaises(speed_sides.Failure):
+        speed_sides.parse_model(text, tiny=True)
 
   def test_or_tiny(self):
     model, length = speed_sides.parse_model(self.TEXT, tiny=True)

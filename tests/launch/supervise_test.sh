@@ -42,6 +42,12 @@ case $message in
     printf '%s\nmore\n' "${message#report:}" >"$run/failure/new"
     mv "$run/failure/new" "$run/failure/lost_rank.txt"
     ;;
+  # What a machine that fell leaves, and a word in Latin-1.
+  torn)
+    printf '\xff\xfe\x00\n{"step":9{"step":8,\n{"ste\n' >>"$run/metrics.jsonl"
+    printf 'moe-train: caf\xe9\n' >&2
+    ;;
+  tear) printf '{"time":"20' >>"$run/restarts.jsonl" ;;
   wait*)
     sleep 1000 >/dev/null 2>&1 &
     sleeper=$!
@@ -161,6 +167,15 @@ plan=("71 1 0 one" "0 9 0 two")
 plays "standard error" 0 2
 says "moe-train: one"
 says "moe-train: two"
+
+# --- broken lines -----------------------------------------------------------
+plan=("71 5 0 torn" "71 7 0 tear" "71 8 0" "0 9 0")
+plays "broken lines" 0 4
+logs step 5 7 8
+logs cause moe-train: caf exit code 71 exit code 71
+says "the last line of $run/restarts.jsonl is torn; moved to"
+[[ $(cat "$run/restarts.jsonl.rejected") == '{"time":"20' ]] ||
+  fail "restarts.jsonl.rejected: $(cat "$run/restarts.jsonl.rejected")"
 
 # --- usage ------------------------------------------------------------------
 # refuses TEXT WORD...: with 64.

@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_replace.h"
 #include "launch/presets.h"
+#include "tests/data/model_builder.h"
 #include "trainer/config_text.h"
 
 namespace moe {
@@ -84,8 +86,9 @@ TEST(TrainCommand, DryRunNotesDataThatIsNotHere) {
   ASSERT_TRUE(command.ok()) << command.status();
   EXPECT_THAT(command->text,
               HasSubstr("Note: data.train: there is no file nowhere.txt\n"));
-  EXPECT_THAT(Parse({"--dry-run", "--init-from=nowhere"})->text,
-              HasSubstr("Note: --init-from: nowhere: no such directory\n"));
+  EXPECT_THAT(
+      Parse({"--dry-run", "--init-from=nowhere", "schedule.steps=1"})->text,
+      HasSubstr("Note: --init-from: nowhere: no such directory\n"));
   EXPECT_THAT(Parse({"--dry-run", "--resume=nowhere"})->text,
               HasSubstr("Note: --resume is nowhere, which holds no complete "
                         "checkpoint"));
@@ -105,6 +108,70 @@ TEST(TrainCommand, DryRunNotesWhatTheRunWouldRefuseHere) {
   EXPECT_THAT(Parse({"--dry-run"})->text, Not(HasSubstr("run.directory")));
 }
 
+TEST(TrainCommand, DryRunNotesATokenizerThatCannotBeExported) {
+  ModelBuilder model;
+  model.Add({"a"}).Add("b", -1, PieceType::kUnused);
+  const std::string path = ::testing::TempDir() + "/unused.model";
+  std::ofstream(path, std::ios::binary) << model.Serialize();
+  const std::string text = ::testing::TempDir() + "/some,text.txt";
+  std::ofstream(text) << "aa\n";
+  const std::string tokenizer = "data.tokenizer=" + path;
+  const std::string data =
+      "data.train=" + absl::StrReplaceAll(text, {{",", "\\,"}});
+  EXPECT_THAT(
+      Parse({"--dry-run", data.c_str(), tokenizer.c_str()})->text,
+      HasSubstr("Note: tokenizer.json cannot say what tokenizer.model means "
+                "and is left out: piece 4 (\"b\") is unused; read "
+                "tokenizer.model by sentencepiece\n"));
+  EXPECT_THAT(Parse({"--dry-run", data.c_str()})->text, Not(HasSubstr("Note")));
+}
+
+TEST(TrainCommand, ACommaInANameIsToldOf) {
+  EXPECT_THAT(
+      Parse({"--dry-run", "data.train=some,text.txt"})->text,
+      HasSubstr("there is no file some.idx (a comma divides names; one in a "
+                "name is typed as \\,)\n"));
+}
+
+TEST(TrainCommand, WhatWasNotTypedGivesWay) {
+  const auto short_run =
+      Parse({"--preset=e8", "data.train=me.txt", "schedule.steps=30"});
+  ASSERT_TRUE(short_run.ok()) << short_run.status();
+  EXPECT_EQ(short_run->config.schedule().warmup_steps(), 3);
+  EXPECT_THAT(short_run->notes,
+              ElementsAre("schedule.warmup_steps is 3, not the preset's 100: "
+                          "the run has 30 steps"));
+  const auto small_batch =
+      Parse({"--preset=e8", "data.train=me.txt", "batch.global_size=1"});
+  ASSERT_TRUE(small_batch.ok()) << small_batch.status();
+  EXPECT_EQ(small_batch->config.batch().micro_size(), 1);
+  EXPECT_THAT(Parse({"--preset=e8", "schedule.steps=30", "--dry-run"})->text,
+              HasSubstr("Note: schedule.warmup_steps is 3"));
+  EXPECT_THAT(
+      Parse({"--preset=e8", "schedule.steps=30", "--print-config"})->text,
+      HasSubstr("warmup_steps: 3\n"));
+  // Typed values do not, on the command line or in a file.
+  EXPECT_THAT(ErrorOf({"data.train=me.txt", "schedule.steps=30",
+                       "schedule.warmup_steps=31"}),
+              HasSubstr("schedule.warmup_steps is 31, must be from 0 to 30"));
+  const std::string path = ::testing::TempDir() + "/typed.textproto";
+  std::ofstream(path) << "schedule { steps: 100 warmup_steps: 40 }";
+  const std::string flag = "--config=" + path;
+  EXPECT_THAT(ErrorOf({flag.c_str(), "data.train=a.txt", "schedule.steps=30"}),
+              HasSubstr("schedule.warmup_steps is 40, must be from 0 to 30"));
+}
+
+TEST(TrainCommand, InitFromStartsFromDefaultsUnlessAPresetIsNamed) {
+  const char* source = "--init-from=nowhere";
+  EXPECT_THAT(Parse({source, "--dry-run", "schedule.steps=1"})->text,
+              HasSubstr("data.train is empty"));
+  EXPECT_EQ(Parse({source, "schedule.steps=1"}).status().code(),
+            absl::StatusCode::kNotFound);
+  const auto quick = Parse({source, "--preset=quickstart", "--dry-run"});
+  ASSERT_TRUE(quick.ok()) << quick.status();
+  EXPECT_EQ(quick->config.run().directory(), "runs/quickstart");
+}
+
 TEST(TrainCommand, ListsThePresets) {
   const auto command = Parse({"--list-presets"});
   ASSERT_TRUE(command.ok());
@@ -116,6 +183,10 @@ TEST(TrainCommand, WrongUsageIsNamed) {
   EXPECT_THAT(ErrorOf({"--preset=e9"}), HasSubstr("did you mean 'e8'?"));
   EXPECT_THAT(ErrorOf({"--preset=e8", "--config=x"}), HasSubstr("exclude"));
   EXPECT_THAT(ErrorOf({"--config=/nowhere/x"}), HasSubstr("/nowhere/x"));
+  EXPECT_THAT(ErrorOf({"--init-from=", "--preset=e8"}),
+              HasSubstr("--init-from is empty, must be a directory"));
+  EXPECT_THAT(ErrorOf({"--preset="}), HasSubstr("--preset is empty"));
+  EXPECT_THAT(ErrorOf({"--config", ""}), HasSubstr("--config is empty"));
   EXPECT_THAT(ErrorOf({"--resume="}), HasSubstr("auto, none or a directory"));
   EXPECT_THAT(ErrorOf({"--resume=runs/a", "--init-from=b"}),
               HasSubstr("exclude each other"));

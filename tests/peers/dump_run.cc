@@ -24,6 +24,7 @@
 #include "trainer/checkpoint/checkpoint_saver.h"
 #include "trainer/checkpoint/safetensors.h"
 #include "trainer/checkpoint/weights_loader.h"
+#include "trainer/config_resolve.h"
 #include "trainer/config_text.h"
 #include "trainer/trainer.h"
 
@@ -160,7 +161,7 @@ absl::Status Dump(const std::string& directory,
   RETURN_IF_ERROR(
       WriteBatches(PosixFileSystem(), JoinPath(out, "batches.safetensors"),
                    run.corpus->train(),
-                   {.num_steps = run.config.schedule().steps(),
+                   {.num_steps = StepsOf(run.config),
                     .global_size = run.config.batch().global_size(),
                     .length = run.config.batch().sequence_length()}));
   RETURN_IF_ERROR(DumpTexts(run, out));

@@ -3,10 +3,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <string>
+#include <vector>
+
+#include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/retention.h"
 
 namespace moe {
 namespace {
+
+using ::testing::ElementsAre;
 
 class Checkpoints : public testing::Test {
  protected:
@@ -70,6 +77,50 @@ TEST_F(Checkpoints, AnEmptyRunIsNotFound) {
   EXPECT_THAT(std::string(status.message()), testing::HasSubstr(root_));
   EXPECT_EQ(FindCheckpoint(files_, JoinPath(root_, "nowhere")).status().code(),
             absl::StatusCode::kNotFound);
+}
+
+// Checkpoints of steps 1, 2, ... with these validation losses (negative: none),
+// of which the newest and the best stay.
+class Retained : public Checkpoints {
+ protected:
+  std::vector<std::string> Of(const std::vector<double>& losses) {
+    for (size_t i = 0; i < losses.size(); ++i) {
+      const std::string path =
+          MakeStep(StepDirectoryName(static_cast<int64_t>(i + 1)));
+      CheckpointManifest manifest;
+      manifest.set_version(kManifestVersion);
+      manifest.set_step(static_cast<int64_t>(i + 1));
+      if (!(losses[i] < 0)) manifest.set_valid_loss(losses[i]);
+      EXPECT_TRUE(WriteFileAtomically(files_, JoinPath(path, kManifestFile),
+                                      ManifestText(manifest))
+                      .ok());
+    }
+    const std::string directory = CheckpointsDirectory(root_);
+    EXPECT_TRUE(DeleteOldCheckpoints(files_, directory, {.keep = 1}).ok());
+    return *files_.List(directory);
+  }
+};
+
+TEST_F(Retained, TheBestStaysBesideTheNewest) {
+  EXPECT_THAT(Of({3, 1, 2, 4}), ElementsAre("step_00000002", "step_00000004"));
+}
+
+TEST_F(Retained, ALossThatIsNotFiniteIsNeverTheBest) {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  EXPECT_THAT(Of({kInfinity, 2, kNan, -1, kNan}),
+              ElementsAre("step_00000002", "step_00000005"));
+}
+
+TEST_F(Retained, NoLossIsFiniteAndTheNewestStays) {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_THAT(Of({kNan, kNan, -1}), ElementsAre("step_00000003"));
+}
+
+// Steps after a validation carry its number on.
+TEST_F(Retained, OfEqualLossesTheOldestIsTheBest) {
+  EXPECT_THAT(Of({5, 1, 1, 1, 6}),
+              ElementsAre("step_00000002", "step_00000005"));
 }
 
 }  // namespace

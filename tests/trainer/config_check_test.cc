@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "trainer/config_compare.h"
 #include "trainer/config_override.h"
 #include "trainer/config_resolve.h"
 #include "trainer/config_text.h"
@@ -178,10 +179,69 @@ TEST(ValidateConfig, ALayoutThatDoesNotFitGetsTheNearestThatDoes) {
   EXPECT_FALSE(Validate({}, 0).ok());
 }
 
+// What goes on may have made most of its steps with smaller batches.
+TEST(CheckFitsFromBeginning, IsForRunsInTokensThatBeginAnew) {
+  const std::pair<std::vector<std::string>, std::string> cases[] = {
+      {{"schedule.warmup_steps=11"},
+       "schedule.warmup_steps is 11, must be from 0 to 10"},
+      {{"schedule.decay=WSD", "schedule.warmup_steps=4",
+        "schedule.cooldown_steps=7"},
+       "schedule.cooldown_steps is 7, must be from 1 to 6"},
+      {{"log.trace_steps=11:12"},
+       "log.trace_steps is '11:12', must begin with the last step (10)"},
+  };
+  for (auto [overrides, message] : cases) {
+    overrides.insert(overrides.begin(),
+                     {"schedule.steps=0", "schedule.tokens=81920"});
+    const TrainConfig config = Config(overrides);
+    EXPECT_TRUE(ValidateConfig(config, 1).ok()) << ValidateConfig(config, 1);
+    const absl::Status status = CheckFitsFromBeginning(config);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(message));
+  }
+  EXPECT_TRUE(CheckFitsFromBeginning(Config()).ok());
+}
+
+// Checkpoints from before schedule.tokens was kept hold the steps it took.
+TEST(CompareConfigs, TokensAreTheStepsThatTheyTookBefore) {
+  const TrainConfig before = Config();  // 10 steps of 8192 tokens
+  const auto differences = [&](const std::string& tokens) {
+    return CompareConfigs(
+        before,
+        Config({"schedule.steps=0", "schedule.tokens=" + tokens,
+                "batch.global_size=64"}),
+        KnowData::kByName);
+  };
+  ASSERT_EQ(differences("81920").size(), 1u);
+  EXPECT_EQ(differences("81920")[0].key, "batch.global_size");
+  EXPECT_EQ(differences("73729").size(), 1u);
+  EXPECT_EQ(differences("73728").size(), 3u);
+  EXPECT_EQ(
+      CompareConfigs(before, Config({"schedule.steps=11"}), KnowData::kByName)
+          .size(),
+      1u);
+}
+
 TEST(RequireTrainingData, NamesTheKey) {
   EXPECT_THAT(std::string(RequireTrainingData(Config()).message()),
               HasSubstr("data.train is empty"));
   EXPECT_TRUE(RequireTrainingData(Config({"data.train=a"})).ok());
+}
+
+TEST(ValidateConfig, AWeightTooSmallForItsBlendIsNamed) {
+  EXPECT_TRUE(Validate({"data.train=1:a,65535:b"}).ok());
+  EXPECT_EQ(std::string(Validate({"data.train=1:a,70000:b"}).message()),
+            "the weight of a in data.train is 1, must be at least 1/65536 of "
+            "the sum (70001)");
+  EXPECT_TRUE(Validate({"data.train=a", "data.valid=1:a,70000:b"}).ok());
+}
+
+TEST(ConfigWarnings, NameAShareThatIsRounded) {
+  EXPECT_THAT(ConfigWarnings(Config({"data.train=1:a,43690:b"}), 4), IsEmpty());
+  EXPECT_THAT(ConfigWarnings(Config({"data.train=1.5:a,65536.123:b"}), 4),
+              ElementsAre(HasSubstr("data.train: a gets 0.00")));
+  EXPECT_THAT(ConfigWarnings(Config({"data.train=0.7123456:a,0.3:b"}), 4),
+              IsEmpty());
 }
 
 TEST(ConfigWarnings, NameWhatIsProbablyNotWanted) {
@@ -206,8 +266,10 @@ TEST(ResolveConfig, ChoosesWhatWasLeftOpen) {
   EXPECT_EQ(resolved->model().head_dim(), 32);
   EXPECT_EQ(resolved->model().max_position_embeddings(), 256);
   EXPECT_EQ(resolved->batch().micro_size(), 6);  // 32 sequences, 6 ranks
-  EXPECT_EQ(resolved->schedule().steps(), 2);    // of 8192 tokens
-  EXPECT_EQ(resolved->schedule().tokens(), 0);
+  // A run in tokens stays one: its steps depend on where it goes on.
+  EXPECT_EQ(resolved->schedule().steps(), 0);
+  EXPECT_EQ(resolved->schedule().tokens(), 8193);
+  EXPECT_EQ(StepsOf(*resolved), 2);             // of 8192 tokens
   EXPECT_EQ(resolved->parallel().expert(), 2);  // gcd(8, 6)
 }
 

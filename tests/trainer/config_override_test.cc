@@ -84,6 +84,9 @@ TEST(ConfigOverride, AnUnknownKeyGetsTheNearestOne) {
   EXPECT_THAT(ErrorOf("modle.hidden_size=1"), HasSubstr("'model.hidden_size'"));
   EXPECT_THAT(ErrorOf("optimizer.steps=1"), HasSubstr("'schedule.steps'"));
   EXPECT_THAT(ErrorOf("data.train.source=1"), HasSubstr("'data.train'"));
+  EXPECT_THAT(ErrorOf("lr=1e-3"), HasSubstr("'optimizer.learning_rate'"));
+  EXPECT_EQ(ErrorOf("epochs=3"),
+            "there is no configuration key 'epochs'; --print-config shows all");
 }
 
 TEST(ConfigOverride, AWordWithoutAValueIsRefused) {
@@ -132,6 +135,16 @@ TEST(ParseBlend, ReadsWeightsAndColons) {
   EXPECT_EQ(blend->source(1).weight(), 3);
   EXPECT_EQ(blend->source(2).path(), "share:b");
   EXPECT_EQ(blend->source(2).weight(), 1);
+}
+
+TEST(ParseBlend, TakesACommaBehindABackslashForAPartOfAName) {
+  const auto blend = ParseBlend("data.train", R"(0.7:a\,b.txt,c\d,\,)");
+  ASSERT_TRUE(blend.ok());
+  ASSERT_EQ(blend->source_size(), 3);
+  EXPECT_EQ(blend->source(0).path(), "a,b.txt");
+  EXPECT_EQ(blend->source(0).weight(), 0.7);
+  EXPECT_EQ(blend->source(1).path(), "c\\d");
+  EXPECT_EQ(blend->source(2).path(), ",");
 }
 
 TEST(ParseBlend, RefusesWhatNamesNothing) {

@@ -86,9 +86,20 @@ TEST(Documents, ABatchWithoutAnyTargetIsNoLossAndNoAccident) {
   for (int step = 0; step < 2; ++step) {
     const absl::StatusOr<StepReport> report = trainer->TrainStep();
     ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_FALSE(report->has_targets);
     EXPECT_EQ(report->losses.cross_entropy, 0);
     EXPECT_EQ(report->grad_norm, 0);
   }
+  const KernelContextPtr kernels = MakeKernelContext(/*threads=*/1);
+  const auto validated = Trainer::Create(config, {.mesh = trainer.mesh(),
+                                                  .groups = trainer.groups(),
+                                                  .kernels = *kernels,
+                                                  .train = samples,
+                                                  .valid = &samples});
+  ASSERT_TRUE(validated.ok()) << validated.status();
+  const absl::StatusOr<double> loss = (*validated)->ValidationLoss(1);
+  ASSERT_TRUE(loss.ok()) << loss.status();
+  EXPECT_TRUE(std::isnan(*loss)) << *loss;
 }
 
 // Every token a document of its own that still has a target, in either order.

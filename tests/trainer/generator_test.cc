@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "tests/data/model_builder.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/checkpoint_saver.h"
@@ -268,6 +270,51 @@ TEST_F(GeneratorTest, BeginsWithBosIfTheTokenizerDoes) {
   tokenizer->Encode("ab", ids);
   EXPECT_EQ(Generate(Greedy("ab", 10)).first,
             tokenizer->Decode(GreedyByFullRows(ids, 10)));
+}
+
+// What ends a text is config.json's and generation_config.json's word, a number
+// or a list; the tokenizer's </s> where both are silent.
+TEST_F(GeneratorTest, TheCheckpointSaysWhatEndsAText) {
+  const auto with_ends = [&](const char* config, const char* generation) {
+    std::vector<float> logits(static_cast<size_t>(TinyModel().vocab_size()));
+    logits[5] = 9;
+    Save(TinyModel(), AlwaysLogits(logits));
+    EXPECT_TRUE(files_.Remove(JoinPath(checkpoint_, kManifestFile)).ok());
+    const std::string path = JoinPath(checkpoint_, kConfigFile);
+    std::string text = *files_.ReadFile(path, 1 << 20);
+    text = absl::StrReplaceAll(text, {{"\"eos_token_id\": 2", config}});
+    EXPECT_TRUE(WriteDurably(files_, path, text).ok());
+    EXPECT_TRUE(WriteDurably(files_,
+                             JoinPath(checkpoint_, kGenerationConfigFile),
+                             generation)
+                    .ok());
+    const StopReason reason = Generate(Greedy("b", 3)).second;
+    EXPECT_TRUE(files_.Remove(directory_).ok());
+    return reason;
+  };
+  const auto end = StopReason::kEndOfText;
+  const auto all = StopReason::kMaxTokens;
+  const char* two = "\"eos_token_id\": 2";
+  EXPECT_EQ(with_ends(two, "{}"), all);
+  EXPECT_EQ(with_ends("\"eos_token_id\": [2, 5]", "{}"), end);
+  EXPECT_EQ(with_ends("\"eos_token_id\": null", "{}"), all);
+  EXPECT_EQ(with_ends(two, "{\"eos_token_id\": 5}"), end);
+  EXPECT_EQ(with_ends(two, "{\"eos_token_id\": [2, 4, 5]}"), end);
+  EXPECT_EQ(with_ends("\"eos_token_id\": 5", "{\"eos_token_id\": 2}"), all);
+}
+
+TEST_F(GeneratorTest, AnEndBeyondTheVocabularyComes) {
+  ModelConfig model = TinyModel();
+  const int pieces = model.vocab_size();
+  model.set_vocab_size(pieces + 5);
+  std::vector<float> logits(static_cast<size_t>(pieces) + 5);
+  logits[static_cast<size_t>(pieces) + 2] = 9;
+  Save(model, AlwaysLogits(logits));
+  ASSERT_TRUE(files_.Remove(JoinPath(checkpoint_, kManifestFile)).ok());
+  ASSERT_TRUE(WriteDurably(files_, JoinPath(checkpoint_, kGenerationConfigFile),
+                           absl::StrCat("{\"eos_token_id\":", pieces + 2, "}"))
+                  .ok());
+  EXPECT_EQ(Generate(Greedy("b", 3)).second, StopReason::kEndOfText);
 }
 
 TEST_F(GeneratorTest, IdsWithoutTextNeverCome) {

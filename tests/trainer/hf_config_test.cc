@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_replace.h"
 #include "google/protobuf/util/message_differencer.h"
@@ -14,7 +15,9 @@ namespace {
 
 using google::protobuf::util::MessageDifferencer;
 using nlohmann::json;
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 ModelConfig OddModel() {
   ModelConfig model;
@@ -61,15 +64,20 @@ void ExpectError(const json& config, absl::StatusCode code,
 TEST(HuggingFaceConfig, WhatIsWrittenIsReadBack) {
   HuggingFaceConfig config =
       MakeHuggingFaceConfig(OddModel(), RouterConfig(), 64);
-  config.bos_id = 1;
-  config.eos_id = 2;
+  config.bos_ids = {1};
+  config.eos_ids = {2, 7};
+  config.pad_ids = {0};
+  config.sliding_window = 40;
   const auto read = ParseConfigJson(ConfigJson(config));
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_TRUE(MessageDifferencer::Equals(read->model, OddModel()));
   EXPECT_TRUE(read->renormalize);
   EXPECT_EQ(read->router_aux_loss_coef, config.router_aux_loss_coef);
-  EXPECT_EQ(read->bos_id, 1);
-  EXPECT_EQ(read->eos_id, 2);
+  EXPECT_THAT(read->bos_ids, ElementsAre(1));
+  EXPECT_THAT(read->eos_ids, ElementsAre(2, 7));
+  EXPECT_THAT(read->pad_ids, ElementsAre(0));
+  EXPECT_EQ(read->sliding_window, 40);
+  EXPECT_EQ(read->max_length(), 40);
 }
 
 TEST(HuggingFaceConfig, BothSpellingsAreWritten) {
@@ -154,12 +162,25 @@ TEST(HuggingFaceConfig, ReadsVersionFivesRope) {
   EXPECT_EQ(read->model.rope_theta(), 5e5);
 }
 
-TEST(HuggingFaceConfig, AListOfEndsGivesItsFirst) {
+TEST(HuggingFaceConfig, TheEndIsANumberOrAListOrNothing) {
   json config = Mixtral8x7B();
-  config["eos_token_id"] = {7, 8};
-  EXPECT_EQ(ParseConfigJson(config.dump())->eos_id, 7);
+  config["eos_token_id"] = {7, 8, 2};
+  EXPECT_THAT(ParseConfigJson(config.dump())->eos_ids, ElementsAre(7, 8, 2));
+  EXPECT_THAT(*ParseGenerationEnds(config.dump()), ElementsAre(7, 8, 2));
   config["eos_token_id"] = nullptr;
-  EXPECT_EQ(ParseConfigJson(config.dump())->eos_id, -1);
+  EXPECT_THAT(ParseConfigJson(config.dump())->eos_ids, IsEmpty());
+  config["eos_token_id"] = 9;
+  EXPECT_THAT(*ParseGenerationEnds(config.dump()), ElementsAre(9));
+  EXPECT_THAT(*ParseGenerationEnds("{}"), IsEmpty());
+  EXPECT_TRUE(absl::IsDataLoss(ParseGenerationEnds("[").status()));
+  const auto refused = absl::StatusCode::kFailedPrecondition;
+  for (const json& value : {json("two"), json(2.5), json({1, "two"}),
+                            json(1ll << 40), json(true), json({{{"a", 1}}})}) {
+    config["eos_token_id"] = value;
+    ExpectError(config, refused, "eos_token_id is ");
+  }
+  config["eos_token_id"] = std::vector<int>(257, 1);
+  ExpectError(config, refused, "eos_token_id has more than 256 elements");
 }
 
 TEST(HuggingFaceConfig, OtherModelsAreRefused) {
@@ -173,12 +194,25 @@ TEST(HuggingFaceConfig, OtherModelsAreRefused) {
               "model_type is \"llama\", must be \"mixtral\"");
   ExpectError(with("hidden_act", "gelu"), refused, "hidden_act is \"gelu\"");
   ExpectError(with("rope_scaling", {{"type", "yarn"}}), refused,
-              "rope_scaling");
+              "rope_scaling.rope_type is \"yarn\"");
+  ExpectError(with("rope_scaling", json::object()), refused, "rope_scaling");
+  ExpectError(with("rope_scaling", 2.0), refused, "rope_scaling is 2.0");
+  ExpectError(with("rope_parameters", {{"rope_theta", 5e5}}), refused,
+              "rope_theta is 1e+06 and rope_parameters.rope_theta is 500000");
+  ExpectError(with("rope_parameters", {{"full_attention", {{"a", 1}}}}),
+              refused, "rope_parameters.full_attention is an object");
+  ExpectError(with("rope_parameters", {{"partial_rotary_factor", 0.5}}),
+              refused, "partial_rotary_factor is 0.5");
+  ExpectError(with("partial_rotary_factor", 0.25), refused,
+              "partial_rotary_factor is 0.25");
+  ExpectError(with("attention_bias", true), refused, "attention_bias is true");
+  ExpectError(with("mlp_bias", true), refused, "mlp_bias is true");
+  ExpectError(with("compression_config", {{"bits", 4}}), refused,
+              "compression_config");
   ExpectError(with("rope_parameters", {{"rope_type", "yarn"}}), refused,
               "rope_parameters.rope_type is \"yarn\"");
-  ExpectError(with("sliding_window", 4096), refused,
-              "sliding_window is 4096, must be null or at least "
-              "max_position_embeddings (32768)");
+  for (const json& window : {json(0), json(-1), json("all")})
+    ExpectError(with("sliding_window", window), refused, "sliding_window is ");
   ExpectError(with("quantization_config", {{"bits", 4}}), refused,
               "quantization_config");
   ExpectError(with("num_attention_heads", 33), refused, "33");
@@ -187,7 +221,22 @@ TEST(HuggingFaceConfig, OtherModelsAreRefused) {
               "vocab_size is 18446744073709551615");
   ExpectError(with("vocab_size", "many"), refused, "a whole number");
   ExpectError(with("rope_theta", "big"), refused, "rope_theta");
-  EXPECT_TRUE(ParseConfigJson(with("sliding_window", 32768).dump()).ok());
+}
+
+TEST(HuggingFaceConfig, WhatChangesNothingIsTaken) {
+  json config = Mixtral8x7B();
+  config["sliding_window"] = 4096;
+  EXPECT_EQ(ParseConfigJson(config.dump())->max_length(), 4096);
+  config["sliding_window"] = 65536;
+  EXPECT_EQ(ParseConfigJson(config.dump())->max_length(), 32768);
+  config["hidden_act"] = "swish";
+  config["rope_scaling"] = {{"type", "default"}};
+  config["attention_bias"] = false;
+  config["partial_rotary_factor"] = 1.0;
+  config["attention_dropout"] = 0.1;
+  const auto read = ParseConfigJson(config.dump());
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_THAT(read->not_applied, ElementsAre("attention_dropout 0.1"));
 }
 
 TEST(HuggingFaceConfig, MissingKeysAreNamed) {
@@ -235,8 +284,8 @@ TEST(HuggingFaceConfig, MoreThan16MiBAreRefused) {
 
 TEST(HuggingFaceConfig, GenerationKnowsTheEnd) {
   HuggingFaceConfig config;
-  config.bos_id = 1;
-  config.eos_id = 2;
+  config.bos_ids = {1};
+  config.eos_ids = {2};
   const json generation = json::parse(GenerationConfigJson(config));
   EXPECT_EQ(generation["bos_token_id"], 1);
   EXPECT_EQ(generation["eos_token_id"], 2);

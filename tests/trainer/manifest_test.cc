@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 
@@ -38,6 +41,13 @@ TEST(Manifest, ReadsWhatItWrote) {
   ASSERT_TRUE(manifest.ok()) << manifest.status();
   EXPECT_EQ(manifest->SerializeAsString(), Example().SerializeAsString());
   EXPECT_EQ(ManifestText(*manifest), text);
+}
+
+TEST(Manifest, LayoutCountsOneRankAsOne) {
+  CheckpointManifest manifest = Example();
+  EXPECT_EQ(LayoutText(manifest), "16 ranks (tensor 2, expert 8)");
+  manifest.set_ranks(1);
+  EXPECT_EQ(LayoutText(manifest), "1 rank (tensor 2, expert 8)");
 }
 
 // XXH3 of nothing, and of "abc", with seed 0, as `xxhsum -H3` prints them.
@@ -81,6 +91,28 @@ TEST(Manifest, WithoutSkippedStepsHasNone) {
   const auto parsed = ParseManifest(text, "m");
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   EXPECT_EQ(parsed->skipped_steps(), 0);
+}
+
+TEST(Manifest, ItsBatchesHaveChangedOnItsWay) {
+  using Changes = std::vector<std::pair<int64_t, int64_t>>;
+  const auto parse = [](const Changes& changes) {
+    CheckpointManifest manifest = Example();
+    for (const auto& [step, samples] : changes) {
+      CheckpointManifest::BatchChange& change = *manifest.add_batch_change();
+      change.set_step(step);
+      change.set_consumed_samples(samples);
+    }
+    return ParseManifest(ManifestText(manifest), "m").status();
+  };
+  EXPECT_TRUE(parse({{1, 1}, {100, 38000}, {1200, 38400}}).ok());
+  for (const Changes& changes :
+       {Changes{{0, 5}}, Changes{{5, 0}}, Changes{{-1, 5}}, Changes{{5, -1}},
+        Changes{{1201, 5}}, Changes{{5, 38401}}, Changes{{5, 38400}},
+        Changes{{1200, 5}}, Changes{{5, 5}, {5, 6}}, Changes{{5, 5}, {6, 5}},
+        Changes{{6, 6}, {5, 7}}}) {
+    EXPECT_THAT(std::string(parse(changes).message()),
+                HasSubstr("changes of the batch"));
+  }
 }
 
 TEST(Manifest, SkipsNoMoreStepsThanItHas) {

@@ -194,8 +194,10 @@ TEST_P(MemoryPlanTest, EveryBufferOfARankIsForeseen) {
       PlanMemory(config, *MakeMesh(config, TestRuntime().world()));
   const double planned =
       static_cast<double>(plan.Total() - plan.process - plan.snapshot);
-  // Arenas have an eighth to spare; some buffers do not grow with the model.
-  EXPECT_LT(live, 1.25 * planned);
+  // Arenas have an eighth to spare. The kernels' scratch does not grow with the
+  // model, and depends on the processor: most with bfloat16 tiles (AMX).
+  constexpr double kScratch = 256 << 10;
+  EXPECT_LT(live, 1.25 * planned + kScratch);
   EXPECT_LT(planned, 1.2 * live);
 }
 

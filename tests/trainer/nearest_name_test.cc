@@ -45,5 +45,22 @@ TEST(NearestConfigKey, ForgivesLettersAndSections) {
   EXPECT_EQ(NearestConfigKey("evl.interval_step"), "eval.interval_steps");
 }
 
+TEST(NearestConfigKey, KnowsAbbreviations) {
+  EXPECT_EQ(NearestConfigKey("lr"), "optimizer.learning_rate");
+  EXPECT_EQ(NearestConfigKey("wd"), "optimizer.weight_decay");
+  EXPECT_EQ(NearestConfigKey("seq_len"), "batch.sequence_length");
+  EXPECT_EQ(NearestConfigKey("batch_size"), "batch.global_size");
+  EXPECT_EQ(NearestConfigKey("n_layers"), "model.num_hidden_layers");
+  EXPECT_EQ(NearestConfigKey("steps"), "schedule.steps");
+  EXPECT_EQ(NearestConfigKey("warmup"), "schedule.warmup_steps");
+  EXPECT_EQ(NearestConfigKey("dtype"), "run.compute_dtype");
+}
+
+TEST(NearestConfigKey, IsEmptyWhereNothingIsLikeIt) {
+  EXPECT_EQ(NearestConfigKey("bs"), "");
+  EXPECT_EQ(NearestConfigKey("epochs"), "");
+  EXPECT_EQ(NearestConfigKey("xyzzy.plugh"), "");
+}
+
 }  // namespace
 }  // namespace moe

@@ -2,23 +2,62 @@
 
 #include "trainer/training_run.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdint>
+#include <ctime>
+#include <fstream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "absl/base/config.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "comm/mpi_runtime.h"
 #include "comm/single_group.h"
 #include "data/indexed_dataset_writer.h"
+#include "tests/data/model_builder.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/fake_file_system.h"
 #include "tests/trainer/trainer_fixture.h"
+#include "trainer/checkpoint/manifest.h"
 #include "trainer/config_resolve.h"
 #include "trainer/run_directory.h"
 #include "trainer/run_start.h"
+
+namespace {
+
+// What the machine's clock is set forth each time that it is looked at.
+std::atomic<int64_t> jump_seconds = 0;
+std::atomic<int64_t> num_looks = 0;
+
+}  // namespace
+
+// In place of the C library's: durations must not depend on the clock that can
+// be set, CLOCK_REALTIME.
+extern "C" int clock_gettime(clockid_t clock, timespec* time) noexcept {
+  const long result = syscall(SYS_clock_gettime, clock, time);
+  if (clock == CLOCK_REALTIME) time->tv_sec += jump_seconds * ++num_looks;
+  return static_cast<int>(result);
+}
+
+// In place of its shared library's, which mostly counts the processor's cycles
+// and looks at the clock every two seconds.
+namespace absl {
+ABSL_NAMESPACE_BEGIN
+Time Now() {
+  timespec time = {};
+  clock_gettime(CLOCK_REALTIME, &time);
+  return TimeFromTimespec(time);
+}
+ABSL_NAMESPACE_END
+}  // namespace absl
 
 namespace moe {
 namespace {
@@ -91,6 +130,25 @@ TEST_F(TrainingRunTest, ARefusedLastLineOfMetricsCostsNoWeights) {
   EXPECT_TRUE(HasWeights("step_00000004"));
 }
 
+// tokenizer.model goes along, and the reason is said before the first step.
+TEST_F(TrainingRunTest, ATokenizerThatCannotBeExportedIsNamedAtTheStart) {
+  ModelBuilder model;
+  model.Add({"a"}).Add("b", -1, PieceType::kUnused);
+  config_.mutable_data()->set_tokenizer(
+      directory_.Write("unused.model", model.Serialize()));
+  testing::internal::CaptureStderr();
+  EXPECT_TRUE(RunWithFailingWrite(0).ok());
+  const std::string said = testing::internal::GetCapturedStderr();
+  const size_t reason = said.find(
+      "tokenizer.json cannot say what tokenizer.model means and is left out: "
+      "piece 4 (\"b\") is unused");
+  EXPECT_LT(reason, said.find("step 1/4")) << said;
+  EXPECT_EQ(reason, said.rfind("tokenizer.json")) << said;
+  const std::string saved = "run/checkpoints/step_00000004/";
+  EXPECT_TRUE(files_.Exists(directory_.Path(saved + "tokenizer.model")));
+  EXPECT_FALSE(files_.Exists(directory_.Path(saved + "tokenizer.json")));
+}
+
 // A step of this model is over long before its files are synced.
 TEST_F(TrainingRunTest, TheNextSaveWaitsForTheLast) {
   config_.mutable_checkpoint()->set_interval_steps(1);
@@ -127,8 +185,8 @@ TEST_F(TrainingRunTest, ADryRunIsToldWhatTheRunWouldBe) {
     EXPECT_EQ(truncate(path.c_str(), 9), 0);
   };
   const auto expect = [&](const StartOptions& options, absl::StatusCode code) {
-    const absl::Status dry = CheckStart(options, config, files_);
     const auto ignore = [](const std::string&) {};
+    const absl::Status dry = CheckStart(options, config, files_, ignore);
     EXPECT_EQ(dry.code(), code) << dry;
     const auto start = ChooseStart(options, config, directory, files_,
                                    *MakeSingleGroup("world"), ignore);
@@ -150,8 +208,149 @@ TEST_F(TrainingRunTest, ADryRunIsToldWhatTheRunWouldBe) {
   expect(named(run), absl::StatusCode::kInvalidArgument);
   expect({}, absl::StatusCode::kOk);  // with step 2; step 4 is set aside
   cut("step_00000002");
-  EXPECT_TRUE(absl::IsDataLoss(CheckStart({}, config, files_)));
+  EXPECT_TRUE(absl::IsDataLoss(
+      CheckStart({}, config, files_, [](const std::string&) {})));
   EXPECT_TRUE(HasWeights("step_00000002")) << "a dry run changes nothing";
+}
+
+// The lines of metrics.jsonl.
+std::vector<nlohmann::json> Lines(const std::string& path) {
+  std::vector<nlohmann::json> lines;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);)
+    lines.push_back(nlohmann::json::parse(line));
+  return lines;
+}
+
+// 40 samples by tens; 60 more, by threes.
+TEST_F(TrainingRunTest, ARunInTokensEndsAtThemWhateverBatchesItHad) {
+  config_.mutable_schedule()->set_steps(0);
+  config_.mutable_schedule()->set_tokens(40 * 9);
+  ASSERT_TRUE(RunWithFailingWrite(0).ok());
+  EXPECT_TRUE(HasWeights("step_00000004"));
+  config_.mutable_schedule()->set_tokens(100 * 9);
+  config_.mutable_batch()->set_global_size(3);
+  config_.mutable_log()->set_interval_steps(3);
+  ASSERT_TRUE(RunWithFailingWrite(0).ok());
+  EXPECT_TRUE(HasWeights("step_00000024"));
+  EXPECT_THAT(directory_.Read("run/config.textproto"),
+              testing::HasSubstr("  tokens: 900\n"));
+  EXPECT_THAT(directory_.Read("run/checkpoints/step_00000024/" +
+                              std::string(kManifestFile)),
+              testing::HasSubstr("step: 4\n  consumed_samples: 40\n"));
+
+  const auto lines = Lines(directory_.Path("run/metrics.jsonl"));
+  EXPECT_EQ(lines.back()["step"], 24);
+  EXPECT_EQ(lines.back()["tokens"], 900);
+  for (const nlohmann::json& line : lines) {
+    // Of the steps that the line is of, whatever those before had.
+    const double rate = line["tokens_per_second"];
+    const double seconds = line["step_seconds"];
+    EXPECT_NEAR(rate * seconds, line["step"] <= 4 ? 90 : 27, 1e-4);
+    EXPECT_GT(line["mfu"], 0);
+  }
+
+  // Larger steps again: the tokens are there, and nothing is left to do.
+  config_.mutable_batch()->set_global_size(7);
+  ASSERT_TRUE(RunWithFailingWrite(0).ok());
+  EXPECT_FALSE(HasWeights("step_00000025"));
+  // A warm-up that has been made need not fit in so many steps of this batch.
+  config_.mutable_schedule()->set_tokens(110 * 9);
+  config_.mutable_schedule()->set_warmup_steps(20);
+  config_.mutable_batch()->set_global_size(10);
+  ASSERT_TRUE(RunWithFailingWrite(0).ok());
+  EXPECT_TRUE(HasWeights("step_00000025"));
+}
+
+TEST_F(TrainingRunTest, AWarmUpBeyondANewRunInTokensIsRefusedAtOnce) {
+  config_.mutable_schedule()->set_steps(0);
+  config_.mutable_schedule()->set_tokens(100 * 9);
+  config_.mutable_schedule()->set_warmup_steps(11);
+  const auto resolved = ResolveConfig(config_, /*world=*/1, 1);
+  ASSERT_TRUE(resolved.ok());
+  TrainingRun run(*resolved, StartOptions(), *runtime_,
+                  /*share_directory=*/"", files_);
+  const absl::Status status = run.Start();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_FALSE(files_.Exists(directory_.Path("run")));
+}
+
+// The rate makes weights that overflow: the next loss is none.
+TEST_F(TrainingRunTest, AValidationLossThatIsNotFiniteIsNeverTheBest) {
+  *config_.mutable_data()->mutable_valid() = config_.data().train();
+  config_.mutable_eval()->set_interval_steps(1);
+  config_.mutable_checkpoint()->set_keep(1);
+  config_.mutable_schedule()->set_steps(1);
+  ASSERT_TRUE(RunWithFailingWrite(0).ok());
+  config_.mutable_schedule()->set_steps(2);
+  config_.mutable_optimizer()->set_learning_rate(1e10);
+  ASSERT_TRUE(RunWithFailingWrite(0).ok());
+  EXPECT_TRUE(HasWeights("step_00000001")) << "the best";
+  EXPECT_TRUE(HasWeights("step_00000002")) << "the newest";
+  const std::string checkpoints = directory_.Path("run/checkpoints/");
+  EXPECT_TRUE(
+      ReadManifest(files_, checkpoints + "step_00000001")->has_valid_loss());
+  EXPECT_FALSE(
+      ReadManifest(files_, checkpoints + "step_00000002")->has_valid_loss());
+  const auto lines = Lines(directory_.Path("run/metrics.jsonl"));
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_TRUE(lines[0]["valid_loss"].is_number());
+  EXPECT_TRUE(lines[1]["valid_loss"].is_null());
+}
+
+TEST_F(TrainingRunTest, GoingOnKeepsWhatStandsBehindABrokenLine) {
+  ASSERT_TRUE(RunWithFailingWrite(0).ok());
+  const std::string path = directory_.Path("run/metrics.jsonl");
+  const std::string whole = directory_.Read("run/metrics.jsonl");
+  directory_.Write("run/metrics.jsonl", "\xff\n" + whole + "{\"step\":5,\"l");
+  config_.mutable_schedule()->set_steps(6);
+  ASSERT_TRUE(RunWithFailingWrite(0).ok());
+  const auto lines = Lines(path);
+  ASSERT_EQ(lines.size(), 6u);
+  for (size_t i = 0; i < lines.size(); ++i) EXPECT_EQ(lines[i]["step"], i + 1);
+  EXPECT_EQ(directory_.Read("run/metrics.jsonl.rejected"),
+            "\xff\n{\"step\":5,\"l\n");
+}
+
+class SetClockTest : public TrainingRunTest {
+ protected:
+  ~SetClockTest() override { jump_seconds = 0; }
+
+  // By so much at each look.
+  void SetClock(absl::Duration jump) {
+    jump_seconds = absl::ToInt64Seconds(jump);
+    const absl::Time before = absl::Now();
+    ASSERT_NEAR(absl::ToDoubleHours(absl::Now() - before),
+                absl::ToDoubleHours(jump), 0.5)
+        << "the program does not see this clock";
+  }
+};
+
+TEST_F(SetClockTest, SavesAndStopsInTimeWhenTheClockIsSetBack) {
+  SetClock(-absl::Hours(1));
+  config_.mutable_checkpoint()->set_interval_seconds(1e-9);
+  EXPECT_TRUE(RunWithFailingWrite(0).ok());
+  EXPECT_TRUE(HasWeights("step_00000003")) << "kept beside the last";
+  for (const auto& line : Lines(directory_.Path("run/metrics.jsonl"))) {
+    EXPECT_GT(line["step_seconds"], 0);
+    EXPECT_GT(line["tokens_per_second"], 0);
+    EXPECT_GE(line["checkpoint_seconds"], 0);
+  }
+  config_.mutable_schedule()->set_steps(8);
+  config_.mutable_schedule()->set_stop_after_seconds(1e-9);
+  EXPECT_TRUE(absl::IsCancelled(RunWithFailingWrite(0)));
+  EXPECT_TRUE(HasWeights("step_00000005"));
+}
+
+TEST_F(SetClockTest, NeitherSavesNorStopsEarlyWhenTheClockIsSetForth) {
+  SetClock(absl::Hours(1));
+  config_.mutable_checkpoint()->set_interval_seconds(3000);
+  config_.mutable_schedule()->set_stop_after_seconds(3000);
+  EXPECT_TRUE(RunWithFailingWrite(0).ok());
+  EXPECT_TRUE(HasWeights("step_00000004"));
+  EXPECT_FALSE(HasWeights("step_00000003"));
+  for (const auto& line : Lines(directory_.Path("run/metrics.jsonl")))
+    EXPECT_LT(line["step_seconds"], 3600);
 }
 
 class RefusedSaveTest : public TrainingRunTest {

@@ -1,7 +1,5 @@
 #include "trainer/checkpoint/checkpoint_audit.h"
 
-#include <google/protobuf/util/message_differencer.h>
-
 #include <set>
 #include <utility>
 
@@ -12,7 +10,9 @@
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/checkpoint_list.h"
 #include "trainer/checkpoint/parallel_tasks.h"
+#include "trainer/checkpoint/source_words.h"
 #include "trainer/checkpoint/stored_checkpoint.h"
+#include "trainer/checkpoint/weight_values.h"
 
 namespace moe {
 namespace {
@@ -78,21 +78,6 @@ absl::Status AuditFiles(FileSystem& files, int threads,
     audit.problems.push_back(std::move(problem));
   FindUnlisted(names, *manifest, audit.problems);
   return absl::OkStatus();
-}
-
-// The model of config.json is the one that was trained.
-absl::Status CheckModel(FileSystem& files, const StoredCheckpoint& stored) {
-  if (!stored.manifest.has_value()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const TrainConfig config,
-                   ReadTrainConfig(files, stored.path));
-  const auto trained = ParseConfigJson(ConfigJson(MakeHuggingFaceConfig(
-      config.model(), config.router(), config.batch().sequence_length())));
-  if (trained.ok() && trained->renormalize == stored.config.renormalize &&
-      google::protobuf::util::MessageDifferencer::Equals(trained->model,
-                                                         stored.config.model))
-    return absl::OkStatus();
-  return absl::DataLossError(
-      absl::StrCat(kConfigFile, " has another model than ", kTrainConfigFile));
 }
 
 std::string NotFiniteText(absl::string_view what, const ElementsScan& scan) {
@@ -162,9 +147,10 @@ absl::Status AuditStructure(FileSystem& files, int threads,
                             CheckpointAudit& audit) {
   ASSIGN_OR_RETURN(const StoredCheckpoint stored,
                    OpenStoredCheckpoint(files, audit.path));
-  RETURN_IF_ERROR(CheckModel(files, stored));
+  RETURN_IF_ERROR(CheckTrainedModel(files, stored.path, stored.config));
   const ParameterTable table = WholeTable(stored.config.model);
   RETURN_IF_ERROR(stored.weights->Check(table));
+  RETURN_IF_ERROR(CheckSpareTensors(*stored.weights, stored.config.model));
   audit.num_tensors = static_cast<int>(table.parameters().size());
   audit.has_moments = stored.moments != nullptr;
   if (audit.has_manifest && !audit.has_moments)

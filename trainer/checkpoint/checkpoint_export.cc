@@ -10,11 +10,13 @@
 #include "comm/check.h"
 #include "comm/dtype.h"
 #include "comm/status_macros.h"
+#include "data/temporary_path.h"
 #include "trainer/checkpoint/checkpoint_audit.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/half.h"
 #include "trainer/checkpoint/parallel_tasks.h"
 #include "trainer/checkpoint/safetensors.h"
+#include "trainer/checkpoint/weight_values.h"
 #include "trainer/checkpoint/weights_index.h"
 
 namespace moe {
@@ -232,15 +234,13 @@ absl::StatusOr<ExportedCheckpoint> ExportCheckpoint(
   RETURN_IF_ERROR(stored.weights->Check(table));
   RETURN_IF_ERROR(VerifyAsWritten(files, stored.path, Verified::kWeights,
                                   options.threads, progress));
-  const std::string temporary = absl::StrCat(options.output, kTemporarySuffix);
-  Exporter exporter(files, stored, options, table, temporary, progress);
-  absl::StatusOr<ExportedCheckpoint> exported = exporter.Write();
-  absl::Status status = exported.status();
-  if (status.ok()) status = files.Rename(temporary, options.output);
-  if (!status.ok()) {
-    files.Remove(temporary).IgnoreError();
-    return status;
-  }
+  RETURN_IF_ERROR(CheckSpareTensors(*stored.weights, stored.config.model));
+  TemporaryPath temporary(files,
+                          absl::StrCat(options.output, kTemporarySuffix));
+  Exporter exporter(files, stored, options, table, temporary.path(), progress);
+  ASSIGN_OR_RETURN(const ExportedCheckpoint exported, exporter.Write());
+  RETURN_IF_ERROR(files.Rename(temporary.path(), options.output));
+  temporary.Release();
   RETURN_IF_ERROR(files.SyncDirectory(ParentOf(options.output)));
   return exported;
 }

@@ -140,7 +140,7 @@ std::vector<std::string> SizeProblems(FileSystem& files,
 std::string WithoutDirectory(absl::string_view message,
                              const std::string& directory) {
   absl::ConsumePrefix(&message, directory);
-  absl::ConsumePrefix(&message, "/");
+  if (!absl::ConsumePrefix(&message, "/")) absl::ConsumePrefix(&message, ": ");
   return std::string(message);
 }
 

@@ -33,27 +33,45 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "comm/check.h"
+#include "comm/monotonic_time.h"
 #include "comm/process_groups.h"
 #include "comm/status_macros.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/hf_config.h"
 
 namespace moe {
+namespace {
+
+void SetIfNone(int id, std::vector<int>& ids) {
+  if (ids.empty() && id >= 0) ids.push_back(id);
+}
+
+}  // namespace
 
 std::vector<NamedFile> ModelFiles(const ModelConfig& model,
                                   const RouterConfig& router,
                                   int64_t sequence_length,
-                                  const Tokenizer* tokenizer, bool add_bos) {
+                                  const Tokenizer* tokenizer, bool add_bos,
+                                  const SourceWords* source) {
   HuggingFaceConfig config =
       MakeHuggingFaceConfig(model, router, sequence_length);
   std::vector<NamedFile> files;
+  if (source != nullptr) {
+    config.bos_ids = source->config.bos_ids;
+    config.eos_ids = source->config.eos_ids;
+    config.pad_ids = source->config.pad_ids;
+    config.sliding_window = source->config.sliding_window;
+  }
   if (tokenizer != nullptr) {
-    config.bos_id = tokenizer->bos_id();
-    config.eos_id = tokenizer->eos_id();
+    SetIfNone(tokenizer->bos_id(), config.bos_ids);
+    SetIfNone(tokenizer->eos_id(), config.eos_ids);
     files = HuggingFaceTokenizerFiles(*tokenizer, add_bos);
   }
   files.push_back({kConfigFile, ConfigJson(config)});
-  files.push_back({kGenerationConfigFile, GenerationConfigJson(config)});
+  files.push_back({kGenerationConfigFile,
+                   source != nullptr && !source->generation_config.empty()
+                       ? source->generation_config
+                       : GenerationConfigJson(config)});
   return files;
 }
 
@@ -149,13 +167,13 @@ absl::StatusOr<SaveResult> CheckpointSaver::Finish(
   // again and again instead of waiting in one.
   constexpr absl::Duration kLongestPause = absl::Milliseconds(20);
   absl::Duration pause = absl::Microseconds(100);
-  const absl::Time begin = absl::Now();
-  absl::Time told_at = begin;
+  const absl::Duration begin = MonotonicTime();
+  absl::Duration told_at = begin;
   while (true) {
     ASSIGN_OR_RETURN(std::optional<SaveResult> result, Poll());
     if (result.has_value()) return *std::move(result);
-    if (still_saving && absl::Now() - told_at >= now_and_then) {
-      told_at = absl::Now();
+    if (still_saving && MonotonicTime() - told_at >= now_and_then) {
+      told_at = MonotonicTime();
       still_saving(told_at - begin, static_cast<int>(slowest_rank_));
     }
     absl::SleepFor(pause);

@@ -17,16 +17,21 @@
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/checkpoint/retention.h"
 #include "trainer/checkpoint/snapshot.h"
+#include "trainer/checkpoint/source_words.h"
 
 namespace moe {
 
 // The files beside the weights by which transformers knows a checkpoint:
 // config.json, generation_config.json and, if `tokenizer` is not null, the
+// tokenizer's. `source`, of the checkpoint that the run began or goes on with,
+// or null: its ids of special tokens, sliding window and
+// generation_config.json are carried on; ids that it does not name are the
 // tokenizer's.
 std::vector<NamedFile> ModelFiles(const ModelConfig& model,
                                   const RouterConfig& router,
                                   int64_t sequence_length,
-                                  const Tokenizer* tokenizer, bool add_bos);
+                                  const Tokenizer* tokenizer, bool add_bos,
+                                  const SourceWords* source = nullptr);
 
 // How a save ended. OK: the checkpoint is durable under its name. Aborted: a
 // disk refused on some rank, said where; nothing stands under the name, and a

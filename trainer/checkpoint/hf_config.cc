@@ -19,6 +19,7 @@ using OrderedJson = nlohmann::ordered_json;
 constexpr char kMixtralType[] = "mixtral";
 constexpr char kMixtralClass[] = "MixtralForCausalLM";
 constexpr char kMixtralActivation[] = "silu";
+constexpr char kMixtralActivationAlias[] = "swish";
 // The same, without routing weights that sum to 1.
 constexpr char kUnnormalizedType[] = "mixtral_unnormalized_router";
 constexpr char kUnnormalizedClass[] = "MixtralUnnormalizedRouterForCausalLM";
@@ -27,8 +28,13 @@ constexpr char kUnnormalizedActivation[] = "silu_unnormalized_router";
 // The version whose spelling of keys and whose tensor names we write.
 constexpr char kTransformersVersion[] = "4.57.0";
 
-OrderedJson IdOrNull(int id) {
-  return id < 0 ? OrderedJson(nullptr) : OrderedJson(id);
+OrderedJson IdsJson(const std::vector<int>& ids) {
+  if (ids.empty()) return nullptr;
+  return ids.size() == 1 ? OrderedJson(ids.front()) : OrderedJson(ids);
+}
+
+OrderedJson WindowJson(int window) {
+  return window > 0 ? OrderedJson(window) : OrderedJson(nullptr);
 }
 
 // --- reading ----------------------------------------------------------------
@@ -68,13 +74,29 @@ absl::StatusOr<int> ReadInt(const Json& object, const char* key, int absent) {
   return FindKey(object, key) == nullptr ? absent : ReadInt(object, key);
 }
 
-// A token's id, the first of a list, or -1.
-absl::StatusOr<int> ReadId(const Json& object, const char* key) {
+// Tokens' ids: a number, a list, or null. Negative ones, which some writers use
+// for none, are kept as they are.
+absl::StatusOr<std::vector<int>> ReadIds(const Json& object, const char* key) {
+  constexpr char kMeaning[] = "a token's id or a list of them";
   const Json* value = FindKey(object, key);
-  if (value == nullptr) return -1;
-  if (value->is_array() && !value->empty())
-    return ReadInt(Json{{key, value->front()}}, key);
-  return ReadInt(object, key);
+  if (value == nullptr) return std::vector<int>();
+  const Json list = value->is_array() ? *value : Json::array({*value});
+  if (list.size() >= kMaxSettingElements) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        key, " has more than ", kMaxSettingElements - 1, " elements"));
+  }
+  std::vector<int> ids;
+  for (const Json& id : list) {
+    if (!id.is_number_integer()) return Refused(key, *value, kMeaning);
+    const auto number = id.is_number_unsigned()
+                            ? static_cast<double>(id.get<uint64_t>())
+                            : static_cast<double>(id.get<int64_t>());
+    using Limits = std::numeric_limits<int>;
+    if (number < Limits::min() || number > Limits::max())
+      return Refused(key, *value, kMeaning);
+    ids.push_back(static_cast<int>(number));
+  }
+  return ids;
 }
 
 absl::StatusOr<double> ReadDouble(const Json& object, const char* key,
@@ -100,40 +122,97 @@ absl::StatusOr<bool> ReadRenormalize(const Json& object) {
   const bool renormalize = *type == kMixtralType;
   if (!renormalize && *type != kUnnormalizedType)
     return Refused("model_type", *type, "\"mixtral\"");
-  const char* activation =
-      renormalize ? kMixtralActivation : kUnnormalizedActivation;
-  if (const Json* act = FindKey(object, "hidden_act");
-      act != nullptr && *act != activation)
-    return Refused("hidden_act", *act, absl::StrCat("\"", activation, "\""));
+  const Json* activation = FindKey(object, "hidden_act");
+  if (activation == nullptr) return renormalize;
+  const bool same = renormalize ? *activation == kMixtralActivation ||
+                                      *activation == kMixtralActivationAlias
+                                : *activation == kUnnormalizedActivation;
+  if (!same) {
+    return Refused(
+        "hidden_act", *activation,
+        absl::StrCat("\"",
+                     renormalize ? kMixtralActivation : kUnnormalizedActivation,
+                     "\""));
+  }
   return renormalize;
 }
 
-// What changes the network in ways that we do not compute.
-absl::Status CheckNothingUnknown(const Json& object, int max_positions) {
-  if (const Json* value = FindKey(object, "quantization_config"))
-    return Refused("quantization_config", *value, "absent");
-  if (const Json* value = FindKey(object, "rope_scaling"))
-    return Refused("rope_scaling", *value, "null");
-  const Json* window = FindKey(object, "sliding_window");
-  if (window != nullptr &&
-      !(window->is_number_integer() && *window >= max_positions)) {
-    return Refused("sliding_window", *window,
-                   absl::StrCat("null or at least max_position_embeddings (",
-                                max_positions, ")"));
-  }
-  return absl::OkStatus();
+// A key that changes the network unless it is absent or has this value.
+absl::Status CheckOnly(const Json& object, const char* key,
+                       const Json& harmless) {
+  const Json* value = FindKey(object, key);
+  if (value == nullptr || *value == harmless) return absl::OkStatus();
+  return Refused(key, *value, absl::StrCat("absent or ", harmless.dump()));
 }
 
-// Version 4 has rope_theta, 5 rope_parameters.
+// What changes the network in ways that we do not compute.
+absl::Status CheckNothingUnknown(const Json& object) {
+  for (const char* key : {"quantization_config", "compression_config"}) {
+    if (const Json* value = FindKey(object, key))
+      return Refused(key, *value, "absent: quantized weights are not read");
+  }
+  for (const char* key : {"attention_bias", "mlp_bias"})
+    RETURN_IF_ERROR(CheckOnly(object, key, false));
+  return CheckOnly(object, "partial_rotary_factor", 1.0);
+}
+
+// What transformers applies in training alone, and we never.
+absl::StatusOr<std::vector<std::string>> ReadNotApplied(const Json& object) {
+  std::vector<std::string> not_applied;
+  for (const char* key : {"attention_dropout", "router_jitter_noise"}) {
+    ASSIGN_OR_RETURN(const double value, ReadDouble(object, key, 0));
+    if (value != 0) not_applied.push_back(absl::StrCat(key, " ", value));
+  }
+  return not_applied;
+}
+
+absl::StatusOr<int> ReadWindow(const Json& object) {
+  ASSIGN_OR_RETURN(const int window, ReadInt(object, "sliding_window", 0));
+  const Json* value = FindKey(object, "sliding_window");
+  if (value != nullptr && window < 1)
+    return Refused("sliding_window", *value, "null or at least 1");
+  return window;
+}
+
+// A description of rotary embeddings, version 4's rope_scaling or 5's
+// rope_parameters: only the plain ones are computed.
+absl::Status CheckPlainRope(const Json& rope, const char* key) {
+  if (!rope.is_object()) return Refused(key, rope, "an object");
+  const Json* type = FindKey(rope, "rope_type");
+  if (type == nullptr) type = FindKey(rope, "type");  // older files
+  if (type != nullptr && *type != "default") {
+    return Refused(absl::StrCat(key, ".rope_type"), *type, "\"default\"");
+  }
+  for (const auto& [name, value] : rope.items()) {
+    if (value.is_structured()) {  // one for each kind of layer
+      return absl::FailedPreconditionError(absl::StrCat(
+          key, ".", name, " is an object or list, must be one value"));
+    }
+  }
+  return CheckOnly(rope, "partial_rotary_factor", 1.0);
+}
+
+// Version 4 has rope_theta, 5 rope_parameters (or rope_scaling under that
+// name); each passes over the other's.
 absl::StatusOr<double> ReadRopeTheta(const Json& object) {
-  ASSIGN_OR_RETURN(const double theta, ReadDouble(object, "rope_theta", 1e6));
-  const Json* rope = FindKey(object, "rope_parameters");
-  if (rope == nullptr) return theta;
-  if (!rope->is_object()) return Refused("rope_parameters", *rope, "an object");
-  if (const Json* type = FindKey(*rope, "rope_type");
-      type != nullptr && *type != "default")
-    return Refused("rope_parameters.rope_type", *type, "\"default\"");
-  return ReadDouble(*rope, "rope_theta", theta);
+  constexpr char kTheta[] = "rope_theta";
+  bool is_said = FindKey(object, kTheta) != nullptr;
+  ASSIGN_OR_RETURN(double theta, ReadDouble(object, kTheta, 1e6));
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    const Json* rope = FindKey(object, key);
+    if (rope == nullptr) continue;
+    if (rope->empty()) return Refused(key, *rope, "null");
+    RETURN_IF_ERROR(CheckPlainRope(*rope, key));
+    ASSIGN_OR_RETURN(const double inner, ReadDouble(*rope, kTheta, theta));
+    if (is_said && inner != theta) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("rope_theta is ", theta, " and ", key, ".rope_theta is ",
+                       inner, ", must be the same"));
+    }
+    is_said = is_said || FindKey(*rope, kTheta) != nullptr;
+    theta = inner;
+  }
+  return theta;
 }
 
 absl::Status ReadSizes(const Json& object, ModelConfig& model) {
@@ -165,8 +244,9 @@ absl::StatusOr<HuggingFaceConfig> Read(const Json& object) {
   HuggingFaceConfig config;
   ASSIGN_OR_RETURN(config.renormalize, ReadRenormalize(object));
   RETURN_IF_ERROR(ReadSizes(object, config.model));
-  RETURN_IF_ERROR(
-      CheckNothingUnknown(object, config.model.max_position_embeddings()));
+  RETURN_IF_ERROR(CheckNothingUnknown(object));
+  ASSIGN_OR_RETURN(config.not_applied, ReadNotApplied(object));
+  ASSIGN_OR_RETURN(config.sliding_window, ReadWindow(object));
   ASSIGN_OR_RETURN(const double theta, ReadRopeTheta(object));
   ASSIGN_OR_RETURN(const double epsilon,
                    ReadDouble(object, "rms_norm_eps", 1e-5));
@@ -180,8 +260,9 @@ absl::StatusOr<HuggingFaceConfig> Read(const Json& object) {
   config.model.set_tie_word_embeddings(tie);
   ASSIGN_OR_RETURN(config.router_aux_loss_coef,
                    ReadDouble(object, "router_aux_loss_coef", 0.001));
-  ASSIGN_OR_RETURN(config.bos_id, ReadId(object, "bos_token_id"));
-  ASSIGN_OR_RETURN(config.eos_id, ReadId(object, "eos_token_id"));
+  ASSIGN_OR_RETURN(config.bos_ids, ReadIds(object, "bos_token_id"));
+  ASSIGN_OR_RETURN(config.eos_ids, ReadIds(object, "eos_token_id"));
+  ASSIGN_OR_RETURN(config.pad_ids, ReadIds(object, "pad_token_id"));
   return config;
 }
 
@@ -210,9 +291,9 @@ std::string ConfigJson(const HuggingFaceConfig& config) {
   json["architectures"] = {mixtral ? kMixtralClass : kUnnormalizedClass};
   json["model_type"] = mixtral ? kMixtralType : kUnnormalizedType;
   json["attention_dropout"] = 0.0;
-  json["bos_token_id"] = IdOrNull(config.bos_id);
-  json["eos_token_id"] = IdOrNull(config.eos_id);
-  json["pad_token_id"] = nullptr;
+  json["bos_token_id"] = IdsJson(config.bos_ids);
+  json["eos_token_id"] = IdsJson(config.eos_ids);
+  json["pad_token_id"] = IdsJson(config.pad_ids);
   json["hidden_act"] = mixtral ? kMixtralActivation : kUnnormalizedActivation;
   json["hidden_size"] = model.hidden_size();
   json["head_dim"] = HeadDim(model);
@@ -228,7 +309,7 @@ std::string ConfigJson(const HuggingFaceConfig& config) {
   json["rms_norm_eps"] = model.rms_norm_eps();
   json["router_aux_loss_coef"] = config.router_aux_loss_coef;
   json["router_jitter_noise"] = 0.0;
-  json["sliding_window"] = nullptr;
+  json["sliding_window"] = WindowJson(config.sliding_window);
   json["tie_word_embeddings"] = model.tie_word_embeddings();
   json["use_cache"] = true;
   json["vocab_size"] = model.vocab_size();
@@ -254,8 +335,8 @@ std::string WithWeightsDType(absl::string_view config_json,
 
 std::string GenerationConfigJson(const HuggingFaceConfig& config) {
   OrderedJson json;
-  json["bos_token_id"] = IdOrNull(config.bos_id);
-  json["eos_token_id"] = IdOrNull(config.eos_id);
+  json["bos_token_id"] = IdsJson(config.bos_ids);
+  json["eos_token_id"] = IdsJson(config.eos_ids);
   json["transformers_version"] = kTransformersVersion;
   return json.dump(2) + "\n";
 }
@@ -268,6 +349,11 @@ absl::StatusOr<HuggingFaceConfig> ParseConfigJson(absl::string_view text) {
   if (config.model.max_position_embeddings() == 0)
     return absl::FailedPreconditionError("max_position_embeddings is 0");
   return config;
+}
+
+absl::StatusOr<std::vector<int>> ParseGenerationEnds(absl::string_view text) {
+  ASSIGN_OR_RETURN(const Json object, ParseJsonSettings(text));
+  return ReadIds(object, "eos_token_id");
 }
 
 }  // namespace moe

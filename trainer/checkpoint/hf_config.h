@@ -1,8 +1,10 @@
 #ifndef TRAINER_CHECKPOINT_HF_CONFIG_H_
 #define TRAINER_CHECKPOINT_HF_CONFIG_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -23,8 +25,22 @@ struct HuggingFaceConfig {
   // balance. It plays a part only when someone trains the model further with
   // output_router_logits.
   double router_aux_loss_coef = 0;
-  int bos_id = -1;  // -1: none
-  int eos_id = -1;
+  // Tokens that begin a text, end it and fill it up; none: null in the file.
+  std::vector<int> bos_ids;
+  std::vector<int> eos_ids;
+  std::vector<int> pad_ids;
+  // A token sees no more than so many, itself included; 0: all before it. We
+  // compute no windows: sequences up to this length are computed as meant.
+  int sliding_window = 0;
+  // What only plays a part in training and is not applied here, each with its
+  // value: "attention_dropout 0.1".
+  std::vector<std::string> not_applied;
+
+  // Sequences up to here are computed as the checkpoint means them.
+  int max_length() const {
+    const int positions = model.max_position_embeddings();
+    return sliding_window > 0 ? std::min(sliding_window, positions) : positions;
+  }
 };
 
 // Facts of a checkpoint to write. Our auxiliary losses as Hugging Face's
@@ -51,9 +67,13 @@ std::string GenerationConfigJson(const HuggingFaceConfig& config);
 
 // Reads config.json, ours or any Mixtral's, of either version.
 // FailedPrecondition names the key whose value is not what we compute (another
-// model_type, rope scaling, a sliding window, quantized weights, ...).
+// model_type or activation, rope scaling, biases, quantized weights, ...).
 // DataLoss: no JSON, a key missing or of another type.
 absl::StatusOr<HuggingFaceConfig> ParseConfigJson(absl::string_view text);
+
+// eos_token_id of a generation_config.json, a number or a list; empty: it names
+// none. Errors as ParseConfigJson.
+absl::StatusOr<std::vector<int>> ParseGenerationEnds(absl::string_view text);
 
 }  // namespace moe
 

@@ -54,7 +54,8 @@ class SettingsHandler : public JsonHandler {
     }
     Json& parent = root_[outer_key_];
     if (parent.is_object()) parent[inner_key_] = std::move(value);
-    if (parent.is_array() && parent.empty()) parent.push_back(std::move(value));
+    if (parent.is_array() && parent.size() < kMaxSettingElements)
+      parent.push_back(std::move(value));
     return true;
   }
 

@@ -8,7 +8,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "comm/check.h"
 #include "comm/status_macros.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
@@ -20,17 +19,12 @@ using ::google::protobuf::TextFormat;
 
 // A thousand ranks' files take less than a quarter of a mebibyte.
 constexpr int64_t kMaxManifestBytes = int64_t{16} << 20;
-constexpr absl::string_view kDigestLine = "# xxh3 ";
 
 class NoReport : public google::protobuf::io::ErrorCollector {
  public:
   void AddError(int, google::protobuf::io::ColumnNumber,
                 const std::string&) override {}
 };
-
-std::string DigestLine(absl::string_view text) {
-  return absl::StrFormat("%s%016x\n", kDigestLine, Digest(text));
-}
 
 absl::Status Damaged(absl::string_view path, absl::string_view how) {
   return absl::DataLossError(absl::StrCat(path, " is damaged: ", how));
@@ -40,6 +34,22 @@ absl::Status Damaged(absl::string_view path, absl::string_view how) {
 bool IsPlainName(absl::string_view name) {
   return !name.empty() && name != "." && name != ".." &&
          name.find('/') == name.npos && name.find('\0') == name.npos;
+}
+
+// In rising order, up to where the checkpoint is.
+bool AreBatchChanges(const CheckpointManifest& manifest) {
+  int64_t step = 0;
+  int64_t samples = 0;
+  for (const auto& change : manifest.batch_change()) {
+    if (change.step() <= step || change.consumed_samples() <= samples)
+      return false;
+    step = change.step();
+    samples = change.consumed_samples();
+  }
+  // The steps of the last batch may be none, or it has taken samples too.
+  return (step == manifest.step() && samples == manifest.consumed_samples()) ||
+         (step < manifest.step() && samples < manifest.consumed_samples()) ||
+         manifest.batch_change().empty();
 }
 
 absl::Status CheckFields(const CheckpointManifest& manifest,
@@ -54,6 +64,8 @@ absl::Status CheckFields(const CheckpointManifest& manifest,
   if (manifest.skipped_steps() < 0 ||
       manifest.skipped_steps() > manifest.step())
     return Damaged(path, "a number of skipped steps that is not of its steps");
+  if (!AreBatchChanges(manifest))
+    return Damaged(path, "changes of the batch that are not on its way");
   std::set<absl::string_view> names;
   for (const CheckpointManifest::File& file : manifest.file()) {
     if (!IsPlainName(file.name()) || file.num_bytes() < 0 ||
@@ -128,6 +140,12 @@ std::vector<CheckpointManifest::File> FilesBesideState(
     if (!absl::StartsWith(file.name(), kStateFilePrefix))
       listed.push_back(file);
   return listed;
+}
+
+std::string LayoutText(const CheckpointManifest& manifest) {
+  return absl::StrCat(
+      manifest.ranks(), manifest.ranks() == 1 ? " rank" : " ranks", " (tensor ",
+      manifest.tensor_parallel(), ", expert ", manifest.expert_parallel(), ")");
 }
 
 absl::Status VerifyFile(FileSystem& files, const std::string& directory,

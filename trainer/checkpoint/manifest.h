@@ -8,8 +8,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "data/digest.h"
 #include "data/file_system.h"
-#include "trainer/checkpoint/digest.h"
 #include "trainer/checkpoint/manifest.pb.h"
 
 namespace moe {
@@ -40,6 +40,9 @@ absl::Status CheckSize(FileSystem& files, const std::string& directory,
 // the file that is missing or of another size.
 absl::StatusOr<CheckpointManifest> ReadManifest(FileSystem& files,
                                                 const std::string& directory);
+
+// The layout that wrote it: "4 ranks (tensor 1, expert 4)".
+std::string LayoutText(const CheckpointManifest& manifest);
 
 // The files of a manifest but those of the optimizer's state.
 std::vector<CheckpointManifest::File> FilesBesideState(

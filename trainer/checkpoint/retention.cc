@@ -1,6 +1,7 @@
 #include "trainer/checkpoint/retention.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <vector>
 
@@ -30,7 +31,7 @@ absl::StatusOr<std::vector<Candidate>> Candidates(
     Candidate candidate{.step = *step, .path = JoinPath(directory, name)};
     const auto manifest = ReadManifest(files, candidate.path);
     if (!manifest.ok()) continue;
-    if (manifest->has_valid_loss())
+    if (manifest->has_valid_loss() && std::isfinite(manifest->valid_loss()))
       candidate.valid_loss = manifest->valid_loss();
     candidates.push_back(candidate);
   }
@@ -58,7 +59,7 @@ absl::Status DeleteOldCheckpoints(FileSystem& files,
   const Candidate* best = nullptr;
   for (const Candidate& candidate : candidates) {
     if (!retention.keep_best || !candidate.valid_loss.has_value()) continue;
-    if (best == nullptr || *candidate.valid_loss < *best->valid_loss)
+    if (best == nullptr || *candidate.valid_loss <= *best->valid_loss)
       best = &candidate;
   }
   absl::Status status;

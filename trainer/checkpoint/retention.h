@@ -10,7 +10,8 @@
 namespace moe {
 
 // Which checkpoints stay: the newest ones, and the one of the lowest validation
-// loss besides.
+// loss besides. A loss that is not finite is none. Of equal ones the oldest
+// counts: its weights are the nearest to those that were validated.
 struct Retention {
   int keep = 2;  // at least 1
   bool keep_best = true;

@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "comm/check.h"
@@ -33,6 +34,13 @@ std::string SomeOf(const std::vector<std::string>& names) {
 bool IsFloat(StoredDType dtype) {
   return dtype == StoredDType::kF32 || dtype == StoredDType::kBF16 ||
          dtype == StoredDType::kF16;
+}
+
+// Ends of names as transformers' older versions and others write them.
+bool IsSpareBuffer(absl::string_view name) {
+  for (const char* end : {"inv_freq", "cos_cached", "sin_cached"})
+    if (absl::EndsWith(name, absl::StrCat("rotary_emb.", end))) return true;
+  return false;
 }
 
 std::string ShapeText(absl::Span<const uint64_t> shape) {
@@ -178,26 +186,32 @@ std::vector<WeightsLoader::Entry> WeightsLoader::Entries() const {
 
 absl::Status WeightsLoader::Check(const ParameterTable& table) const {
   std::vector<std::string> missing, misshapen, unexpected;
-  std::set<absl::string_view> known = {"lm_head.weight"};  // though tied
-  for (const Parameter& parameter : table.parameters()) {
-    known.insert(parameter.name);
-    const auto found = slices_.find(parameter.name);
+  std::set<std::string> known;
+  const auto look = [&](const std::string& name, const Parameter& parameter) {
+    known.insert(name);
+    const auto found = slices_.find(name);
     if (found == slices_.end()) {
-      missing.push_back(parameter.name);
-      continue;
+      missing.push_back(name);
+      return;
     }
     const Slice& slice = found->second;
     const std::vector<uint64_t> shape(parameter.shape.begin(),
                                       parameter.shape.end());
     if (slice.shape != shape || !IsFloat(slice.tensor->dtype)) {
-      misshapen.push_back(
-          absl::StrCat(parameter.name, " (", Name(slice.tensor->dtype), " ",
-                       ShapeText(slice.shape), ", must be F32, BF16 or F16 ",
-                       ShapeText(shape), ")"));
+      misshapen.push_back(absl::StrCat(
+          name, " (", Name(slice.tensor->dtype), " ", ShapeText(slice.shape),
+          ", must be F32, BF16 or F16 ", ShapeText(shape), ")"));
     }
+  };
+  for (const Parameter& parameter : table.parameters())
+    look(parameter.name, parameter);
+  if (HasSpareHead(table)) {
+    const auto embedding = static_cast<size_t>(table.Find(kEmbeddingName));
+    look(kHeadName, table.parameters()[embedding]);
   }
   for (const auto& [name, slice] : slices_)
-    if (known.count(name) == 0) unexpected.push_back(name);
+    if (known.count(name) == 0 && !IsSpareBuffer(name))
+      unexpected.push_back(name);
 
   std::vector<std::string> complaints;
   auto complain = [&](absl::string_view what,
@@ -211,6 +225,26 @@ absl::Status WeightsLoader::Check(const ParameterTable& table) const {
   if (complaints.empty()) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat(directory_, ": tensors ", absl::StrJoin(complaints, "; ")));
+}
+
+std::vector<std::string> WeightsLoader::PassedOver() const {
+  std::vector<std::string> names;
+  for (const auto& [name, slice] : slices_)
+    if (IsSpareBuffer(name)) names.push_back(name);
+  return names;
+}
+
+int64_t WeightsLoader::NumElements(absl::string_view name) const {
+  const auto found = slices_.find(name);
+  CHECK(found != slices_.end());
+  int64_t elements = 1;
+  for (const uint64_t dim : found->second.shape)
+    elements *= static_cast<int64_t>(dim);
+  return elements;
+}
+
+bool WeightsLoader::HasSpareHead(const ParameterTable& table) const {
+  return table.Find(kHeadName) < 0 && slices_.contains(kHeadName);
 }
 
 absl::Status WeightsLoader::LoadParameter(absl::string_view name, int64_t begin,

@@ -45,8 +45,18 @@ class WeightsLoader {
 
   // FailedPrecondition names tensors that `table` has and the checkpoint lacks,
   // that only the checkpoint has, and that have another shape or no float
-  // type. A head beside tied embeddings is let pass.
+  // type. Let pass: PassedOver, and beside tied embeddings a head of their
+  // shape, whose elements CheckWeightValues compares.
   absl::Status Check(const ParameterTable& table) const;
+
+  // Tensors that follow from config.json, which other writers store and nobody
+  // needs: frequencies, cosines and sines of the rotary embedding.
+  std::vector<std::string> PassedOver() const;
+  const std::string& directory() const { return directory_; }
+  // Of a tensor that is there, by its classic name.
+  int64_t NumElements(absl::string_view name) const;
+  // A head is stored that `table` does not have.
+  bool HasSpareHead(const ParameterTable& table) const;
 
   // out = elements [begin, begin + out.size()) of a tensor that is there, by
   // its classic name. FailedPrecondition: no F32, BF16 or F16.
@@ -75,6 +85,9 @@ class WeightsLoader {
   std::vector<SafetensorsFile> files_;
   std::map<std::string, Slice, std::less<>> slices_;
 };
+
+inline constexpr char kEmbeddingName[] = "model.embed_tokens.weight";
+inline constexpr char kHeadName[] = "lm_head.weight";
 
 // Loads every local parameter into `storage`, rounded to its dtype.
 absl::Status LoadWeights(const WeightsLoader& loader,

@@ -1,0 +1,52 @@
+#ifndef COMM_REFUSED_MEMORY_H_
+#define COMM_REFUSED_MEMORY_H_
+
+#include <functional>
+#include <string>
+
+namespace moe {
+
+// Where the system refuses memory for a Buffer, a status says so and goes up
+// (buffer.h). All else, the strings and vectors of this program and of its
+// libraries, comes from operator new, and nobody can go on without it:
+//
+//   1. The first thread that is refused gives back a reserve that was set aside
+//      for this moment, so that what follows has memory. Other threads that are
+//      refused wait for the end.
+//   2. What must not stay behind is removed (RemovalOnRefusal).
+//   3. The watchdog is told, if one stands, and ends the job with one report;
+//      else "PROGRAM: memory was refused: ..." goes to standard error.
+//   4. The process ends with ExitCode(ResourceExhausted), 69.
+
+// From now on. `program`: a literal, for the message.
+void EndWhereMemoryIsRefused(const char* program);
+
+// The watchdog's thread, which step 3 needs, calls this: where it is refused
+// memory it goes on with the reserve, and then learns why, as of another
+// thread.
+void GoOnWhereMemoryIsRefused();
+
+// The reason, for people: "memory was refused: 512 MiB are resident, at most
+// 600 MiB of address space are allowed (ulimit -v)".
+std::string RefusedMemoryText();
+
+// While it lives, `remove` is called in step 2: it may use little memory and
+// must not wait for other threads. On any thread.
+class RemovalOnRefusal {
+ public:
+  explicit RemovalOnRefusal(std::function<void()> remove);
+  ~RemovalOnRefusal();
+  RemovalOnRefusal(const RemovalOnRefusal&) = delete;
+  RemovalOnRefusal& operator=(const RemovalOnRefusal&) = delete;
+
+  static void RemoveAll();  // step 2
+
+ private:
+  const std::function<void()> remove_;
+  RemovalOnRefusal* before_ = nullptr;
+  RemovalOnRefusal* next_ = nullptr;
+};
+
+}  // namespace moe
+
+#endif  // COMM_REFUSED_MEMORY_H_

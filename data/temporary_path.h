@@ -1,0 +1,36 @@
+#ifndef DATA_TEMPORARY_PATH_H_
+#define DATA_TEMPORARY_PATH_H_
+
+#include <atomic>
+#include <string>
+
+#include "comm/refused_memory.h"
+#include "data/file_system.h"
+
+namespace moe {
+
+// A file or directory that is to be gone in the end, whatever comes: removed
+// when this goes, and where the process ends for want of memory.
+class TemporaryPath {
+ public:
+  TemporaryPath(FileSystem& files, std::string path);
+  ~TemporaryPath();
+  TemporaryPath(const TemporaryPath&) = delete;
+  TemporaryPath& operator=(const TemporaryPath&) = delete;
+
+  const std::string& path() const { return path_; }
+  // It has another name now, or is gone.
+  void Release() { is_there_ = false; }
+
+ private:
+  void Remove();
+
+  FileSystem& files_;
+  const std::string path_;
+  std::atomic<bool> is_there_ = true;
+  const RemovalOnRefusal on_refusal_;
+};
+
+}  // namespace moe
+
+#endif  // DATA_TEMPORARY_PATH_H_

@@ -1,0 +1,23 @@
+#ifndef LAUNCH_PROCESS_SETUP_H_
+#define LAUNCH_PROCESS_SETUP_H_
+
+namespace moe {
+
+// What every program calls first, so that what is refused to it ends in a
+// message and an exit code of ours:
+//
+//   - a limit of file sizes (ulimit -f) is an error of a write, no signal, and
+//     so is a reader of our output that has left;
+//   - memory that is refused ends the process as refused_memory.h says.
+//
+// `program`: a literal.
+void SetUpProcess(const char* program);
+
+// The same for a program of many ranks. Where a launcher started this process
+// as one of several that cannot join each other, it ends here, with 64 and one
+// message (LeaveForeignLauncher).
+void SetUpMpiProcess(const char* program);
+
+}  // namespace moe
+
+#endif  // LAUNCH_PROCESS_SETUP_H_

@@ -1,0 +1,97 @@
+#include "comm/foreign_launcher.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <map>
+#include <string>
+
+namespace moe {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+// Of an environment in which these are the only words of any launcher.
+std::optional<ForeignLauncher> FindIn(
+    const std::map<std::string, std::string>& variables) {
+  for (const char* name :
+       {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMIX_RANK",
+        "SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS", "PMI_RANK",
+        "PMI_SIZE", "RANK", "WORLD_SIZE", "MASTER_ADDR"})
+    unsetenv(name);
+  for (const auto& [name, value] : variables)
+    setenv(name.c_str(), value.c_str(), 1);
+  const std::optional<ForeignLauncher> found = FindForeignLauncher();
+  for (const auto& [name, value] : variables) unsetenv(name.c_str());
+  return found;
+}
+
+TEST(ForeignLauncher, OneOfSeveralIsToldWhatToTypeInstead) {
+  const auto srun = FindIn({{"SLURM_PROCID", "3"},
+                            {"SLURM_NTASKS", "4"},
+                            {"SLURM_STEP_NUM_TASKS", "4"}});
+  ASSERT_TRUE(srun.has_value());
+  EXPECT_EQ(srun->rank, 3);
+  EXPECT_EQ(srun->world, 4);
+  EXPECT_THAT(srun->message,
+              AllOf(HasSubstr("one of 4 processes that srun started"),
+                    HasSubstr("srun --mpi=pmix, or launch/run.sh -n 4"),
+                    HasSubstr("SLURM_PROCID unset")));
+  for (const auto& [rank, size] : std::map<std::string, std::string>{
+           {"PMI_RANK", "PMI_SIZE"},
+           {"MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"},
+           {"FLUX_TASK_RANK", "FLUX_JOB_SIZE"},
+           {"JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE"}}) {
+    const auto other = FindIn({{rank, "0"}, {size, "2"}});
+    ASSERT_TRUE(other.has_value()) << rank;
+    EXPECT_THAT(other->message, AllOf(HasSubstr(rank), HasSubstr(size),
+                                      HasSubstr("launch/run.sh -n 2")));
+  }
+  EXPECT_TRUE(
+      FindIn({{"RANK", "1"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "127.0.0.1"}})
+          .has_value());
+}
+
+TEST(ForeignLauncher, WhatIsAloneIsLeftAlone) {
+  EXPECT_FALSE(FindIn({}).has_value());
+  // The shell of salloc, and a batch script's own.
+  EXPECT_FALSE(FindIn({{"SLURM_NTASKS", "4"}}).has_value());
+  EXPECT_FALSE(
+      FindIn({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}}).has_value());
+  // srun --pty, and any step of one task.
+  EXPECT_FALSE(FindIn({{"SLURM_PROCID", "0"},
+                       {"SLURM_NTASKS", "1"},
+                       {"SLURM_STEP_NUM_TASKS", "1"}})
+                   .has_value());
+  // A batch script that was sent from a step of two.
+  EXPECT_FALSE(FindIn({{"SLURM_PROCID", "0"},
+                       {"SLURM_NTASKS", "3"},
+                       {"SLURM_STEP_NUM_TASKS", "2"}})
+                   .has_value());
+  EXPECT_FALSE(FindIn({{"PMI_RANK", "0"}, {"PMI_SIZE", "1"}}).has_value());
+  EXPECT_FALSE(FindIn({{"PMI_SIZE", "4"}}).has_value());
+  EXPECT_FALSE(FindIn({{"PMI_RANK", "4"}, {"PMI_SIZE", "4"}}).has_value());
+  EXPECT_FALSE(FindIn({{"PMI_RANK", "x"}, {"PMI_SIZE", "4"}}).has_value());
+  EXPECT_FALSE(FindIn({{"WORLD_SIZE", "8"}}).has_value());
+  EXPECT_FALSE(FindIn({{"RANK", "0"}, {"WORLD_SIZE", "8"}}).has_value());
+}
+
+TEST(ForeignLauncher, AnUnderstoodLauncherCountsMore) {
+  EXPECT_FALSE(FindIn({{"OMPI_COMM_WORLD_RANK", "1"},
+                       {"OMPI_COMM_WORLD_SIZE", "2"},
+                       {"SLURM_PROCID", "0"},
+                       {"SLURM_STEP_NUM_TASKS", "2"},
+                       {"PMI_RANK", "0"},
+                       {"PMI_SIZE", "2"}})
+                   .has_value());
+  EXPECT_FALSE(FindIn({{"PMIX_RANK", "1"},
+                       {"SLURM_PROCID", "1"},
+                       {"SLURM_NTASKS", "2"},
+                       {"SLURM_STEP_NUM_TASKS", "2"}})
+                   .has_value());
+}
+
+}  // namespace
+}  // namespace moe

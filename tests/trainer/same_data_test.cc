@@ -1,0 +1,319 @@
+// Whole runs of one rank that go on with data under other names, with other
+// data under the same names, and from checkpoints of before there were digests.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "comm/mpi_runtime.h"
+#include "data/digest.h"
+#include "data/tokens_digest.h"
+#include "tests/data/dataset_builder.h"
+#include "tests/data/generated_text.h"
+#include "tests/data/model_builder.h"
+#include "tests/data/temporary_directory.h"
+#include "tests/trainer/trainer_fixture.h"
+#include "trainer/checkpoint/manifest.h"
+#include "trainer/config_resolve.h"
+#include "trainer/run_data.h"
+#include "trainer/training_run.h"
+
+namespace moe {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr int kVocabSize = 400;
+
+class SameDataTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto runtime = MpiRuntime::Start(absl::Seconds(60));
+    ASSERT_TRUE(runtime.ok()) << runtime.status();
+    runtime_ = *std::move(runtime);
+    config_ = SmallConfig();
+    config_.mutable_model()->set_vocab_size(kVocabSize);
+    config_.mutable_run()->set_directory(Path("run"));
+    config_.mutable_schedule()->set_steps(0);
+  }
+
+  std::string Path(absl::string_view name) const {
+    return directory_.Path(name);
+  }
+  // Documents of these lengths, of tokens that no other stretch has.
+  void WriteTokens(const std::string& name, const std::vector<size_t>& lengths,
+                   int stride = 7) {
+    Documents documents = CountingDocuments(lengths, 0);
+    for (std::vector<int32_t>& document : documents)
+      for (int32_t& token : document) token = token * stride % kVocabSize;
+    WriteDataset(Path(name), documents);
+  }
+  void Train(const std::vector<std::string>& paths) {
+    config_.mutable_data()->clear_train();
+    for (const std::string& path : paths)
+      config_.mutable_data()->mutable_train()->add_source()->set_path(path);
+  }
+  CorpusOptions Options(SplitRule split) const {
+    return {.config = config_.data(),
+            .vocab_size = kVocabSize,
+            .sequence_length = config_.batch().sequence_length(),
+            .seed = config_.run().seed(),
+            .cache_directory = Path("run/data"),
+            .share_directory = "",
+            .split = split};
+  }
+
+  // One step more of the run. What it says goes to said_.
+  absl::Status Run() {
+    const int64_t steps = config_.schedule().steps();
+    config_.mutable_schedule()->set_steps(steps + 1);
+    const auto resolved = ResolveConfig(config_, /*world=*/1, 1);
+    EXPECT_TRUE(resolved.ok()) << resolved.status();
+    testing::internal::CaptureStderr();
+    absl::Status status;
+    {
+      TrainingRun run(*resolved, StartOptions(), *runtime_,
+                      /*share_directory=*/"", PosixFileSystem());
+      status = run.Start();
+      if (status.ok()) status = run.Train();
+    }
+    said_ = testing::internal::GetCapturedStderr();
+    if (!status.ok()) config_.mutable_schedule()->set_steps(steps);
+    return status;
+  }
+  void ExpectRuns() {
+    const absl::Status status = Run();
+    EXPECT_TRUE(status.ok()) << status;
+  }
+  void ExpectRefused(const std::vector<std::string>& words) {
+    const absl::Status status = Run();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    for (const std::string& word : words)
+      EXPECT_THAT(std::string(status.message()), HasSubstr(word));
+  }
+  std::string Checkpoint() const {
+    return Path(absl::StrFormat("run/checkpoints/step_%08d",
+                                config_.schedule().steps()));
+  }
+  CheckpointManifest Manifest() const {
+    const auto manifest = LoadManifest(PosixFileSystem(), Checkpoint());
+    EXPECT_TRUE(manifest.ok()) << manifest.status();
+    return manifest.ok() ? *manifest : CheckpointManifest();
+  }
+  std::string DigestOf(const std::string& name) const {
+    const auto digest = ReadTokensDigest(PosixFileSystem(), Path(name));
+    EXPECT_TRUE(digest.ok()) << digest.status();
+    return digest.ok() ? DigestText(digest->xxh3) : "";
+  }
+  std::string Preview() const {
+    return PreviewData(config_, StartOptions(), Options(SplitRule::kTokens),
+                       PosixFileSystem());
+  }
+
+  TemporaryDirectory directory_;
+  std::unique_ptr<MpiRuntime> runtime_;
+  TrainConfig config_;
+  std::string said_;
+};
+
+TEST_F(SameDataTest, TokensThatMovedGoOnAndOthersAreRefused) {
+  WriteTokens("tokens", {300, 700});
+  Train({Path("tokens")});
+  ExpectRuns();
+  EXPECT_EQ(DigestText(Manifest().train(0).xxh3()), DigestOf("tokens"));
+  Train({Path("./tokens.bin")});
+  ExpectRuns();
+  EXPECT_THAT(said_, HasSubstr("data.train is { source"));
+  for (const char* end : {".bin", ".idx"})
+    fs::copy(Path("tokens") + end, Path("copy") + end);
+  Train({Path("copy")});
+  ExpectRuns();
+  for (const char* end : {".bin", ".idx", ".digest"})
+    fs::rename(Path("tokens") + end, Path("elsewhere") + end);
+  Train({Path("elsewhere")});
+  ExpectRuns();
+
+  const std::string before = DigestOf("elsewhere");
+  for (const int stride : {11, 13}) {  // as many tokens, and others
+    WriteTokens("elsewhere", {300, 700}, stride);
+    const std::string note = Preview();
+    ExpectRefused({Path("elsewhere"), Checkpoint(),
+                   "digest " + DigestOf("elsewhere"), "was " + before});
+    EXPECT_THAT(note, HasSubstr("digest " + DigestOf("elsewhere")));
+  }
+  WriteTokens("elsewhere", {700, 300});  // the same tokens, cut otherwise
+  ExpectRefused({"digest"});
+  WriteTokens("elsewhere", {300, 700, 10});
+  ExpectRefused({"digest"});
+  WriteTokens("elsewhere", {300, 700});
+  ExpectRuns();
+}
+
+TEST_F(SameDataTest, SourcesOfABlendKeepTheirOrder) {
+  WriteTokens("a", {300});
+  WriteTokens("b", {300}, 11);
+  Train({Path("a"), Path("b")});
+  config_.mutable_data()->mutable_valid()->add_source()->set_path(Path("a"));
+  ExpectRuns();
+  Train({Path("b"), Path("a")});
+  ExpectRefused({"data.train: " + Path("b"), "that of source 1 of then"});
+  Train({Path("a"), Path("a")});
+  ExpectRefused({"data.train: " + Path("a")});
+  Train({Path("a")});
+  ExpectRefused({"data.train is"});
+  Train({Path("a"), Path("b")});
+  config_.mutable_data()->mutable_train()->mutable_source(0)->set_weight(2);
+  ExpectRefused({"data.train is", "weight: 2"});
+  Train({Path("a"), Path("b")});
+  config_.mutable_data()->mutable_valid()->mutable_source(0)->set_path(
+      Path("b"));
+  ExpectRefused({"data.valid: " + Path("b"), "digest"});
+}
+
+// Its vocabulary is the checkpoint's, wherever text and caches are.
+TEST_F(SameDataTest, ATextThatMovedIsNeitherAnotherNorLearnedAgain) {
+  const std::string text = GeneratedText(200000, 1);
+  Train({directory_.Write("a.txt", text)});
+  ExpectRuns();
+  EXPECT_THAT(said_, HasSubstr("learning"));
+  const std::string vocabulary =
+      directory_.Read("run/checkpoints/step_00000001/tokenizer.model");
+
+  fs::remove_all(Path("run/data"));
+  ExpectRuns();
+  EXPECT_THAT(said_, Not(HasSubstr("learning")));
+  fs::create_directory(Path("moved"));
+  fs::rename(Path("a.txt"), Path("moved/books.txt"));
+  Train({Path("moved/books.txt")});
+  EXPECT_THAT(Preview(), HasSubstr("known when the text is tokenized"));
+  ExpectRuns();
+  EXPECT_THAT(said_, Not(HasSubstr("learning")));
+  EXPECT_EQ(directory_.Read("run/checkpoints/step_00000003/tokenizer.model"),
+            vocabulary);
+  EXPECT_THAT(Preview(), AllOf(HasSubstr("held out for validation (1"),
+                               Not(HasSubstr("Note"))));
+
+  directory_.Write("moved/books.txt", GeneratedText(200000, 2));
+  ExpectRefused({Path("moved/books.txt"), Checkpoint(), "digest", "was"});
+  directory_.Write("moved/books.txt", text);
+  ExpectRuns();
+}
+
+TEST_F(SameDataTest, ATokenizerIsKnownByItsBytes) {
+  const std::string model =
+      ModelBuilder().Bytes().Add({"th", "the", "an"}).Serialize();
+  config_.mutable_data()->set_tokenizer(directory_.Write("t.model", model));
+  Train({directory_.Write("a.txt", GeneratedText(20000, 1))});
+  ExpectRuns();
+  config_.mutable_data()->set_tokenizer(directory_.Write("u.model", model));
+  ExpectRuns();
+  fs::remove(Path("u.model"));
+  ExpectRuns();
+  config_.mutable_data()->clear_tokenizer();
+  ExpectRuns();
+  const std::string other =
+      ModelBuilder().Bytes().Add({"th", "the", "on"}).Serialize();
+  config_.mutable_data()->set_tokenizer(directory_.Write("t.model", other));
+  ExpectRefused({Path("t.model") + " with digest " + DigestText(Digest(other)),
+                 DigestText(Digest(model))});
+}
+
+TEST_F(SameDataTest, ARunOfTokensGetsNoTokenizer) {
+  WriteTokens("tokens", {1000});
+  Train({Path("tokens")});
+  ExpectRuns();
+  Train({directory_.Write("a.txt", GeneratedText(20000, 1))});
+  ExpectRefused({"a.txt is text", "has no tokenizer"});
+  Train({Path("tokens")});
+  config_.mutable_data()->set_tokenizer(
+      directory_.Write("t.model", ModelBuilder().Bytes().Serialize()));
+  ExpectRefused({"data.tokenizer is", "has no tokenizer"});
+}
+
+class OlderCheckpointTest : public SameDataTest {
+ protected:
+  // The newest checkpoint as it would have been written before digests and
+  // before shares of tokens.
+  void MakeOlder() {
+    CheckpointManifest manifest = Manifest();
+    manifest.clear_train();
+    manifest.clear_valid();
+    manifest.clear_valid_split();
+    const auto corpus = Corpus::Open(Options(SplitRule::kDocuments));
+    ASSERT_TRUE(corpus.ok()) << corpus.status();
+    manifest.set_samples_per_epoch((*corpus)->train().samples_per_epoch());
+    directory_.Write(absl::StrFormat("run/checkpoints/step_%08d/%s",
+                                     config_.schedule().steps(), kManifestFile),
+                     ManifestText(manifest));
+  }
+};
+
+TEST_F(OlderCheckpointTest, ItKeepsItsSplitAndGetsADigest) {
+  WriteTokens("tokens", {300, 500, 200});
+  Train({Path("tokens")});
+  ExpectRuns();
+  EXPECT_THAT(said_, HasSubstr("109 sequences to train on, 1 held out for "
+                               "validation (1 % of the tokens, 1 % asked "
+                               "for; the cut is "
+                               "inside a document)"));
+  EXPECT_EQ(Manifest().valid_split(), CheckpointManifest::TOKENS);
+  MakeOlder();
+
+  Train({Path("./tokens")});
+  ExpectRefused({"data.train is", "a run that goes on cannot change these"});
+  Train({Path("tokens")});
+  ExpectRuns();
+  EXPECT_THAT(said_, AllOf(HasSubstr("step_00000001 has no digest of its data"),
+                           HasSubstr("share of the number of documents"),
+                           HasSubstr("22 held out for validation (20 % of the "
+                                     "tokens, 1 % asked for)")));
+  EXPECT_EQ(Manifest().valid_split(), CheckpointManifest::DOCUMENTS);
+  EXPECT_EQ(Manifest().train_size(), 1);
+
+  Train({Path("./tokens")});
+  ExpectRuns();
+  EXPECT_THAT(said_, AllOf(Not(HasSubstr("no digest")),
+                           HasSubstr("22 held out for validation (20 % of")));
+}
+
+TEST_F(OlderCheckpointTest, AnotherNumberOfSequencesIsRefused) {
+  WriteTokens("tokens", {300, 500, 200});
+  Train({Path("tokens")});
+  ExpectRuns();
+  MakeOlder();
+  WriteTokens("tokens", {300, 600, 200});
+  ExpectRefused({"data.train holds 99 sequences, had 88"});
+}
+
+TEST_F(SameDataTest, APreviewSaysWhatARunWouldSay) {
+  WriteTokens("tokens", {1000});
+  Train({Path("tokens")});
+  EXPECT_THAT(Preview(), HasSubstr("109 sequences to train on, 1 held out for "
+                                   "validation (1 % of the tokens, 1 % asked "
+                                   "for; the cut is "
+                                   "inside a document)"));
+  config_.mutable_data()->set_valid_fraction(0);
+  EXPECT_THAT(Preview(), HasSubstr("none held out"));
+  config_.mutable_data()->mutable_valid()->add_source()->set_path(
+      Path("tokens"));
+  EXPECT_THAT(Preview(), HasSubstr("111 of data.valid for validation"));
+  config_.mutable_batch()->set_global_size(200);
+  EXPECT_THAT(Preview(), HasSubstr("Note: data.train holds 111 sequences"));
+  fs::resize_file(Path("tokens.bin"), 100);
+  EXPECT_THAT(Preview(), HasSubstr("Note: " + Path("tokens.idx")));
+  fs::remove(Path("tokens.idx"));
+  EXPECT_THAT(Preview(), HasSubstr("there is no file"));
+  EXPECT_FALSE(fs::exists(Path("run")));
+}
+
+}  // namespace
+}  // namespace moe

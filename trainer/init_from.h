@@ -1,0 +1,75 @@
+#ifndef TRAINER_INIT_FROM_H_
+#define TRAINER_INIT_FROM_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "comm/process_group.h"
+#include "data/file_system.h"
+#include "trainer/checkpoint/source_words.h"
+#include "trainer/checkpoint/weights_loader.h"
+#include "trainer/run_directory.h"
+#include "trainer/train_config.pb.h"
+
+namespace moe {
+
+// --init-from: a new run takes a checkpoint's weights, and with them what the
+// checkpoint says of their meaning:
+//
+// 1. before the ranks meet, TakeWords: model.* and router.renormalize, where
+//    nobody typed them, become those of the checkpoint (ConfigLayers);
+// 2. when they have met, OpenInitSource: the checkpoint is still the same, and
+//    its values can be trained with;
+// 3. its tokenizer is that of text (CorpusOptions.vocabulary_from), and its
+//    special tokens, window and generation_config.json go into what is saved
+//    (ModelFiles).
+
+// What a run's configuration takes from a checkpoint.
+struct TakenWords {
+  std::string directory;  // of the checkpoint
+  // False: run.directory holds a checkpoint already, and that one counts.
+  bool is_source = true;
+  TrainConfig settings;  // model.* and router.renormalize
+};
+
+// Looks for a checkpoint in `run`, if that may be one to go on from, then for
+// the one that `path` means; the former may do without the latter. For one
+// process. Errors as FindCheckpoint and ReadSourceWords.
+absl::StatusOr<TakenWords> TakeWords(const std::string& path,
+                                     const std::optional<RunDirectory>& run,
+                                     FileSystem& files);
+
+// "taken from DIRECTORY: model.vocab_size 32000, ...": the keys that were not
+// typed, with their values; empty where all were.
+std::string TakenText(const TakenWords& taken, const TrainConfig& typed);
+
+// InvalidArgument: a key of `given` contradicts the checkpoint; each such key
+// with both values. What weights do not depend on may differ.
+absl::Status CheckSameModel(const std::string& directory,
+                            const TrainConfig& settings,
+                            const TrainConfig& given);
+
+struct InitSource {
+  std::unique_ptr<WeightsLoader> weights;
+  SourceWords words;
+  // A sentence for each thing that the checkpoint holds and the run does not
+  // use.
+  std::vector<std::string> notes;
+};
+
+// For a resolved configuration. Collective; an error is the same on all ranks.
+// Beside the errors of TakeWords and CheckSameModel: DataLoss: bytes, or
+// weights that are not finite; FailedPrecondition: tensors that are not the
+// model's, or hold what is not used, or sequences longer than sliding_window.
+absl::StatusOr<InitSource> OpenInitSource(const std::string& path,
+                                          const TrainConfig& config,
+                                          FileSystem& files,
+                                          ProcessGroup& world);
+
+}  // namespace moe
+
+#endif  // TRAINER_INIT_FROM_H_

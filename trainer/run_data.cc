@@ -1,0 +1,219 @@
+#include "trainer/run_data.h"
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "comm/process_groups.h"
+#include "comm/status_macros.h"
+#include "data/corpus_source.h"
+#include "data/digest.h"
+#include "data/hf_tokenizer.h"
+#include "trainer/rank_zero_work.h"
+#include "trainer/run_directory.h"
+#include "trainer/units.h"
+
+namespace moe {
+namespace {
+
+// Every rank reads for itself, perhaps on another node.
+absl::Status CheckSameEverywhere(const Corpus& corpus, ProcessGroup& world) {
+  const uint64_t tokenizer = corpus.tokenizer() == nullptr
+                                 ? 0
+                                 : Digest(corpus.tokenizer()->model_bytes());
+  const std::array<int64_t, 3> mine = {
+      corpus.train().samples_per_epoch(),
+      corpus.valid() == nullptr ? 0 : corpus.valid()->samples_per_epoch(),
+      std::bit_cast<int64_t>(tokenizer)};
+  std::array<int64_t, 3> first = mine;
+  RETURN_IF_ERROR(world.Broadcast(ViewOf(absl::MakeSpan(first)), /*root=*/0));
+  absl::Status same;
+  if (mine != first) {
+    same = absl::FailedPreconditionError(
+        absl::StrCat("data.train holds ", mine[0], " sequences and ", mine[1],
+                     " are held out, on rank 0 ", first[0], " and ", first[1],
+                     mine[2] == first[2] ? "" : "; the tokenizers differ too",
+                     ": all nodes must see the same data"));
+  }
+  return AgreeOnStatus(same, world);
+}
+
+// Its sources together: how much, and where the cuts are.
+std::string HeldOutText(absl::Span<const HeldOut> sources, double fraction) {
+  int64_t held_out = 0;
+  int64_t all = 0;
+  int inside = 0;
+  std::string none;
+  for (const HeldOut& source : sources) {
+    held_out += source.tokens;
+    all += source.all_tokens;
+    inside += source.inside_document ? 1 : 0;
+    if (source.tokens == 0) {
+      absl::StrAppend(&none, "; nothing of ", source.path, ", which has ",
+                      source.all_tokens, " tokens");
+    }
+  }
+  std::string cut;
+  if (inside > 0) cut = "; the cut is inside a document";
+  if (inside > 0 && sources.size() > 1)
+    cut = absl::StrCat("; cut inside a document in ", inside, " of ",
+                       sources.size(), " sources");
+  return absl::StrFormat(
+      "%.3g %% of the tokens, %.3g %% asked for%s%s",
+      100 * static_cast<double>(held_out) / static_cast<double>(all),
+      100 * fraction, cut, none);
+}
+
+// Whether the checkpoints can have a tokenizer.json.
+absl::Status CheckExport(const Corpus& corpus) {
+  return corpus.tokenizer() == nullptr
+             ? absl::OkStatus()
+             : CheckTokenizerExport(*corpus.tokenizer());
+}
+
+std::string DataText(const Corpus& corpus, double valid_fraction) {
+  const std::string train =
+      absl::StrCat(WithCommas(corpus.train().samples_per_epoch()),
+                   " sequences to train on, ");
+  if (corpus.valid() == nullptr)
+    return absl::StrCat(train, "none held out for validation");
+  const std::string valid = WithCommas(corpus.valid()->samples_per_epoch());
+  if (corpus.held_out().empty())
+    return absl::StrCat(train, valid, " of data.valid for validation");
+  return absl::StrCat(train, valid, " held out for validation (",
+                      HeldOutText(corpus.held_out(), valid_fraction), ")");
+}
+
+absl::Status CheckEnoughData(const TrainConfig& config, const Corpus& corpus) {
+  const int64_t samples = corpus.train().samples_per_epoch();
+  const int64_t batch = config.batch().global_size();
+  if (samples >= batch) return absl::OkStatus();
+  const bool holds_out = !corpus.held_out().empty();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "data.train holds ", samples, " sequences of batch.sequence_length (",
+      config.batch().sequence_length(), ") tokens",
+      holds_out ? absl::StrCat(", beside ", corpus.valid()->samples_per_epoch(),
+                               " that are held out")
+                : "",
+      ", must be at least one batch: batch.global_size is ", batch));
+}
+
+// Nothing if the status is OK.
+std::string Note(const absl::Status& status) {
+  return status.ok() ? "" : absl::StrCat("Note: ", status.message(), "\n");
+}
+
+// Whether the checkpoints could have a tokenizer.json; one that is trained on
+// the text always can.
+std::string ExportNote(const CorpusSources& sources,
+                       const CorpusOptions& options) {
+  if (sources.trains_tokenizer) return "";
+  const auto tokenizer = LoadCorpusTokenizer(sources, options);
+  if (!tokenizer.ok()) return Note(tokenizer.status());
+  return *tokenizer == nullptr ? "" : Note(CheckTokenizerExport(**tokenizer));
+}
+
+// Whether all text is in the cache already.
+bool IsTokenized(const CorpusSources& sources, const CorpusOptions& options) {
+  if (sources.TextPaths().empty()) return true;
+  const auto tokenizer = Tokenizer::Load(sources.tokenizer_path);
+  if (!tokenizer.ok()) return !sources.trains_tokenizer;  // Open tells why
+  for (const auto* blend : {&sources.train, &sources.valid}) {
+    for (const CorpusSource& source : *blend)
+      if (!TokensPrefix(source, options, tokenizer->get()).ok()) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+absl::StatusOr<RunData> OpenRunData(const TrainConfig& config,
+                                    CorpusOptions options,
+                                    const RunStart& start, FileSystem& files,
+                                    ProcessGroup& world,
+                                    const DataListeners& listeners) {
+  const std::optional<FoundCheckpoint>& checkpoint = start.checkpoint;
+  absl::Status status;
+  if (checkpoint.has_value()) {
+    TakeFromCheckpoint(*checkpoint, options);
+    if (world.rank() == 0)
+      status = CheckSameTokenizer(*checkpoint, options, files);
+  }
+  RETURN_IF_ERROR(AgreeOnStatus(status, world));
+  RunData data;
+  data.identity.split = options.split;
+  const auto prepare = [&]() -> absl::Status {
+    RETURN_IF_ERROR(PrepareCorpus(options, listeners.progress));
+    ASSIGN_OR_RETURN(data.identity.digest,
+                     DigestCorpus(options, /*keep=*/true));
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(RunOnRankZero(prepare, world));
+  absl::StatusOr<std::unique_ptr<Corpus>> corpus = Corpus::Open(options);
+  RETURN_IF_ERROR(AgreeOnStatus(corpus.status(), world));
+  data.corpus = *std::move(corpus);
+  RETURN_IF_ERROR(CheckSameEverywhere(*data.corpus, world));
+  if (world.rank() == 0 && checkpoint.has_value()) {
+    status = CheckSameTokens(*checkpoint, options, data.identity.digest,
+                             *data.corpus);
+  }
+  RETURN_IF_ERROR(AgreeOnStatus(status, world));
+  RETURN_IF_ERROR(AgreeOnStatus(CheckEnoughData(config, *data.corpus), world));
+  if (world.rank() != 0) return data;
+  if (checkpoint.has_value()) {
+    for (const std::string& line :
+         WhatIsOlder(*checkpoint, options, *data.corpus))
+      listeners.say(line);
+  }
+  listeners.say(DataText(*data.corpus, config.data().valid_fraction()));
+  const absl::Status exported = CheckExport(*data.corpus);
+  if (!exported.ok()) listeners.say(std::string(exported.message()));
+  return data;
+}
+
+absl::Status CheckSources(const TrainConfig& config, const StartOptions& start,
+                          CorpusOptions options, FileSystem& files) {
+  const auto found =
+      FindStart(start, RunDirectory(config.run().directory()), files);
+  if (found.ok() && found->has_value()) TakeFromCheckpoint(**found, options);
+  return FindSources(options).status();
+}
+
+std::string PreviewData(const TrainConfig& config, const StartOptions& start,
+                        CorpusOptions options, FileSystem& files) {
+  // Why a start cannot be found is told by CheckStart.
+  const auto found =
+      FindStart(start, RunDirectory(config.run().directory()), files);
+  const bool goes_on = found.ok() && found->has_value();
+  if (goes_on) TakeFromCheckpoint(**found, options);
+  const auto sources = FindSources(options);
+  if (!sources.ok()) return Note(sources.status());
+  if (goes_on) {
+    const absl::Status same = CheckSameTokenizer(**found, options, files);
+    if (!same.ok()) return Note(same);
+  }
+  const std::string exported = ExportNote(*sources, options);
+  if (!IsTokenized(*sources, options)) {
+    return absl::StrCat(
+        "Data\n  how much is held out for validation is known when the text is "
+        "tokenized\n",
+        exported);
+  }
+  const auto corpus = Corpus::Open(options);
+  if (!corpus.ok()) return Note(corpus.status());
+  std::string text = absl::StrCat(
+      "Data\n  ", DataText(**corpus, config.data().valid_fraction()), "\n",
+      Note(CheckEnoughData(config, **corpus)), exported);
+  if (!goes_on) return text;
+  const auto digest = DigestCorpus(options, /*keep=*/false);
+  return absl::StrCat(
+      text,
+      Note(digest.ok() ? CheckSameTokens(**found, options, *digest, **corpus)
+                       : digest.status()));
+}
+
+}  // namespace moe

@@ -1,0 +1,56 @@
+#ifndef TRAINER_RUN_DATA_H_
+#define TRAINER_RUN_DATA_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "comm/process_group.h"
+#include "data/corpus.h"
+#include "data/file_system.h"
+#include "trainer/data_identity.h"
+#include "trainer/run_start.h"
+#include "trainer/train_config.pb.h"
+
+namespace moe {
+
+struct RunData {
+  std::unique_ptr<Corpus> corpus;
+  DataIdentity identity;
+};
+
+// Whom to tell what; for rank 0.
+struct DataListeners {
+  ProgressFunction progress;
+  std::function<void(const std::string&)> say;
+};
+
+// Prepares and opens the data that the options name. A run that goes on takes
+// tokenizer and split from its checkpoint, and must find the tokens that it
+// had: InvalidArgument names the source that holds others, with both digests. A
+// checkpoint without digests is held against the number of sequences alone, and
+// that is said. FailedPrecondition: less data than a batch; a rank sees other
+// data than rank 0. Collective; an error is the same on all ranks.
+absl::StatusOr<RunData> OpenRunData(const TrainConfig& config,
+                                    CorpusOptions options,
+                                    const RunStart& start, FileSystem& files,
+                                    ProcessGroup& world,
+                                    const DataListeners& listeners);
+
+// The sources that the options name, looked up as a run with this start would:
+// one that goes on needs no data.tokenizer. By names alone; for one process.
+// Errors of FindSources.
+absl::Status CheckSources(const TrainConfig& config, const StartOptions& start,
+                          CorpusOptions options, FileSystem& files);
+
+// For a dry run of one process: "4,752 sequences to train on, 48 held out ..."
+// and, each on a line that begins with "Note: ", what a run would refuse of its
+// data. Nothing is written.
+std::string PreviewData(const TrainConfig& config, const StartOptions& start,
+                        CorpusOptions options, FileSystem& files);
+
+}  // namespace moe
+
+#endif  // TRAINER_RUN_DATA_H_
