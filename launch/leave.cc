@@ -30,10 +30,12 @@ bool Write(std::FILE* file, absl::string_view text) {
 // Names of files and what was typed may hold any bytes.
 void Say(absl::string_view text) { Write(stderr, PrintableText(text)); }
 
-// A program's output is data where a program reads it.
+// A program's output is data, but for a terminal. mpirun gives its processes
+// one of its own, whoever reads it in the end.
 bool Output(absl::string_view text) {
-  return isatty(STDOUT_FILENO) != 0 ? Write(stdout, PrintableText(text))
-                                    : Write(stdout, text);
+  const bool shown =
+      isatty(STDOUT_FILENO) != 0 && !ReadLauncherEnvironment().launched;
+  return shown ? Write(stdout, PrintableText(text)) : Write(stdout, text);
 }
 
 // Every rank comes to this end. One that the launcher has not ended by then is
