@@ -151,6 +151,13 @@ check_checkpoint() {
 }
 
 is_cleared() { has_no_ranks && [[ -z $(ls -A "$TMPDIR") ]]; }
+is_unmapped() {
+  local file
+  has_no_ranks || return
+  while read -r file; do
+    if [[ -e "$file" ]]; then return 1; fi
+  done <"$work/mapped"
+}
 
 check_nothing_stays() {
   local file left
@@ -194,9 +201,11 @@ stop() {
   fi
   await_end
   # srun and mpirun may leave before their ranks' last breath, run.sh does not.
+  # Slurm's daemon takes away what the ranks of a killed srun had mapped.
   case $killed-$launcher in
     run.sh-*) await $patience is_cleared ;;
     -run.sh) ;;
+    srun-*) await 10 is_unmapped ;;
     *) await 10 has_no_ranks ;;
   esac
   may=$(codes "${@:1:4}")
