@@ -191,8 +191,11 @@ absl::StatusOr<RunStart> ChooseStart(const StartOptions& options,
                                      FileSystem& files, ProcessGroup& world,
                                      const Say& say) {
   absl::Status cleaned;
-  if (world.rank() == 0)
-    cleaned = RemoveTemporaries(files, directory.checkpoints());
+  if (world.rank() == 0) {
+    for (const std::string& path :
+         {directory.checkpoints(), directory.failure()})
+      cleaned.Update(RemoveTemporaries(files, path));
+  }
   RETURN_IF_ERROR(AgreeOnStatus(cleaned, world));
   RunStart start;
   ASSIGN_OR_RETURN(

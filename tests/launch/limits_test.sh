@@ -220,6 +220,11 @@ tries MOE_REFUSE_NEW "30000" "${ranks[@]}"
 unset MOE_REFUSE_RANK
 numbers="1 1000 5000 20000"
 tries MOE_REFUSE_NEW "$numbers" "${trained[@]}"
+# While a checkpoint is written.
+export MOE_REFUSE_SINCE=.tmp
+tries MOE_REFUSE_NEW "1 2 10 50" "${trained[@]}"
+tries MOE_REFUSE_NEW "1 10 50" "${export_bf16[@]}"
+unset MOE_REFUSE_SINCE
 tries MOE_REFUSE_NEW "$numbers" "${generate[@]}"
 tries MOE_REFUSE_NEW "$numbers" "${export_bf16[@]}"
 tries MOE_REFUSE_NEW "$numbers" "${tokenize[@]}"

@@ -173,6 +173,16 @@ TEST_F(TrainingRunTest, StoppedAsAskedIsNotSaidWhenTheDiskRefusesTheWeights) {
 }
 
 // A dry run's word of a start, and then the run's own.
+TEST_F(TrainingRunTest, AStartClearsAwayWhatACrashLeftOfASave) {
+  const std::vector<std::string> left = {"run/checkpoints/step_00000003.tmp",
+                                         "run/failure/step_00000003.tmp"};
+  for (const std::string& name : left)
+    ASSERT_TRUE(files_.MakeDirectories(directory_.Path(name)).ok());
+  EXPECT_TRUE(RunWithFailingWrite(0).ok());
+  for (const std::string& name : left)
+    EXPECT_FALSE(files_.Exists(directory_.Path(name))) << name;
+}
+
 TEST_F(TrainingRunTest, ADryRunIsToldWhatTheRunWouldBe) {
   config_.mutable_checkpoint()->set_interval_steps(2);
   ASSERT_TRUE(RunWithFailingWrite(0).ok());
