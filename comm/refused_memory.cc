@@ -91,7 +91,7 @@ void Say() {
 void PrepareTheEnd() {
   ends_the_process = true;
   GiveReserveBack();
-  RemovalAtEnd::RemoveAll();
+  RemovalAtEnd::RemoveAll().unlock();  // the watchdog may write its report
 }
 
 // A new-handler: where it returns, operator new tries again.
@@ -109,11 +109,12 @@ void OnRefused() {
 
 }  // namespace
 
-void RemovalAtEnd::RemoveAll() {
-  const std::lock_guard<std::mutex> lock(removals_mutex);
+std::unique_lock<std::mutex> RemovalAtEnd::RemoveAll() {
+  std::unique_lock<std::mutex> lock(removals_mutex);
   for (const RemovalAtEnd* removal = first_removal; removal != nullptr;
        removal = removal->next_)
     removal->remove_();
+  return lock;
 }
 
 void EndWhereMemoryIsRefused(const char* program) {

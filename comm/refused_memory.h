@@ -2,6 +2,7 @@
 #define COMM_REFUSED_MEMORY_H_
 
 #include <functional>
+#include <mutex>
 #include <string>
 
 namespace moe {
@@ -40,7 +41,9 @@ class RemovalAtEnd {
   RemovalAtEnd(const RemovalAtEnd&) = delete;
   RemovalAtEnd& operator=(const RemovalAtEnd&) = delete;
 
-  static void RemoveAll();
+  // Calls all of them. While the result lives, none comes or goes: a thread
+  // that fails because of what was removed waits then, and says nothing.
+  [[nodiscard]] static std::unique_lock<std::mutex> RemoveAll();
 
  private:
   const std::function<void()> remove_;

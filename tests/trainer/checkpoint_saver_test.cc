@@ -278,7 +278,7 @@ TEST_F(CheckpointSaverTest, OfAProcessThatEndsAtOnceNothingStays) {
   if (TestRuntime().rank() == 0) {
     EXPECT_EQ(Names(directory_),
               (std::vector<std::string>{StepDirectoryName(1) + ".tmp"}));
-    RemovalAtEnd::RemoveAll();
+    RemovalAtEnd::RemoveAll().unlock();
     EXPECT_TRUE(Names(directory_).empty());
   }
   EXPECT_TRUE(layout.world().Barrier().ok());
