@@ -159,6 +159,22 @@ for blocks in 1 64; do
   says_once moe-train
   leaves_nothing "$run"
 done
+# Of several ranks, whose shared memory is files too.
+for blocks in 1 64 4096; do
+  rm -rf "$run"
+  run "ulimit -f $blocks, 2 ranks" limited -f $blocks "$launch/run.sh" -n 2 \
+    "${train[@]}"
+  ends 74 "files may have $blocks KiB (ulimit -f)"
+  says_once run.sh
+  [[ $(wc -l <err) -eq 1 ]] || fail "more than one message"
+  leaves_nothing "$work"
+done
+run "ulimit -f, 2 ranks, large files" limited -f 20480 "$launch/run.sh" -n 2 \
+  "${train[@]}" model.hidden_size=512 model.intermediate_size=512
+ends 74 "File too large"
+says_once moe-train
+leaves_nothing "$run"
+rm -rf "$run"
 run "ulimit -f, learning pieces" limited -f 64 "$programs/moe-tokenize" \
   --input=large.txt --output=tokens --vocab-size=300
 ends 74 ""
