@@ -17,7 +17,6 @@
 #include <vector>
 
 #include "absl/base/config.h"
-#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "comm/mpi_runtime.h"
@@ -174,14 +173,11 @@ TEST_F(TrainingRunTest, StoppedAsAskedIsNotSaidWhenTheDiskRefusesTheWeights) {
 }
 
 // A dry run's word of a start, and then the run's own.
-TEST_F(TrainingRunTest, AStartClearsAwayWhatACrashLeftOfASave) {
-  const std::vector<std::string> left = {"run/checkpoints/step_00000003.tmp",
-                                         "run/failure/step_00000003.tmp"};
-  for (const std::string& name : left)
-    ASSERT_TRUE(files_.MakeDirectories(directory_.Path(name)).ok());
+TEST_F(TrainingRunTest, AStartClearsAwayWhatACrashLeftOfAFailuresState) {
+  const std::string left = directory_.Path("run/failure/step_00000003.tmp");
+  ASSERT_TRUE(files_.MakeDirectories(left).ok());
   EXPECT_TRUE(RunWithFailingWrite(0).ok());
-  for (const std::string& name : left)
-    EXPECT_FALSE(files_.Exists(directory_.Path(name))) << name;
+  EXPECT_FALSE(files_.Exists(left));
 }
 
 TEST_F(TrainingRunTest, ADryRunIsToldWhatTheRunWouldBe) {
@@ -222,85 +218,6 @@ TEST_F(TrainingRunTest, ADryRunIsToldWhatTheRunWouldBe) {
   EXPECT_TRUE(absl::IsDataLoss(
       CheckStart({}, config, files_, [](const std::string&) {})));
   EXPECT_TRUE(HasWeights("step_00000002")) << "a dry run changes nothing";
-}
-
-// A run of two steps, whose checkpoint then says what this version does not
-// know.
-class NewerCheckpointTest : public TrainingRunTest {
- protected:
-  struct Edit {
-    std::string from;
-    std::string to;
-  };
-  static std::string Edited(const std::string& text, const Edit& edit) {
-    if (edit.from.empty()) return text;
-    EXPECT_THAT(text, testing::HasSubstr(edit.from));
-    return absl::StrReplaceAll(text, {{edit.from, edit.to}});
-  }
-
-  void MakeNewer(const Edit& in_config, const Edit& in_manifest) {
-    config_.mutable_schedule()->set_steps(2);
-    EXPECT_TRUE(RunWithFailingWrite(0).ok());
-    config_.mutable_schedule()->set_steps(4);
-    const std::string config =
-        Edited(directory_.Read(step_ + kTrainConfigFile), in_config);
-    directory_.Write(step_ + kTrainConfigFile, config);
-    auto manifest = LoadManifest(files_, directory_.Path(step_));
-    ASSERT_TRUE(manifest.ok()) << manifest.status();
-    for (CheckpointManifest::File& file : *manifest->mutable_file()) {
-      if (file.name() != kTrainConfigFile) continue;
-      file.set_num_bytes(static_cast<int64_t>(config.size()));
-      file.set_xxh3(Digest(config));
-    }
-    std::string body = ManifestText(*manifest);
-    body.resize(body.size() - DigestLine("").size());
-    body = Edited(body, in_manifest);
-    directory_.Write(step_ + kManifestFile, body + DigestLine(body));
-  }
-
-  // The status of a start, which says said_.
-  absl::Status Start() {
-    const auto config = ResolveConfig(config_, /*world=*/1, 1);
-    EXPECT_TRUE(config.ok()) << config.status();
-    return ChooseStart(
-               {}, *config, RunDirectory(directory_.Path("run")), files_,
-               *MakeSingleGroup("world"),
-               [this](const std::string& line) { said_.push_back(line); })
-        .status();
-  }
-
-  void ExpectIsNewer(const std::string& word) {
-    const absl::Status status = Start();
-    EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << status;
-    EXPECT_THAT(std::string(status.message()),
-                testing::AllOf(testing::HasSubstr("newer version"),
-                               testing::HasSubstr(word)));
-    EXPECT_TRUE(files_.Exists(directory_.Path(step_ + kManifestFile)))
-        << "it is not set aside";
-  }
-
-  const std::string step_ = "run/checkpoints/step_00000002/";
-  std::vector<std::string> said_;
-};
-
-TEST_F(NewerCheckpointTest, ARunGoesOnWithoutSettingsThatItDoesNotKnow) {
-  MakeNewer({"log {\n", "log {\n  color: 7\n"},
-            {"version: 1\n", "version: 1\ncolor: 7\n"});
-  const absl::Status status = Start();
-  EXPECT_TRUE(status.ok()) << status;
-  EXPECT_THAT(said_, testing::Contains(
-                         testing::AllOf(testing::HasSubstr("newer version"),
-                                        testing::HasSubstr("log.color"))));
-}
-
-TEST_F(NewerCheckpointTest, AnUnknownSettingOfTheModelIsRefused) {
-  MakeNewer({"\nmodel {\n", "\nmodel {\n  color: 7\n"}, {});
-  ExpectIsNewer("model.color");
-}
-
-TEST_F(NewerCheckpointTest, AnotherFormatStaysAsItIs) {
-  MakeNewer({}, {"version: 1\n", "version: 3\n"});
-  ExpectIsNewer("format 3");
 }
 
 // The lines of metrics.jsonl.
