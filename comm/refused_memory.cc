@@ -32,7 +32,7 @@ thread_local bool ends_the_process = false;
 thread_local bool goes_on = false;
 
 std::mutex removals_mutex;
-RemovalOnRefusal* first_removal = nullptr;
+RemovalAtEnd* first_removal = nullptr;
 
 void GiveReserveBack() {
   void* const memory = reserve.exchange(nullptr);
@@ -91,7 +91,7 @@ void Say() {
 void PrepareTheEnd() {
   ends_the_process = true;
   GiveReserveBack();
-  RemovalOnRefusal::RemoveAll();
+  RemovalAtEnd::RemoveAll().unlock();  // the watchdog may write its report
 }
 
 // A new-handler: where it returns, operator new tries again.
@@ -109,11 +109,12 @@ void OnRefused() {
 
 }  // namespace
 
-void RemovalOnRefusal::RemoveAll() {
-  const std::lock_guard<std::mutex> lock(removals_mutex);
-  for (const RemovalOnRefusal* removal = first_removal; removal != nullptr;
+std::unique_lock<std::mutex> RemovalAtEnd::RemoveAll() {
+  std::unique_lock<std::mutex> lock(removals_mutex);
+  for (const RemovalAtEnd* removal = first_removal; removal != nullptr;
        removal = removal->next_)
     removal->remove_();
+  return lock;
 }
 
 void EndWhereMemoryIsRefused(const char* program) {
@@ -133,7 +134,7 @@ std::string RefusedMemoryText() {
   return std::string(text.characters, static_cast<size_t>(text.size));
 }
 
-RemovalOnRefusal::RemovalOnRefusal(std::function<void()> remove)
+RemovalAtEnd::RemovalAtEnd(std::function<void()> remove)
     : remove_(std::move(remove)) {
   const std::lock_guard<std::mutex> lock(removals_mutex);
   next_ = first_removal;
@@ -141,7 +142,7 @@ RemovalOnRefusal::RemovalOnRefusal(std::function<void()> remove)
   first_removal = this;
 }
 
-RemovalOnRefusal::~RemovalOnRefusal() {
+RemovalAtEnd::~RemovalAtEnd() {
   const std::lock_guard<std::mutex> lock(removals_mutex);
   if (next_ != nullptr) next_->before_ = before_;
   (before_ != nullptr ? before_->next_ : first_removal) = next_;

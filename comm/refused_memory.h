@@ -2,6 +2,7 @@
 #define COMM_REFUSED_MEMORY_H_
 
 #include <functional>
+#include <mutex>
 #include <string>
 
 namespace moe {
@@ -13,7 +14,7 @@ namespace moe {
 //   1. The first thread that is refused gives back a reserve that was set aside
 //      for this moment, so that what follows has memory. Other threads that are
 //      refused wait for the end.
-//   2. What must not stay behind is removed (RemovalOnRefusal).
+//   2. What must not stay behind is removed (RemovalAtEnd).
 //   3. The watchdog is told, if one stands, and ends the job with one report;
 //      else "PROGRAM: memory was refused: ..." goes to standard error.
 //   4. The process ends with ExitCode(ResourceExhausted), 69.
@@ -30,21 +31,24 @@ void GoOnWhereMemoryIsRefused();
 // 600 MiB of address space are allowed (ulimit -v)".
 std::string RefusedMemoryText();
 
-// While it lives, `remove` is called in step 2: it may use little memory and
-// must not wait for other threads. On any thread.
-class RemovalOnRefusal {
+// While it lives, `remove` is called where the process ends at once: in step 2,
+// and where a signal ends it (EndOnSignals). It may use little memory and must
+// not wait for other threads. On any thread.
+class RemovalAtEnd {
  public:
-  explicit RemovalOnRefusal(std::function<void()> remove);
-  ~RemovalOnRefusal();
-  RemovalOnRefusal(const RemovalOnRefusal&) = delete;
-  RemovalOnRefusal& operator=(const RemovalOnRefusal&) = delete;
+  explicit RemovalAtEnd(std::function<void()> remove);
+  ~RemovalAtEnd();
+  RemovalAtEnd(const RemovalAtEnd&) = delete;
+  RemovalAtEnd& operator=(const RemovalAtEnd&) = delete;
 
-  static void RemoveAll();  // step 2
+  // Calls all of them. While the result lives, none comes or goes: a thread
+  // that fails because of what was removed waits then, and says nothing.
+  [[nodiscard]] static std::unique_lock<std::mutex> RemoveAll();
 
  private:
   const std::function<void()> remove_;
-  RemovalOnRefusal* before_ = nullptr;
-  RemovalOnRefusal* next_ = nullptr;
+  RemovalAtEnd* before_ = nullptr;
+  RemovalAtEnd* next_ = nullptr;
 };
 
 }  // namespace moe

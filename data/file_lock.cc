@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "comm/monotonic_time.h"
+#include "comm/roster.h"
 #include "comm/status_macros.h"
 
 namespace moe {
@@ -21,9 +22,7 @@ using Attempt = LockFile::Attempt;
 
 // A word for people: nothing depends on its being there.
 void WriteTaker(int descriptor) {
-  char host[256] = {};
-  gethostname(host, sizeof(host) - 1);
-  const std::string taker = absl::StrCat("pid ", getpid(), " on host ", host);
+  const std::string taker = ToString(ThisMember());
   if (ftruncate(descriptor, 0) == 0)
     static_cast<void>(!pwrite(descriptor, taker.data(), taker.size(), 0));
 }

@@ -20,6 +20,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "comm/quiet_thread.h"
+#include "comm/roster.h"
 #include "comm/status_macros.h"
 #include "data/file_system.h"
 
@@ -29,12 +30,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kMaxBytes = 4096;
-
-std::string HostName() {
-  char host[256] = {};
-  gethostname(host, sizeof(host) - 1);
-  return host;
-}
 
 // A short file of /proc, without its last line break.
 std::string ReadProc(const std::string& path) {
@@ -80,7 +75,7 @@ struct Owner {
   std::string start;
 
   std::string Name() const {
-    return absl::StrCat("pid ", pid, " on host ", host);
+    return ToString(Member{.host = host, .pid = pid});
   }
 };
 
@@ -107,7 +102,7 @@ bool Parse(absl::string_view contents, Owner& owner) {
 
 Owner Self() {
   return {.pid = getpid(),
-          .host = HostName(),
+          .host = ThisMember().host,
           .realm = Realm(),
           .start = StartIn(StatOf(getpid()))};
 }
@@ -127,7 +122,7 @@ std::string Held(const std::string& path) {
 std::string OwnPath(const std::string& path, bool shared) {
   if (!shared) return Held(path);
   static std::atomic<int> number = 0;
-  return absl::StrCat(Held(path), ".", HostName(), ".", getpid(), ".",
+  return absl::StrCat(Held(path), ".", ThisMember().host, ".", getpid(), ".",
                       ++number);
 }
 
@@ -260,8 +255,9 @@ LockFile::Attempt LockFile::Judge(const std::string& path) {
     lives = watched.has_changed && !is_stale;
   }
   if (is_stale) {
-    RemoveStale(path, *contents,
-                absl::StrCat(path_, ".stale.", HostName(), ".", getpid()));
+    RemoveStale(
+        path, *contents,
+        absl::StrCat(path_, ".stale.", ThisMember().host, ".", getpid()));
     watched_.erase(path);
     return Attempt::kTaken;
   }

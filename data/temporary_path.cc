@@ -7,12 +7,19 @@ namespace moe {
 TemporaryPath::TemporaryPath(FileSystem& files, std::string path)
     : files_(files),
       path_(std::move(path)),
-      on_refusal_([this] { Remove(); }) {}
+      at_end_([this] { RemoveAtEnd(); }) {}
 
 TemporaryPath::~TemporaryPath() { Remove(); }
 
 void TemporaryPath::Remove() {
   if (is_there_) files_.Remove(path_).IgnoreError();  // nothing there is of use
+}
+
+// Other threads and a child may go on making files in a directory meanwhile.
+void TemporaryPath::RemoveAtEnd() {
+  constexpr int kMostTries = 10;
+  for (int i = 0; i < kMostTries && is_there_; ++i)
+    if (files_.Remove(path_).ok()) return;
 }
 
 }  // namespace moe

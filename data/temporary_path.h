@@ -10,7 +10,7 @@
 namespace moe {
 
 // A file or directory that is to be gone in the end, whatever comes: removed
-// when this goes, and where the process ends for want of memory.
+// when this goes, and where the process ends at once (RemovalAtEnd).
 class TemporaryPath {
  public:
   TemporaryPath(FileSystem& files, std::string path);
@@ -24,11 +24,12 @@ class TemporaryPath {
 
  private:
   void Remove();
+  void RemoveAtEnd();
 
   FileSystem& files_;
   const std::string path_;
   std::atomic<bool> is_there_ = true;
-  const RemovalOnRefusal on_refusal_;
+  const RemovalAtEnd at_end_;
 };
 
 }  // namespace moe

@@ -196,9 +196,9 @@ absl::Status RunTrainer(const TokenizerTrainerOptions& options,
 absl::Status TrainTokenizer(const TokenizerTrainerOptions& options) {
   FileSystem& files = PosixFileSystem();
   const std::string directory = absl::StrCat(options.output, ".training");
+  const TemporaryPath temporary(files, directory);
   RETURN_IF_ERROR(files.Remove(directory));  // of a run that was killed
   RETURN_IF_ERROR(files.MakeDirectories(directory));
-  const TemporaryPath temporary(files, directory);
   RETURN_IF_ERROR(WriteText(options, JoinPath(directory, kTextName)));
   RETURN_IF_ERROR(RunTrainer(options, directory));
   const std::string model_path =

@@ -106,7 +106,8 @@ CommandLine MakeCommandLine(Typed& typed) {
                    "--dtype=bfloat16"},
       .words = {},
       .exit_codes = {64, 65, 69, 70, 74},
-      .own_exit_codes = {{kExitDiffers, "diff: the checkpoints differ"}}};
+      .own_exit_codes = {{kExitDiffers, "diff: the checkpoints differ"},
+                         {75, "stopped as asked: nothing half done is left"}}};
   for (const ActionFacts& facts : Actions()) {
     program.words.emplace_back(absl::StrCat(facts.name, " ", facts.takes),
                                facts.help);

@@ -2,6 +2,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <map>
+#include <string>
 #include <utility>
 
 #include "absl/algorithm/container.h"
@@ -178,11 +180,13 @@ std::string CommandLine::Help() const {
     absl::StrAppendFormat(&text, "  %-*s  %s\n", static_cast<int>(width),
                           line.first, line.second);
   absl::StrAppend(&text, "\nExit codes:\n  0   done\n");
-  for (const auto& [code, meaning] : program_.own_exit_codes)
-    absl::StrAppendFormat(&text, "  %-2d  %s\n", code, meaning);
+  std::map<int, std::string> codes(program_.own_exit_codes.begin(),
+                                   program_.own_exit_codes.end());
   for (const auto& [code, meaning] : kExitCodes)
     if (absl::c_linear_search(program_.exit_codes, code))
-      absl::StrAppendFormat(&text, "  %d  %s\n", code, meaning);
+      codes.try_emplace(code, meaning);
+  for (const auto& [code, meaning] : codes)
+    absl::StrAppendFormat(&text, "  %-2d  %s\n", code, meaning);
   absl::StrAppend(&text, "\nExamples:\n");
   for (const std::string& example : program_.examples)
     absl::StrAppend(&text, "  ", example, "\n");

@@ -25,7 +25,7 @@ class CommandLine {
     std::vector<std::pair<std::string, std::string>> words = {};
     // Those of comm/exit_code.h that it can end with, beside 0.
     std::vector<int> exit_codes = {};
-    // And those that mean something of its own, which are smaller.
+    // And those that mean something of its own.
     std::vector<std::pair<int, std::string>> own_exit_codes = {};
   };
   explicit CommandLine(const Program& program) : program_(program) {}

@@ -1,10 +1,12 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "comm/mpi_runtime.h"
 #include "data/file_system.h"
 #include "launch/checkpoint_command.h"
+#include "launch/end_on_signals.h"
 #include "launch/leave.h"
 #include "launch/process_setup.h"
 #include "trainer/progress_display.h"
@@ -23,6 +25,8 @@ int Main(int argc, char** argv) {
 
   // Threads do the work: under a launcher the first process does all of it.
   if (ReadLauncherEnvironment().rank != 0) return 0;
+  if (const absl::Status status = EndOnSignals(kProgram); !status.ok())
+    return LeaveWithoutMpi(kProgram, status);
   const bool terminal = ErrorsGoToTerminal();
   CheckpointOutcome outcome;
   {

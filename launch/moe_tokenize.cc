@@ -1,8 +1,10 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "comm/mpi_runtime.h"
+#include "launch/end_on_signals.h"
 #include "launch/leave.h"
 #include "launch/process_setup.h"
 #include "launch/tokenize_command.h"
@@ -21,6 +23,8 @@ int Main(int argc, char** argv) {
 
   // Threads do the work: under a launcher the first process does all of it.
   if (ReadLauncherEnvironment().rank != 0) return 0;
+  if (const absl::Status status = EndOnSignals(kProgram); !status.ok())
+    return LeaveWithoutMpi(kProgram, status);
   absl::StatusOr<std::string> result;
   {
     ProgressDisplay display(/*enabled=*/true, ErrorsGoToTerminal());

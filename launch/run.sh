@@ -169,6 +169,15 @@ if ! command -v "$program" >/dev/null; then
   say "$program was not found; is it built?"
   exit 64
 fi
+# Open MPI's shared memory is files, of mpirun and of its ranks. Ranks that find
+# none die while they connect to mpirun, which then waits for them for ever.
+least_blocks=20480  # KiB: a segment of 16 MiB, and what Open MPI adds
+blocks=$(ulimit -f)
+if [[ $blocks != unlimited ]] && ((blocks < least_blocks)); then
+  say "files may have $blocks KiB (ulimit -f), must be allowed at least" \
+    "$least_blocks: Open MPI's shared memory is files"
+  exit 74
+fi
 trains=
 if [[ ${program##*/} == moe-train ]]; then trains=yes; fi
 run=

@@ -189,23 +189,40 @@ json_string() {
   local LC_ALL=C text=$1
   text=${text//\\/\\\\}
   text=${text//\"/\\\"}
-  printf '"%s"' "$text" | tr '\000-\037' ' ' | iconv -c -f UTF-8 -t UTF-8
+  printf '"%s"' "$text" | tr '\000-\037\177' ' ' | iconv -c -f UTF-8 -t UTF-8
 }
 
-# A last line that was not written to its end, by a machine that fell, would take
-# the next one with it. It is kept aside.
-set_torn_line_aside() {
-  local log=$run/restarts.jsonl length
-  [[ -s "$log" && "$(tail -c 1 "$log" | od -An -tx1)" != " 0a" ]] || return 0
-  length=$(tail -n 1 "$log" | wc -c)
-  tail -n 1 "$log" >>"$log.rejected" && echo >>"$log.rejected" &&
-    truncate -s "-$length" "$log" &&
-    say "the last line of $log is torn; moved to $log.rejected"
+# Prints the lines of restarts.jsonl that are ours and whole, or with -v the
+# others; a word of a later version may stand behind ours. Further options are
+# grep's.
+text='"([^"\[:cntrl:]]|\\.)*"'
+log_line='^\{"time":"[-0-9TZ:]+","attempt":[0-9]+,"exit_code":[0-9]+,"step":[0-9]+'
+log_line+=",\"cause\":$text,\"delay_seconds\":([0-9]+|null)"
+log_line+="(,$text:($text|[-+.0-9eE]+|null|true|false))*}\$"
+find_lines() { LC_ALL=C.UTF-8 grep -aE "$@" -e "$log_line" "$run/restarts.jsonl"; }
+
+# A line that a machine left unfinished when it fell, or that is somebody else's,
+# costs itself alone: it is kept aside, as those of metrics.jsonl are. An
+# unfinished last one would take the next with it.
+set_broken_lines_aside() {
+  local log=$run/restarts.jsonl number first
+  [[ -s "$log" ]] || return 0
+  number=$(find_lines -vc)
+  if ((number == 0)); then
+    if [[ "$(tail -c 1 "$log" | od -An -tx1)" != " 0a" ]]; then echo >>"$log"; fi
+    return
+  fi
+  first=$(find_lines -vn | head -n 1 | cut -d : -f 1)
+  find_lines -v >>"$log.rejected" || return
+  find_lines >"$log.tmp"
+  [[ $? -le 1 ]] && mv "$log.tmp" "$log" &&  # 1: there is none
+    say "$log holds $number lines that are no restart, first line $first;" \
+      "moved to $log.rejected"
 }
 
 # log DELAY
 log() {
-  mkdir -p "$run" && set_torn_line_aside &&
+  mkdir -p "$run" && set_broken_lines_aside &&
     printf '{"time":"%s","attempt":%d,"exit_code":%d,"step":%d,"cause":%s,"delay_seconds":%s}\n' \
       "$(date -u +%FT%TZ)" "$attempt" "$job_code" "$step" \
       "$(json_string "$cause")" "$1" >>"$run/restarts.jsonl"

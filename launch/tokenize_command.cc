@@ -40,7 +40,9 @@ CommandLine MakeCommandLine(Typed& typed) {
        .examples =
            {"moe-tokenize --input=a.txt --input=b.jsonl --output=data/ab",
             "moe-tokenize --inspect=data/ab --tokenizer=data/ab.model"},
-       .exit_codes = {64, 65, 69, 70, 74, 75}});
+       .exit_codes = {64, 65, 69, 70, 74},
+       .own_exit_codes = {
+           {75, "stopped as asked: nothing half done is left"}}});
   line.Add("input", "FILE",
            "a .txt or .jsonl file, lines of 16 MiB at most; many times",
            &typed.inputs);

@@ -6,18 +6,20 @@
 //     MOE_REFUSE_SHARED    errno of every shared mapping of a file under the
 //                          directory MOE_REFUSE_UNDER
 //     MOE_REFUSE_SYNC      errno of every fsync
-//     MOE_REFUSE_THREAD    number, from 1, of the pthread_create that fails
-//     with
-//                          EAGAIN, and of all that follow
+//     MOE_MOST_THREADS     threads beside the first; pthread_create of one more
+//                          fails with EAGAIN
 //     MOE_REFUSE_NEW       number, from 1, of the operator new that is refused
 //                          once, since there is a new-handler
-//     MOE_REFUSE_RANK      the two above: by this rank of mpirun's alone
+//     MOE_REFUSE_SINCE     the end of a directory's name: operators new count
+//                          since one of such a name was made
+//     MOE_REFUSE_RANK      these limits are of this rank of mpirun's alone
 
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -32,6 +34,7 @@ namespace {
 
 std::atomic<long> threads = 0;
 std::atomic<long> news = 0;
+std::atomic<bool> is_made = false;  // the directory of MOE_REFUSE_SINCE
 
 long Number(const char* name) {
   const char* value = std::getenv(name);
@@ -80,10 +83,20 @@ void* Run(void* thread) {
   return result;
 }
 
+bool EndsAsAsked(const char* path) {
+  const char* end = std::getenv("MOE_REFUSE_SINCE");
+  if (end == nullptr) return false;
+  const size_t size = std::strlen(path);
+  const size_t length = std::strlen(end);
+  return size >= length && std::strcmp(path + size - length, end) == 0;
+}
+
 // Of the call of this number; read once, since operator new is called often.
 bool RefusesNew() {
   static const long number = IsItsRank() ? Number("MOE_REFUSE_NEW") : 0;
-  return number != 0 && std::get_new_handler() != nullptr && ++news == number;
+  static const bool waits = std::getenv("MOE_REFUSE_SINCE") != nullptr;
+  return number != 0 && std::get_new_handler() != nullptr &&
+         (is_made || !waits) && ++news == number;
 }
 
 }  // namespace
@@ -131,6 +144,13 @@ void* mmap64(void* at, size_t size, int protection, int flags, int descriptor,
 int fsync(int descriptor) {
   static auto* const next = Next<int(int)>("fsync");
   return Refuses("MOE_REFUSE_SYNC") ? -1 : next(descriptor);
+}
+
+int mkdir(const char* path, mode_t mode) {
+  static auto* const next = Next<int(const char*, mode_t)>("mkdir");
+  const int result = next(path, mode);
+  if (result == 0 && EndsAsAsked(path)) is_made = true;
+  return result;
 }
 
 int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,

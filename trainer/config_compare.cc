@@ -34,16 +34,6 @@ bool IsAmong(absl::string_view key, const auto& keys) {
   return std::find(std::begin(keys), std::end(keys), key) != std::end(keys);
 }
 
-}  // namespace
-
-bool IsFixedByCheckpoint(absl::string_view key) {
-  if (IsAmong(key, kFreeKeys)) return false;
-  return IsAmong(key, kFixedKeys) || absl::StartsWith(key, "model.") ||
-         absl::StartsWith(key, "data.");
-}
-
-namespace {
-
 // Before schedule.tokens was kept, a run in tokens was stored in the steps that
 // it took with its batch of then: such a run is still the same.
 TrainConfig WithTokens(const TrainConfig& before, const TrainConfig& now) {
@@ -71,6 +61,12 @@ TrainConfig WithoutNames(const TrainConfig& config) {
 }
 
 }  // namespace
+
+bool IsFixedByCheckpoint(absl::string_view key) {
+  if (IsAmong(key, kFreeKeys)) return false;
+  return IsAmong(key, kFixedKeys) || absl::StartsWith(key, "model.") ||
+         absl::StartsWith(key, "data.");
+}
 
 std::string ConfigValueText(const Message& section,
                             const FieldDescriptor& field) {

@@ -3,6 +3,9 @@
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
 
+#include <algorithm>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +13,7 @@
 #include "comm/check.h"
 #include "trainer/config_keys.h"
 #include "trainer/nearest_name.h"
+#include "trainer/nesting.h"
 
 namespace moe {
 namespace {
@@ -25,6 +29,15 @@ std::vector<std::string> QuotedWords(absl::string_view message) {
   const std::vector<std::string> pieces = absl::StrSplit(message, '"');
   std::vector<std::string> words;
   for (size_t i = 1; i + 1 < pieces.size(); i += 2) words.push_back(pieces[i]);
+  return words;
+}
+
+// The words, "moe.LogConfig" and "color", where Protobuf says of a field that
+// it is unknown; else nothing.
+std::vector<std::string> UnknownField(absl::string_view message) {
+  std::vector<std::string> words = QuotedWords(message);
+  if (words.size() != 2 || !absl::StrContains(message, "has no field named"))
+    words.clear();
   return words;
 }
 
@@ -44,16 +57,16 @@ const google::protobuf::EnumDescriptor* FindEnum(absl::string_view field_name) {
 // Protobuf's message, and after it what would have been right. Its texts are
 // not a promise: one that we do not know is left as it is.
 std::string Explain(absl::string_view message) {
-  const std::vector<std::string> words = QuotedWords(message);
-  if (words.size() == 2 && absl::StrContains(message, "has no field named")) {
+  if (const auto unknown = UnknownField(message); !unknown.empty()) {
     const Descriptor* type = google::protobuf::DescriptorPool::generated_pool()
-                                 ->FindMessageTypeByName(words[0]);
+                                 ->FindMessageTypeByName(unknown[0]);
     if (type != nullptr) {
-      return absl::StrCat("there is no field '", words[1], "' in ",
+      return absl::StrCat("there is no field '", unknown[1], "' in ",
                           type->name(), "; did you mean '",
-                          NearestName(words[1], FieldNames(*type)), "'?");
+                          NearestName(unknown[1], FieldNames(*type)), "'?");
     }
   }
+  const std::vector<std::string> words = QuotedWords(message);
   if (words.size() == 2 && absl::StrContains(message, "enumeration value")) {
     const google::protobuf::EnumDescriptor* type = FindEnum(words[1]);
     if (type != nullptr) {
@@ -64,7 +77,21 @@ std::string Explain(absl::string_view message) {
   return std::string(message);
 }
 
-// Keeps the first error, with its place.
+// Where messages of type `name` lie below `type`: "log." in TrainConfig, "" if
+// it is `type` itself; nullopt: nowhere.
+std::optional<std::string> PathOf(absl::string_view name,
+                                  const Descriptor& type) {
+  if (type.full_name() == name) return "";
+  for (int i = 0; i < type.field_count(); ++i) {
+    const FieldDescriptor& field = *type.field(i);
+    if (field.message_type() == nullptr) continue;
+    const std::optional<std::string> path = PathOf(name, *field.message_type());
+    if (path.has_value()) return absl::StrCat(field.name(), ".", *path);
+  }
+  return std::nullopt;
+}
+
+// Keeps the first error, with its place, and the keys of unknown fields.
 class FirstError : public google::protobuf::io::ErrorCollector {
  public:
   explicit FirstError(absl::string_view file) : file_(file) {}
@@ -78,11 +105,26 @@ class FirstError : public google::protobuf::io::ErrorCollector {
     absl::StrAppend(&text_, " ", Explain(message));
   }
 
+  // Of a field that is passed over.
+  void AddWarning(int, google::protobuf::io::ColumnNumber,
+                  const std::string& message) override {
+    constexpr size_t kMostUnknown = 12;
+    if (unknown_.size() == kMostUnknown) return;
+    const std::vector<std::string> words = UnknownField(message);
+    if (words.empty()) return;
+    const std::string key = absl::StrCat(
+        PathOf(words[0], *TrainConfig::descriptor()).value_or(""), words[1]);
+    if (std::find(unknown_.begin(), unknown_.end(), key) == unknown_.end())
+      unknown_.push_back(key);
+  }
+
   const std::string& text() const { return text_; }
+  const std::vector<std::string>& unknown() const { return unknown_; }
 
  private:
   std::string file_;
   std::string text_;
+  std::vector<std::string> unknown_;
 };
 
 // Sets a field to what reading it gives.
@@ -153,6 +195,25 @@ absl::StatusOr<TrainConfig> ParseConfig(absl::string_view text,
   TrainConfig config;
   if (parser.ParseFromString(std::string(text), &config)) return config;
   return absl::InvalidArgumentError(error.text());
+}
+
+absl::StatusOr<TrainConfig> ParseStoredConfig(
+    absl::string_view text, absl::string_view file,
+    std::vector<std::string>& unknown) {
+  if (NestingDepth(text) > kMaxNestingDepth) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(file, ": messages lie in each other more than ",
+                     kMaxNestingDepth, " deep"));
+  }
+  FirstError error(file);
+  TextFormat::Parser parser;
+  parser.RecordErrorsTo(&error);
+  parser.AllowUnknownField(true);
+  TrainConfig config;
+  if (!parser.ParseFromString(std::string(text), &config))
+    return absl::InvalidArgumentError(error.text());
+  unknown = error.unknown();
+  return config;
 }
 
 TrainConfig WithDefaults(const TrainConfig& config) {

@@ -2,6 +2,7 @@
 #define TRAINER_CONFIG_TEXT_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -14,6 +15,13 @@ namespace moe {
 // `file` is for messages.
 absl::StatusOr<TrainConfig> ParseConfig(absl::string_view text,
                                         absl::string_view file);
+
+// One that a checkpoint holds, perhaps of a newer version of this program. What
+// this one has no field for is passed over and named in `unknown` by its key,
+// "log.color", up to a dozen of them.
+absl::StatusOr<TrainConfig> ParseStoredConfig(
+    absl::string_view text, absl::string_view file,
+    std::vector<std::string>& unknown);
 
 // The same configuration with every value set, defaults included, but for
 // empty blends.

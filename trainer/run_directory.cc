@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "comm/process_groups.h"
+#include "comm/roster.h"
 #include "comm/status_macros.h"
 #include "trainer/config_text.h"
 
@@ -90,10 +91,8 @@ absl::Status CheckShared(FileSystem& files, const RunDirectory& run,
   const absl::StatusOr<std::string> seen =
       files.ReadFile(token_path, kMaxTokenBytes);
   if (seen.ok() && *seen == token) return absl::OkStatus();
-  char host[256] = {};
-  gethostname(host, sizeof(host) - 1);
   return absl::InvalidArgumentError(absl::StrCat(
-      "run.directory is ", run.path(), ", which on node ", host,
+      "run.directory is ", run.path(), ", which on node ", ThisMember().host,
       " is not the directory that rank 0 sees: it must lie on a file system "
       "that all nodes share"));
 }

@@ -3,7 +3,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "comm/process_groups.h"
 #include "comm/single_group.h"
@@ -12,15 +14,12 @@
 #include "trainer/checkpoint/retention.h"
 #include "trainer/checkpoint/stored_checkpoint.h"
 #include "trainer/config_compare.h"
-#include "trainer/config_text.h"
 #include "trainer/init_from.h"
 
 namespace moe {
 namespace {
 
 using Say = std::function<void(const std::string&)>;
-
-constexpr int64_t kMaxConfigBytes = int64_t{1} << 20;
 
 // What looks for a checkpoint: a run, or a dry run that changes nothing.
 struct Search {
@@ -125,20 +124,43 @@ absl::StatusOr<std::optional<FoundCheckpoint>> Find(
   return found;
 }
 
+// Keys that only a newer version of this program knows. A run may change most
+// of its settings, so that it may lose them too; but its model and data must be
+// known in full.
+absl::Status CheckUnknownKeys(const std::vector<std::string>& keys,
+                              const std::string& path, const Say& say) {
+  std::vector<std::string> fixed;
+  std::vector<std::string> free;
+  for (const std::string& key : keys) {
+    const bool is_section = !absl::StrContains(key, '.');
+    (is_section || IsFixedByCheckpoint(key) ? fixed : free).push_back(key);
+  }
+  const std::string newer =
+      absl::StrCat(path, " was written by a newer version of this program");
+  if (!fixed.empty()) {
+    return absl::UnimplementedError(absl::StrCat(
+        newer, ": this one does not know ", absl::StrJoin(fixed, ", ")));
+  }
+  if (!free.empty()) {
+    say(absl::StrCat("warning: ", newer, "; this one goes on without ",
+                     absl::StrJoin(free, ", ")));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckSameRun(const FoundCheckpoint& checkpoint,
                           const TrainConfig& config, FileSystem& files,
                           const Say& say) {
-  const std::string path = JoinPath(checkpoint.path, kTrainConfigFile);
-  ASSIGN_OR_RETURN(const std::string text,
-                   files.ReadFile(path, kMaxConfigBytes));
-  const absl::StatusOr<TrainConfig> before = ParseConfig(text, path);
-  if (!before.ok()) return absl::DataLossError(before.status().message());
+  std::vector<std::string> unknown;
+  ASSIGN_OR_RETURN(const TrainConfig before,
+                   ReadTrainConfig(files, checkpoint.path, &unknown));
+  RETURN_IF_ERROR(CheckUnknownKeys(unknown, checkpoint.path, say));
   std::vector<ConfigDifference> contradictions;
   std::vector<ConfigDifference> changes;
   const KnowData data = checkpoint.manifest.train_size() > 0
                             ? KnowData::kByContent
                             : KnowData::kByName;
-  for (ConfigDifference& difference : CompareConfigs(*before, config, data))
+  for (ConfigDifference& difference : CompareConfigs(before, config, data))
     (difference.contradicts ? contradictions : changes)
         .push_back(std::move(difference));
   if (!contradictions.empty()) {
@@ -191,8 +213,11 @@ absl::StatusOr<RunStart> ChooseStart(const StartOptions& options,
                                      FileSystem& files, ProcessGroup& world,
                                      const Say& say) {
   absl::Status cleaned;
-  if (world.rank() == 0)
-    cleaned = RemoveTemporaries(files, directory.checkpoints());
+  if (world.rank() == 0) {
+    for (const std::string& path :
+         {directory.checkpoints(), directory.failure()})
+      cleaned.Update(RemoveTemporaries(files, path));
+  }
   RETURN_IF_ERROR(AgreeOnStatus(cleaned, world));
   RunStart start;
   ASSIGN_OR_RETURN(

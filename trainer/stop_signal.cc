@@ -5,7 +5,6 @@
 
 #include <csignal>
 #include <cstdlib>
-#include <initializer_list>
 
 #include "comm/stack_trace.h"
 
@@ -25,18 +24,21 @@ extern "C" void OnStopSignal(int signal) {
 
 }  // namespace
 
+std::vector<int> StopSignals() {
+  std::vector<int> signals = {SIGUSR1, SIGTERM, SIGINT, SIGXCPU};
+  struct sigaction hang_up = {};
+  sigaction(SIGHUP, nullptr, &hang_up);
+  if (hang_up.sa_handler != SIG_IGN) signals.push_back(SIGHUP);
+  return signals;
+}
+
 void InstallStopSignals() {
   UseSignalStack();  // signals of a process go to this, its first thread
   struct sigaction action = {};
   action.sa_handler = OnStopSignal;
   action.sa_flags = SA_RESTART | SA_ONSTACK;
   sigemptyset(&action.sa_mask);
-  for (int signal : {SIGUSR1, SIGTERM, SIGINT, SIGHUP, SIGXCPU}) {
-    struct sigaction before = {};
-    sigaction(signal, nullptr, &before);
-    const bool is_nohup = signal == SIGHUP && before.sa_handler == SIG_IGN;
-    if (!is_nohup) sigaction(signal, &action, nullptr);
-  }
+  for (const int signal : StopSignals()) sigaction(signal, &action, nullptr);
 }
 
 bool StopSignalReceived() { return stop_signal_received != 0; }

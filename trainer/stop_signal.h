@@ -1,12 +1,17 @@
 #ifndef TRAINER_STOP_SIGNAL_H_
 #define TRAINER_STOP_SIGNAL_H_
 
+#include <vector>
+
 namespace moe {
 
-// USR1, TERM, INT, HUP (unless nohup had it ignored) and XCPU (a limit of
-// processor time), from now on, ask for an orderly end: StopSignalReceived
-// becomes and stays true. An INT after any of them ends the process as if
-// unhandled. Call it from the first thread.
+// The signals that ask a program to end: USR1, TERM, INT, HUP (unless nohup had
+// it ignored) and XCPU (a limit of processor time).
+std::vector<int> StopSignals();
+
+// From now on they ask for an orderly end: StopSignalReceived becomes and stays
+// true. An INT after any of them ends the process as if unhandled. Call it from
+// the first thread.
 void InstallStopSignals();
 bool StopSignalReceived();
 

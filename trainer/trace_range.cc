@@ -1,7 +1,5 @@
 #include "trainer/trace_range.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <limits>
@@ -11,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "comm/process_groups.h"
+#include "comm/roster.h"
 #include "comm/status_macros.h"
 
 namespace moe {
@@ -27,9 +26,7 @@ using Json = nlohmann::ordered_json;
 
 // Equal on ranks of one host, whose clocks are one.
 int64_t HostDigest() {
-  char host[256] = {};
-  gethostname(host, sizeof(host) - 1);
-  return static_cast<int64_t>(std::hash<std::string>()(host) >> 1);
+  return static_cast<int64_t>(std::hash<std::string>()(ThisMember().host) >> 1);
 }
 
 // What rank 0's clock is ahead of this one's. Between a barrier that it has

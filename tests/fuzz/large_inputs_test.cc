@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -136,6 +137,9 @@ TEST(LargeInputs, ManifestOfManyFiles) {
   EXPECT_TRUE(ReadManifestOf("version: 1 " + files).ok());
   EXPECT_FALSE(ReadManifestOf("version: 1 " + Repeated("file{}")).ok());
   EXPECT_FALSE(ReadManifestOf(Repeated("file{")).ok());
+  EXPECT_FALSE(ReadManifestOf(Repeated("a{")).ok());
+  EXPECT_FALSE(ReadManifestOf(Repeated("a{b:'}'")).ok());
+  EXPECT_TRUE(ReadManifestOf("version: 1 " + Repeated("a{}")).ok());
 }
 
 absl::Status ReadConfigText(const std::string& text) {
@@ -146,6 +150,20 @@ TEST(LargeInputs, ConfigurationOfManySources) {
   EXPECT_TRUE(ReadConfigText("data{train{" + Repeated("source{}") + "}}").ok());
   EXPECT_TRUE(
       ReadConfigText("data{train{" + Repeated("source<path:''>") + "}}").ok());
+}
+
+TEST(LargeInputs, StoredConfigurationOfMuchUnknown) {
+  const auto read = [](const std::string& text) {
+    return Read(text, [&] {
+      std::vector<std::string> unknown;
+      return ParseStoredConfig(text, "c", unknown).status();
+    });
+  };
+  EXPECT_TRUE(read(Repeated([](size_t i) {
+                return absl::StrFormat("x%x:1 ", i);
+              })).ok());
+  EXPECT_FALSE(read(Repeated("a{")).ok());
+  EXPECT_FALSE(read("a: " + Repeated("[")).ok());
 }
 
 TEST(LargeInputs, ConfigurationNestedDeeply) {

@@ -19,7 +19,7 @@ class CommandLineTest : public ::testing::Test {
                .purpose = "tests.",
                .examples = {"moe-test --text=a", "moe-test --switch"},
                .exit_codes = {64, 76},
-               .own_exit_codes = {{2, "tested enough"}}}) {
+               .own_exit_codes = {{76, "not tested"}, {2, "tested enough"}}}) {
     line_.Add("text", "TEXT", "some text", &text_);
     line_.Add("number", "N", "some number", &number_);
     line_.Add("share", "X", "some share", &share_);
@@ -109,7 +109,7 @@ TEST_F(CommandLineTest, HelpHasALineForEverything) {
        {"Usage: moe-test [flags]", "--text=TEXT  some text\n",
         "--switch     on or off\n", "--version",
         "Exit codes:\n  0   done\n  2   tested enough\n  64  usage",
-        "started\n  76  loss, gradient or logits not finite\n\nExamples",
+        "started\n  76  not tested\n\nExamples",
         "  moe-test --text=a\n  moe-test --switch\n"})
     EXPECT_THAT(*help, HasSubstr(part));
   EXPECT_EQ(number_, 7);

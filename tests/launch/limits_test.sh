@@ -159,6 +159,22 @@ for blocks in 1 64; do
   says_once moe-train
   leaves_nothing "$run"
 done
+# Of several ranks, whose shared memory is files too.
+for blocks in 1 64 4096; do
+  rm -rf "$run"
+  run "ulimit -f $blocks, 2 ranks" limited -f $blocks "$launch/run.sh" -n 2 \
+    "${train[@]}"
+  ends 74 "files may have $blocks KiB (ulimit -f)"
+  says_once run.sh
+  [[ $(wc -l <err) -eq 1 ]] || fail "more than one message"
+  leaves_nothing "$work"
+done
+run "ulimit -f, 2 ranks, large files" limited -f 20480 "$launch/run.sh" -n 2 \
+  "${train[@]}" model.hidden_size=512 model.intermediate_size=512
+ends 74 "File too large"
+says_once moe-train
+leaves_nothing "$run"
+rm -rf "$run"
 run "ulimit -f, learning pieces" limited -f 64 "$programs/moe-tokenize" \
   --input=large.txt --output=tokens --vocab-size=300
 ends 74 ""
@@ -220,6 +236,11 @@ tries MOE_REFUSE_NEW "30000" "${ranks[@]}"
 unset MOE_REFUSE_RANK
 numbers="1 1000 5000 20000"
 tries MOE_REFUSE_NEW "$numbers" "${trained[@]}"
+# While a checkpoint is written.
+export MOE_REFUSE_SINCE=.tmp
+tries MOE_REFUSE_NEW "1 2 10 50" "${trained[@]}"
+tries MOE_REFUSE_NEW "1 10 50" "${export_bf16[@]}"
+unset MOE_REFUSE_SINCE
 tries MOE_REFUSE_NEW "$numbers" "${generate[@]}"
 tries MOE_REFUSE_NEW "$numbers" "${export_bf16[@]}"
 tries MOE_REFUSE_NEW "$numbers" "${tokenize[@]}"

@@ -65,5 +65,28 @@ expect 65 "none.idx" --inspect=none
 expect 74 "none/x.bin" --input=text.txt --output=none/x --tokenizer=a.model
 compgen -G 'x*' >/dev/null && fail "a failure leaves files: $(echo x*)"
 
+# stops SIGNAL FILE ARGUMENTS...: by a signal that comes once FILE is there.
+for _ in {1..400}; do cat text.txt; done >large.txt
+stops() {
+  local signal=$1 file=$2 job got
+  shift 2
+  "$program" --input=large.txt --output=s "$@" >out 2>err </dev/null &
+  job=$!
+  until [[ -e $file ]] || ! kill -0 "$job" 2>/dev/null; do sleep 0.02; done
+  kill -"$signal" "$job"
+  wait "$job"
+  got=$?
+  [[ $got -eq 75 ]] || fail "$signal at $file: exit code $got, must be 75"
+  [[ ! -s out ]] || fail "$signal at $file: standard output is not empty"
+  [[ $(grep -c '^moe-tokenize: ' err) -eq 1 ]] &&
+    grep -q "stopped as asked by SIG$signal" err ||
+    fail "$signal at $file: not one message: $(cat err)"
+  compgen -G 's*' >/dev/null && fail "$signal at $file leaves $(echo s*)"
+}
+for signal in INT TERM USR1 HUP XCPU; do
+  stops $signal s.bin.tmp --tokenizer=a.model --workers=1
+done
+stops TERM s.model.training --vocab-size=320
+
 [[ $failures -eq 0 ]] && echo "all is as promised"
 exit $((failures > 0))

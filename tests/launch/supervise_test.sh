@@ -47,7 +47,14 @@ case $message in
     printf '\xff\xfe\x00\n{"step":9{"step":8,\n{"ste\n' >>"$run/metrics.jsonl"
     printf 'moe-train: caf\xe9\n' >&2
     ;;
-  tear) printf '{"time":"20' >>"$run/restarts.jsonl" ;;
+  # The same, between whole lines: binary, joined and somebody else's.
+  tear)
+    printf '\xff\xfe\x00\n{"time":"20{"time":"21"}\nsomebody\n[1]\n' \
+      >>"$run/restarts.jsonl"
+    head -n 1 "$run/restarts.jsonl" | sed 's/}$/,"color":"red"}/' \
+      >>"$run/restarts.jsonl"
+    printf '{"time":"20' >>"$run/restarts.jsonl"
+    ;;
   wait*)
     sleep 1000 >/dev/null 2>&1 &
     sleeper=$!
@@ -171,11 +178,11 @@ says "moe-train: two"
 # --- broken lines -----------------------------------------------------------
 plan=("71 5 0 torn" "71 7 0 tear" "71 8 0" "0 9 0")
 plays "broken lines" 0 4
-logs step 5 7 8
-logs cause moe-train: caf exit code 71 exit code 71
-says "the last line of $run/restarts.jsonl is torn; moved to"
-[[ $(cat "$run/restarts.jsonl.rejected") == '{"time":"20' ]] ||
-  fail "restarts.jsonl.rejected: $(cat "$run/restarts.jsonl.rejected")"
+logs step 5 5 7 8
+logs cause moe-train: caf moe-train: caf exit code 71 exit code 71
+says "restarts.jsonl holds 5 lines that are no restart, first line 2; moved to"
+printf '\xff\xfe\x00\n{"time":"20{"time":"21"}\nsomebody\n[1]\n{"time":"20\n' |
+  cmp - "$run/restarts.jsonl.rejected" || fail "restarts.jsonl.rejected"
 
 # --- usage ------------------------------------------------------------------
 # refuses TEXT WORD...: with 64.

@@ -222,6 +222,20 @@ TEST_F(CheckpointAuditTest, AListTellsEachDirectorysState) {
               ElementsAre("manifest.textproto is of another step, 14"));
 }
 
+TEST_F(CheckpointAuditTest, OneOfANewerVersionIsNotDamaged) {
+  builder_.manifest.set_version(kManifestVersion + 1);
+  builder_.Write(Step());
+  const auto all = ListCheckpoints(files_, directory_.path());
+  ASSERT_TRUE(all.ok()) << all.status();
+  ASSERT_EQ(all->size(), 1u);
+  EXPECT_EQ((*all)[0].state, ListedCheckpoint::State::kNewer);
+  EXPECT_THAT((*all)[0].problems, ElementsAre(HasSubstr("newer version")));
+  const absl::Status status =
+      AuditCheckpoint(files_, Step(), 1, Quiet).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("newer version"));
+}
+
 TEST_F(CheckpointAuditTest, AListOfNothingIsAnError) {
   EXPECT_EQ(ListCheckpoints(files_, directory_.path()).status().code(),
             absl::StatusCode::kNotFound);

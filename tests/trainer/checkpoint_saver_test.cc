@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "comm/process_groups.h"
+#include "comm/refused_memory.h"
 #include "tests/fake_file_system.h"
 #include "tests/mpi_test.h"
 #include "tests/trainer/checkpoint_fixture.h"
@@ -264,6 +265,27 @@ TEST_F(CheckpointSaverTest, WhoWaitsIsToldWhoseDiskIsSlow) {
   ASSERT_TRUE(result.ok());
   EXPECT_TRUE(result->status.ok()) << result->status;
   EXPECT_TRUE(named);
+}
+
+TEST_F(CheckpointSaverTest, OfAProcessThatEndsAtOnceNothingStays) {
+  HangingFileSystem hanging;
+  Layout layout(GroupSizes(16).back());
+  const auto saver = layout.MakeSaver(hanging, Snapshot::Options());
+  ASSERT_TRUE(saver.ok());
+  CheckpointManifest manifest;
+  manifest.set_step(1);
+  ASSERT_TRUE((*saver)->Start(directory_, manifest, {}).ok());
+  if (TestRuntime().rank() == 0) {
+    EXPECT_EQ(Names(directory_),
+              (std::vector<std::string>{StepDirectoryName(1) + ".tmp"}));
+    RemovalAtEnd::RemoveAll().unlock();
+    EXPECT_TRUE(Names(directory_).empty());
+  }
+  EXPECT_TRUE(layout.world().Barrier().ok());
+  hanging.Answer();
+  const auto result = (*saver)->Finish();
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->status.code(), absl::StatusCode::kAborted);
 }
 
 TEST_F(CheckpointSaverTest, WhicheverWriteIsRefusedNothingStandsUnderTheName) {

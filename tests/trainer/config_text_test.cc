@@ -4,12 +4,16 @@
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 #include "trainer/config_keys.h"
 
 namespace moe {
 namespace {
 
 using ::google::protobuf::util::MessageDifferencer;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -68,6 +72,20 @@ TEST(ConfigText, AnUnknownFieldGetsTheNearestOne) {
             "run.textproto:2:13: there is no field 'hiden_size' in "
             "ModelConfig; did you mean 'hidden_size'?");
   EXPECT_THAT(ErrorOf("modle { }"), HasSubstr("did you mean 'model'?"));
+}
+
+TEST(ConfigText, AStoredOneMayHaveUnknownKeysWhichAreNamed) {
+  std::vector<std::string> unknown;
+  const auto config = ParseStoredConfig(
+      "run { seed: 7 color: 1 }\n"
+      "data { train { source { path: \"a\" tint { b: 2 } } } }\n"
+      "paint { color: 3 }",
+      "stored", unknown);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->run().seed(), 7);
+  EXPECT_THAT(unknown,
+              ElementsAre("run.color", "data.train.source.tint", "paint"));
+  EXPECT_FALSE(ParseStoredConfig("run { seed: x }", "stored", unknown).ok());
 }
 
 TEST(ConfigText, AnUnknownNameListsTheKnownOnes) {

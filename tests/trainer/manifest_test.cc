@@ -13,6 +13,7 @@
 namespace moe {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 
 CheckpointManifest Example() {
@@ -78,8 +79,48 @@ TEST(Manifest, AnyCutIsFound) {
 TEST(Manifest, OfAnotherVersionIsNamed) {
   CheckpointManifest manifest = Example();
   manifest.set_version(2);
-  const auto parsed = ParseManifest(ManifestText(manifest), "m");
-  EXPECT_THAT(std::string(parsed.status().message()), HasSubstr("format 2"));
+  const absl::Status newer =
+      ParseManifest(ManifestText(manifest), "m").status();
+  EXPECT_EQ(newer.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(std::string(newer.message()),
+              AllOf(HasSubstr("newer version"), HasSubstr("format 2")));
+  manifest.set_version(0);
+  EXPECT_EQ(ParseManifest(ManifestText(manifest), "m").status().code(),
+            absl::StatusCode::kDataLoss);
+}
+
+// A text with the digest that it must have.
+std::string Signed(const std::string& body) { return body + DigestLine(body); }
+
+TEST(Manifest, WhatOnlyANewerVersionKnowsIsPassedOver) {
+  const std::string text = ManifestText(Example());
+  const std::string body = text.substr(0, text.size() - DigestLine("").size());
+  const auto manifest = ParseManifest(
+      Signed(absl::StrCat(body,
+                          "color: 7\ntint { depth: [1, 2] name: \"{\" }\n"
+                          "file { name: \"new\" color: RED }\n")),
+      "m");
+  ASSERT_TRUE(manifest.ok()) << manifest.status();
+  EXPECT_EQ(manifest->step(), 1200);
+  EXPECT_EQ(manifest->file_size(), 3);
+}
+
+TEST(Manifest, WhatIsNotUnderstoodThoughItIsAsWrittenIsNotDamaged) {
+  for (const char* body :
+       {"version: ONE\n", "version: 1 valid_split: BYTES\n"}) {
+    const absl::Status status = ParseManifest(Signed(body), "m").status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << body;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("newer version"));
+  }
+}
+
+TEST(Manifest, NestsNoDeeperThanAParserMayGo) {
+  std::string body = "version: 1\n";
+  for (int i = 0; i < 1000; ++i) body += "a {";
+  for (int i = 0; i < 1000; ++i) body += "}";
+  const absl::Status status = ParseManifest(Signed(body), "m").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("too deep"));
 }
 
 // As all did before steps could be skipped.

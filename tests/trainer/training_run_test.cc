@@ -173,6 +173,13 @@ TEST_F(TrainingRunTest, StoppedAsAskedIsNotSaidWhenTheDiskRefusesTheWeights) {
 }
 
 // A dry run's word of a start, and then the run's own.
+TEST_F(TrainingRunTest, AStartClearsAwayWhatACrashLeftOfAFailuresState) {
+  const std::string left = directory_.Path("run/failure/step_00000003.tmp");
+  ASSERT_TRUE(files_.MakeDirectories(left).ok());
+  EXPECT_TRUE(RunWithFailingWrite(0).ok());
+  EXPECT_FALSE(files_.Exists(left));
+}
+
 TEST_F(TrainingRunTest, ADryRunIsToldWhatTheRunWouldBe) {
   config_.mutable_checkpoint()->set_interval_steps(2);
   ASSERT_TRUE(RunWithFailingWrite(0).ok());

@@ -56,6 +56,7 @@ absl::Status AuditFiles(FileSystem& files, int threads,
     return absl::OkStatus();
   }
   const auto manifest = LoadManifest(files, audit.path);
+  if (absl::IsUnimplemented(manifest.status())) return manifest.status();
   if (!manifest.ok()) {
     audit.problems.push_back(
         WithoutDirectory(manifest.status().message(), audit.path));

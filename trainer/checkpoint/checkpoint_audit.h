@@ -34,7 +34,7 @@ struct CheckpointAudit {
 // 4. Values: finite, second moments not negative.
 //
 // A step is taken if the ones before found nothing. Not OK: the path leads to
-// no checkpoint.
+// no checkpoint, or to one of a newer version of this program (Unimplemented).
 absl::StatusOr<CheckpointAudit> AuditCheckpoint(
     FileSystem& files, const std::string& path, int threads,
     const ProgressFunction& progress);

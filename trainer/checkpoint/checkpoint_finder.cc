@@ -85,7 +85,9 @@ absl::StatusOr<std::optional<FoundCheckpoint>> FindNewestCheckpoint(
     absl::StatusOr<FoundCheckpoint> found =
         VerifyCheckpoint(files, path, world, verify);
     if (found.ok()) return *std::move(found);
-    if (!IsAgreed(found.status()) || absl::IsPermissionDenied(found.status()))
+    // Not damaged: it may not be read, or a newer version understands it.
+    if (!IsAgreed(found.status()) || absl::IsPermissionDenied(found.status()) ||
+        absl::IsUnimplemented(found.status()))
       return found.status();
     absl::Status set_aside;
     if (world.rank() == 0) {

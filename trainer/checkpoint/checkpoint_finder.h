@@ -26,7 +26,7 @@ enum class Verify {
 };
 
 // Reads the manifest of `path` and looks at its files. Collective; the same
-// result on all. NotFound and DataLoss as ReadManifest and VerifyFile.
+// result on all. Errors as ReadManifest and VerifyFile.
 absl::StatusOr<FoundCheckpoint> VerifyCheckpoint(
     FileSystem& files, const std::string& path, ProcessGroup& world,
     Verify verify = Verify::kBytes);
@@ -45,6 +45,7 @@ enum class Damaged {
 // The newest checkpoint in `directory` that is whole; nothing if there is none.
 // One that is damaged is told of by `say` on rank 0, with the reason.
 // PermissionDenied: one may not be read, which says nothing about it.
+// Unimplemented: a newer version of this program wrote it.
 // Collective; an error is the same on all ranks.
 absl::StatusOr<std::optional<FoundCheckpoint>> FindNewestCheckpoint(
     FileSystem& files, const std::string& directory, Damaged damaged,

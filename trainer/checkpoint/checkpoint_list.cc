@@ -50,6 +50,9 @@ void Look(FileSystem& files, const std::string& path,
   if (config.ok()) listed.sequence_length = config->batch().sequence_length();
   const auto manifest = LoadManifest(files, path);
   if (!manifest.ok()) {
+    if (absl::IsUnimplemented(manifest.status()) &&
+        listed.state == State::kComplete)
+      listed.state = State::kNewer;
     listed.problems.push_back(
         absl::IsNotFound(manifest.status())
             ? absl::StrCat(kManifestFile, " is missing")
@@ -94,6 +97,8 @@ const char* Name(State state) {
       return "complete";
     case State::kFaulty:
       return "faulty";
+    case State::kNewer:
+      return "newer";
     case State::kSetAside:
       return "damaged";
     case State::kUnfinished:

@@ -18,6 +18,7 @@ struct ListedCheckpoint {
   enum class State {
     kComplete,    // every file is there in its size
     kFaulty,      // `problems` says why it is not
+    kNewer,       // a newer version of this program wrote it: `problems`
     kSetAside,    // step_NNNNNNNN.damaged: a resuming run found it damaged
     kUnfinished,  // step_NNNNNNNN.tmp: being written, or left by a crash
   };
@@ -32,7 +33,7 @@ struct ListedCheckpoint {
   int64_t sequence_length = 0;
 };
 
-// "complete", "faulty", "damaged", "unfinished".
+// "complete", "faulty", "newer", "damaged", "unfinished".
 const char* Name(ListedCheckpoint::State state);
 
 // What is in a run's directory, or in its checkpoints/, by step. NotFound: no

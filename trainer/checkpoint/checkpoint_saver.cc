@@ -18,10 +18,11 @@
 // files agree with it has found a checkpoint, whole. There is no pointer to the
 // newest one that could be wrong.
 //
-// After a failure rank 0 removes step_N.tmp/; and step_N/ if it was renamed but
-// the name could not be made durable: who is told of a failure must not find a
-// checkpoint. What a lost rank or a crash leaves is named *.tmp; readers pass
-// over it and the next start removes it.
+// After a failure rank 0 removes step_N.tmp/, also where it is refused memory
+// and ends; and step_N/ if it was renamed but the name could not be made
+// durable: who is told of a failure must not find a checkpoint. What a lost
+// rank or a crash leaves is named *.tmp; readers pass over it and the next
+// start removes it.
 
 #include "trainer/checkpoint/checkpoint_saver.h"
 
@@ -123,6 +124,7 @@ absl::Status CheckpointSaver::Prepare() {
   if (files_.Exists(final_))
     return absl::AlreadyExistsError(absl::StrCat(final_, " is there already"));
   RETURN_IF_ERROR(files_.Remove(temporary_));
+  unfinished_.emplace(files_, temporary_);
   RETURN_IF_ERROR(files_.MakeDirectories(temporary_));
   // `directory_` itself may be new.
   return files_.SyncDirectory(JoinPath(directory_, ".."));
@@ -243,6 +245,7 @@ absl::Status CheckpointSaver::Commit() {
                                ManifestText(manifest_)));
   RETURN_IF_ERROR(files_.SyncDirectory(temporary_));
   RETURN_IF_ERROR(files_.Rename(temporary_, final_));
+  unfinished_->Release();
   const absl::Status synced = files_.SyncDirectory(directory_);
   if (!synced.ok()) {
     files_.Remove(final_).IgnoreError();  // synced is the news
@@ -255,8 +258,7 @@ absl::Status CheckpointSaver::Commit() {
 
 SaveResult CheckpointSaver::End(const absl::Status& status) {
   phase_ = Phase::kIdle;
-  if (!status.ok() && world().rank() == 0)
-    files_.Remove(temporary_).IgnoreError();
+  unfinished_.reset();  // removes it, unless it has its name
   return {.step = manifest_.step(), .path = final_, .status = status};
 }
 

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "data/file_system.h"
 #include "data/hf_tokenizer.h"
+#include "data/temporary_path.h"
 #include "data/tokenizer.h"
 #include "trainer/checkpoint/background_job.h"
 #include "trainer/checkpoint/manifest.h"
@@ -101,7 +102,6 @@ class CheckpointSaver {
   const Snapshot::Environment environment_;
   const Retention retention_;
   std::unique_ptr<Snapshot> snapshot_;
-  BackgroundJob job_;
 
   // Of the save under way.
   Phase phase_ = Phase::kIdle;
@@ -109,11 +109,14 @@ class CheckpointSaver {
   std::string directory_;
   std::string final_;
   std::string temporary_;
+  std::optional<TemporaryPath> unfinished_;  // of rank 0: that directory
   CheckpointManifest manifest_;
   std::vector<NamedFile> text_files_;
   // What this rank has written: by number of the file, and rank 0's texts.
   std::vector<std::pair<int, CheckpointManifest::File>> written_;
   std::vector<CheckpointManifest::File> written_texts_;
+
+  BackgroundJob job_;  // the last, so that it ends before what it uses goes
 };
 
 }  // namespace moe

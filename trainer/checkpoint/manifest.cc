@@ -11,6 +11,7 @@
 #include "comm/check.h"
 #include "comm/status_macros.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/nesting.h"
 
 namespace moe {
 namespace {
@@ -28,6 +29,12 @@ class NoReport : public google::protobuf::io::ErrorCollector {
 
 absl::Status Damaged(absl::string_view path, absl::string_view how) {
   return absl::DataLossError(absl::StrCat(path, " is damaged: ", how));
+}
+
+// It is as it was written: its digest holds.
+absl::Status Newer(absl::string_view path, absl::string_view how) {
+  return absl::UnimplementedError(absl::StrCat(
+      path, " was written by a newer version of this program: ", how));
 }
 
 // A name in the directory itself: a manifest may not lead out of it.
@@ -54,11 +61,12 @@ bool AreBatchChanges(const CheckpointManifest& manifest) {
 
 absl::Status CheckFields(const CheckpointManifest& manifest,
                          absl::string_view path) {
-  if (manifest.version() != kManifestVersion) {
-    return absl::DataLossError(
-        absl::StrCat(path, " is of format ", manifest.version(),
-                     ", this program reads ", kManifestVersion));
+  if (manifest.version() > kManifestVersion) {
+    return Newer(path, absl::StrCat("it is of format ", manifest.version(),
+                                    ", this one reads ", kManifestVersion));
   }
+  if (manifest.version() != kManifestVersion)
+    return Damaged(path, absl::StrCat("format ", manifest.version()));
   if (manifest.step() < 0 || manifest.consumed_samples() < 0)
     return Damaged(path, "a negative step or number of samples");
   if (manifest.skipped_steps() < 0 ||
@@ -96,8 +104,11 @@ absl::StatusOr<CheckpointManifest> ParseManifest(absl::string_view text,
   NoReport quiet;
   TextFormat::Parser parser;
   parser.RecordErrorsTo(&quiet);
+  parser.AllowUnknownField(true);
+  if (NestingDepth(body) > kMaxNestingDepth)
+    return Damaged(path, "it nests too deep");
   if (!parser.ParseFromString(std::string(body), &manifest))
-    return Damaged(path, "it is no manifest");
+    return Newer(path, "this one does not understand it");
   RETURN_IF_ERROR(CheckFields(manifest, path));
   return manifest;
 }

@@ -21,13 +21,15 @@ inline constexpr int kManifestVersion = 1;
 // with the digest of all before it.
 std::string ManifestText(const CheckpointManifest& manifest);
 
-// The message of such a text. DataLoss: cut, changed, or not of this format;
-// `path` is for messages.
+// The message of such a text; fields that this version of the program does not
+// know are passed over. DataLoss: cut, changed, or no manifest. Unimplemented:
+// as it was written, but by a newer version, of another format. `path` is for
+// messages.
 absl::StatusOr<CheckpointManifest> ParseManifest(absl::string_view text,
                                                  absl::string_view path);
 
 // Reads DIRECTORY/manifest.textproto alone. NotFound: no manifest, so no
-// complete checkpoint. DataLoss as ParseManifest.
+// complete checkpoint. Else as ParseManifest.
 absl::StatusOr<CheckpointManifest> LoadManifest(FileSystem& files,
                                                 const std::string& directory);
 
@@ -36,8 +38,8 @@ absl::Status CheckSize(FileSystem& files, const std::string& directory,
                        const CheckpointManifest::File& file);
 
 // Reads DIRECTORY/manifest.textproto and looks whether all files are there in
-// their sizes. NotFound: no manifest, so no complete checkpoint. DataLoss names
-// the file that is missing or of another size.
+// their sizes. DataLoss names the file that is missing or of another size. Else
+// as LoadManifest.
 absl::StatusOr<CheckpointManifest> ReadManifest(FileSystem& files,
                                                 const std::string& directory);
 

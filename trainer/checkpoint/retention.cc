@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "comm/status_macros.h"
+#include "data/temporary_path.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/manifest.h"
 
@@ -46,7 +47,10 @@ absl::Status Delete(FileSystem& files, const std::string& path) {
   const std::string temporary = absl::StrCat(path, kTemporarySuffix);
   RETURN_IF_ERROR(files.Remove(temporary));
   RETURN_IF_ERROR(files.Rename(path, temporary));
-  return files.Remove(temporary);
+  TemporaryPath rest(files, temporary);
+  const absl::Status removed = files.Remove(temporary);
+  rest.Release();  // what could not be removed now, the next start removes
+  return removed;
 }
 
 }  // namespace

@@ -66,12 +66,16 @@ absl::StatusOr<HuggingFaceConfig> ReadModelConfig(FileSystem& files,
 }
 
 absl::StatusOr<TrainConfig> ReadTrainConfig(FileSystem& files,
-                                            const std::string& directory) {
+                                            const std::string& directory,
+                                            std::vector<std::string>* unknown) {
   const std::string path = JoinPath(directory, kTrainConfigFile);
   ASSIGN_OR_RETURN(const std::string text,
                    files.ReadFile(path, kMaxConfigBytes));
-  absl::StatusOr<TrainConfig> config = ParseConfig(text, path);
+  std::vector<std::string> passed_over;
+  absl::StatusOr<TrainConfig> config =
+      ParseStoredConfig(text, path, passed_over);
   if (!config.ok()) return absl::DataLossError(config.status().message());
+  if (unknown != nullptr) *unknown = std::move(passed_over);
   return config;
 }
 

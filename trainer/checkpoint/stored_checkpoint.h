@@ -49,9 +49,11 @@ absl::StatusOr<HuggingFaceConfig> ReadModelConfig(FileSystem& files,
                                                   const std::string& directory,
                                                   std::string* text = nullptr);
 
-// DIRECTORY/train_config.textproto. DataLoss: it is none.
-absl::StatusOr<TrainConfig> ReadTrainConfig(FileSystem& files,
-                                            const std::string& directory);
+// DIRECTORY/train_config.textproto, and the keys in it that only a newer
+// version of this program knows, if they are asked for. DataLoss: it is none.
+absl::StatusOr<TrainConfig> ReadTrainConfig(
+    FileSystem& files, const std::string& directory,
+    std::vector<std::string>* unknown = nullptr);
 
 // All of the model's parameters, as one rank that holds all.
 ParameterTable WholeTable(const ModelConfig& model);

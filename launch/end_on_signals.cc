@@ -1,0 +1,57 @@
+#include "launch/end_on_signals.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "comm/exit_code.h"
+#include "comm/quiet_thread.h"
+#include "comm/refused_memory.h"
+#include "comm/stack_trace.h"
+#include "comm/status_macros.h"
+#include "trainer/stop_signal.h"
+
+namespace moe {
+namespace {
+
+void AwaitSignal(const char* program, const sigset_t& signals) {
+  int signal = 0;
+  while (sigwait(&signals, &signal) != 0) {
+  }
+  // No thread but this one takes the second.
+  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  const std::unique_lock<std::mutex> removed = RemovalAtEnd::RemoveAll();
+  const std::string text =
+      absl::StrCat(program, ": stopped as asked by ", SignalName(signal),
+                   ": what was not finished is removed\n");
+  // As one write, and not of stdio, which the first thread may hold.
+  static_cast<void>(!write(STDERR_FILENO, text.data(), text.size()));
+  std::_Exit(ExitCode(absl::CancelledError("")));
+}
+
+}  // namespace
+
+absl::Status EndOnSignals(const char* program) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : StopSignals()) sigaddset(&signals, signal);
+  // Later threads have this mask too. Blocked signals wait for sigwait, also
+  // those that a shell has set to be ignored.
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ASSIGN_OR_RETURN(std::thread thread,
+                   StartQuietThread("signals", [program, signals] {
+                     AwaitSignal(program, signals);
+                   }));
+  thread.detach();
+  return absl::OkStatus();
+}
+
+}  // namespace moe
