@@ -36,7 +36,8 @@ struct CorpusOptions {
   // checkpoint that a run goes on from. Empty: none.
   std::string tokenizer_path = "";
   // The checkpoint whose weights a run has: its tokenizer.model is used where
-  // config.tokenizer is empty, and no vocabulary is learned. Empty: none.
+  // config.tokenizer is empty, for text no other is, and no vocabulary is
+  // learned. Empty: none.
   std::string vocabulary_from = "";
   // A vocabulary that is learned has as many pieces as the text allows, where
   // these are fewer than vocab_size; else that is an error.
