@@ -36,8 +36,12 @@ struct CorpusOptions {
   // checkpoint that a run goes on from. Empty: none.
   std::string tokenizer_path = "";
   // The checkpoint whose weights a run has: its tokenizer.model is used where
-  // config.tokenizer is empty, and no vocabulary is learned. Empty: none.
+  // config.tokenizer is empty, for text no other is, and no vocabulary is
+  // learned. Empty: none.
   std::string vocabulary_from = "";
+  // A vocabulary that is learned has as many pieces as the text allows, where
+  // these are fewer than vocab_size; else that is an error.
+  bool vocab_size_may_shrink = false;
   SplitRule split = SplitRule::kTokens;
 };
 
@@ -53,6 +57,12 @@ using ProgressFunction =
 // cannot be written.
 absl::Status PrepareCorpus(const CorpusOptions& options,
                            const ProgressFunction& progress);
+
+// The pieces of the vocabulary that PrepareCorpus would learn; 0: it would
+// learn none, or there is more text than a look is worth (1 MiB). Learns it in
+// the machine's folder for temporary files and leaves nothing. Errors as
+// PrepareCorpus.
+absl::StatusOr<int> PreviewVocabulary(const CorpusOptions& options);
 
 // An endless sequence of samples in the run's order; position is one number.
 // Every pass over the data (an epoch) is a new keyed permutation.

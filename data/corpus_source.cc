@@ -6,7 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "comm/status_macros.h"
+#include "data/digest.h"
 #include "data/file_system.h"
+#include "data/hf_tokenizer.h"
 #include "data/indexed_dataset.h"
 #include "data/text_reader.h"
 #include "data/token_cache.h"
@@ -98,11 +100,35 @@ absl::Status CheckTokenizerIsNamed(const CorpusSources& sources) {
                    "that those were made with"));
 }
 
+// Text in pieces of another tokenizer would give the embeddings another
+// meaning. Of tokens nobody knows what they were made with.
+absl::Status CheckTokenizerOfWeights(const CorpusSources& sources,
+                                     const CorpusOptions& options) {
+  const std::vector<std::string> texts = sources.TextPaths();
+  const std::string theirs = JoinPath(options.vocabulary_from, kTokenizerFile);
+  FileSystem& files = PosixFileSystem();
+  if (options.vocabulary_from.empty() || texts.empty() || !files.Exists(theirs))
+    return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::string typed,
+                   files.ReadFile(sources.tokenizer_path, kMaxModelBytes));
+  ASSIGN_OR_RETURN(const std::string trained,
+                   files.ReadFile(theirs, kMaxModelBytes));
+  if (typed == trained) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "data.tokenizer is ", sources.tokenizer_path, " with digest ",
+      DigestText(Digest(typed)), ", must have ", DigestText(Digest(trained)),
+      ", that of ", theirs,
+      ", which the weights that the run has were trained with: leave "
+      "data.tokenizer out, or, if another meaning of the ids is what you want, "
+      "make tokens of ",
+      texts.front(), " first, by moe-tokenize --tokenizer"));
+}
+
 // That of the checkpoint; empty: it has none, and tokens need none. Pieces
 // learned anew would give its embeddings another meaning.
 absl::StatusOr<std::string> FindVocabulary(const CorpusSources& sources,
                                            const CorpusOptions& options) {
-  const std::string path = JoinPath(options.vocabulary_from, "tokenizer.model");
+  const std::string path = JoinPath(options.vocabulary_from, kTokenizerFile);
   if (PosixFileSystem().Exists(path)) return path;
   const std::vector<std::string> texts = sources.TextPaths();
   if (texts.empty()) return "";
@@ -155,6 +181,7 @@ absl::StatusOr<CorpusSources> FindSources(const CorpusOptions& options) {
     if (!PosixFileSystem().Exists(found.tokenizer_path)) {
       return Missing("data.tokenizer", found.tokenizer_path);
     }
+    RETURN_IF_ERROR(CheckTokenizerOfWeights(found, options));
     return found;
   }
   if (!options.vocabulary_from.empty()) {

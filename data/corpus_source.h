@@ -38,8 +38,8 @@ std::string FullDataPath(absl::string_view path,
                          const std::string& share_directory);
 
 // InvalidArgument: no training source, values out of range, or text and tokens
-// together without data.tokenizer, or text where vocabulary_from has none.
-// NotFound: a path where nothing is. Errors of
+// together without data.tokenizer, or text where vocabulary_from has none or
+// another one than data.tokenizer. NotFound: a path where nothing is. Errors of
 // TextReader::Open.
 absl::StatusOr<CorpusSources> FindSources(const CorpusOptions& options);
 

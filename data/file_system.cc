@@ -7,14 +7,6 @@
 #include "data/temporary_path.h"
 
 namespace moe {
-namespace {
-
-std::string ParentOf(const std::string& path) {
-  const std::string parent = std::filesystem::path(path).parent_path().string();
-  return parent.empty() ? "." : parent;
-}
-
-}  // namespace
 
 absl::Status MakeDurableDirectories(FileSystem& files,
                                     const std::string& path) {
@@ -46,6 +38,11 @@ std::string JoinPath(absl::string_view directory, absl::string_view name) {
   if (directory.empty()) return std::string(name);
   if (directory.back() == '/') return absl::StrCat(directory, name);
   return absl::StrCat(directory, "/", name);
+}
+
+std::string ParentOf(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
 }
 
 }  // namespace moe

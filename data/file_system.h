@@ -103,6 +103,9 @@ absl::Status WriteFileAtomically(FileSystem& files, const std::string& path,
 // "a/b" of "a" and "b"; "b" when a is empty.
 std::string JoinPath(absl::string_view directory, absl::string_view name);
 
+// "a" of "a/b"; "." of "b".
+std::string ParentOf(const std::string& path);
+
 }  // namespace moe
 
 #endif  // DATA_FILE_SYSTEM_H_

@@ -83,10 +83,10 @@ std::vector<NamedFile> HuggingFaceTokenizerFiles(const Tokenizer& tokenizer,
                                                  bool add_bos) {
   const SentencePieceModel& model = tokenizer.model();
   const auto text = [](const Json& json) { return json.dump(2) + "\n"; };
-  std::vector<NamedFile> files = {{"tokenizer.model", tokenizer.model_bytes()}};
+  std::vector<NamedFile> files = {{kTokenizerFile, tokenizer.model_bytes()}};
   absl::StatusOr<std::string> json = TokenizerJson(model, add_bos);
   if (json.ok()) files.push_back({"tokenizer.json", *std::move(json)});
-  files.push_back({"tokenizer_config.json",
+  files.push_back({kTokenizerConfigFile,
                    text(json.ok() ? TokenizerConfig(model, add_bos)
                                   : Refusal(CheckTokenizerExport(tokenizer)))});
   files.push_back({"special_tokens_map.json", text(SpecialTokens(model))});

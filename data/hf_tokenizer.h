@@ -9,14 +9,23 @@
 
 namespace moe {
 
+inline constexpr char kTokenizerFile[] = "tokenizer.model";
+inline constexpr char kTokenizerConfigFile[] = "tokenizer_config.json";
+// The files of a tokenizer that HuggingFaceTokenizerFiles makes, and others
+// that a checkpoint may have of it.
+inline constexpr const char* kTokenizerFiles[] = {
+    kTokenizerFile, "tokenizer.json", kTokenizerConfigFile,
+    "special_tokens_map.json"};
+inline constexpr const char* kMoreTokenizerFiles[] = {"added_tokens.json",
+                                                      "chat_template.jinja"};
+
 struct NamedFile {
   std::string name;
   std::string contents;
 };
 
-// The files by which transformers' AutoTokenizer knows our tokenizer:
-// tokenizer.model, tokenizer.json, tokenizer_config.json and
-// special_tokens_map.json. `add_bos` as data.add_bos: its inputs begin with
+// The files by which transformers' AutoTokenizer knows our tokenizer,
+// kTokenizerFiles. `add_bos` as data.add_bos: its inputs begin with
 // <s>. Its ids are those of Encode for every text.
 //
 // Where CheckTokenizerExport is not OK there is no tokenizer.json, and

@@ -1,7 +1,6 @@
 #include "data/indexed_dataset_writer.h"
 
 #include <bit>
-#include <filesystem>
 #include <limits>
 #include <utility>
 
@@ -123,9 +122,7 @@ absl::Status IndexedDatasetWriter::Publish() {
   temporaries_->bin.Release();
   RETURN_IF_ERROR(files_.Rename(temporaries_->idx.path(), idx));
   temporaries_->idx.Release();
-  const std::string parent =
-      std::filesystem::path(prefix_).parent_path().string();
-  return files_.SyncDirectory(parent.empty() ? "." : parent);
+  return files_.SyncDirectory(ParentOf(prefix_));
 }
 
 absl::Status IndexedDatasetWriter::StoreDigest(uint64_t bin) const {

@@ -1,11 +1,17 @@
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "comm/status_macros.h"
 #include "data/corpus.h"
 #include "data/corpus_source.h"
 #include "data/file_system.h"
+#include "data/hf_tokenizer.h"
+#include "data/temporary_path.h"
 #include "data/token_cache.h"
 #include "data/tokenize.h"
 #include "data/tokenizer_trainer.h"
@@ -13,19 +19,26 @@
 namespace moe {
 namespace {
 
+// Whether the vocabulary is in the cache already. One that is too small for the
+// size asked for was learned when nobody asked for one.
+bool HasLearned(const CorpusSources& sources, const CorpusOptions& options) {
+  const auto tokenizer = Tokenizer::Load(sources.tokenizer_path);
+  return tokenizer.ok() && (options.vocab_size_may_shrink ||
+                            (*tokenizer)->vocab_size() == options.vocab_size);
+}
+
 absl::Status PrepareTokenizer(const CorpusSources& sources,
                               const CorpusOptions& options,
                               const ProgressFunction& progress) {
-  if (!sources.trains_tokenizer ||
-      Tokenizer::Load(sources.tokenizer_path).ok()) {
+  if (!sources.trains_tokenizer || HasLearned(sources, options))
     return absl::OkStatus();
-  }
   const std::string what =
       absl::StrCat("learning ", options.vocab_size, " pieces");
   progress(what, 0, 1);
   RETURN_IF_ERROR(TrainTokenizer({.inputs = sources.TrainTextPaths(),
                                   .vocab_size = options.vocab_size,
                                   .size_key = "model.vocab_size",
+                                  .may_shrink = options.vocab_size_may_shrink,
                                   .output = sources.tokenizer_path,
                                   .threads = options.threads,
                                   .program = ""}));
@@ -69,6 +82,34 @@ absl::Status PrepareCorpus(const CorpusOptions& options,
     RETURN_IF_ERROR(PrepareTokens(text, *tokenizer, options, progress));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<int> PreviewVocabulary(const CorpusOptions& options) {
+  constexpr int64_t kMostBytes = int64_t{1} << 20;
+  FileSystem& files = PosixFileSystem();
+  ASSIGN_OR_RETURN(CorpusSources sources, FindSources(options));
+  if (!sources.trains_tokenizer) return 0;
+  const auto learned = Tokenizer::Load(sources.tokenizer_path);
+  if (learned.ok() && HasLearned(sources, options))
+    return (*learned)->vocab_size();
+  int64_t bytes = 0;
+  for (const std::string& text : sources.TrainTextPaths()) {
+    ASSIGN_OR_RETURN(const int64_t size, files.FileSize(text));
+    bytes += size;
+  }
+  if (bytes > kMostBytes) return 0;
+  std::error_code error;
+  std::string name =
+      (std::filesystem::temp_directory_path(error) / "moe-vocabulary-XXXXXX")
+          .string();
+  if (mkdtemp(name.data()) == nullptr) return 0;
+  const TemporaryPath folder(files, name);
+  sources.tokenizer_path = JoinPath(folder.path(), kTokenizerFile);
+  RETURN_IF_ERROR(PrepareTokenizer(
+      sources, options, [](const std::string&, int64_t, int64_t) {}));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                   Tokenizer::Load(sources.tokenizer_path));
+  return tokenizer->vocab_size();
 }
 
 }  // namespace moe

@@ -115,8 +115,13 @@ std::optional<int> NumberBehind(absl::string_view output,
   return number;
 }
 
-// spm_train says "Vocabulary size is smaller than required_chars. 4 vs 270."
-// or "Vocabulary size too high (5000). Please set it to a value <= 296."
+// spm_train says "Vocabulary size too high (5000). Please set it to a value <=
+// 296."
+std::optional<int> MostPieces(absl::string_view output) {
+  return NumberBehind(output, "set it to a value <= ");
+}
+
+// Or "Vocabulary size is smaller than required_chars. 4 vs 270."
 absl::Status SizeError(const TokenizerTrainerOptions& options,
                        absl::string_view output) {
   const std::string asked =
@@ -130,7 +135,7 @@ absl::Status SizeError(const TokenizerTrainerOptions& options,
                      absl::StrJoin(options.inputs, ", "),
                      " (every character and 256 bytes are pieces)"));
   }
-  if (const auto most = NumberBehind(output, "set it to a value <= ")) {
+  if (const auto most = MostPieces(output)) {
     return absl::InvalidArgumentError(
         absl::StrCat(asked, ", must be at most ", *most, " for ",
                      absl::StrJoin(options.inputs, ", "),
@@ -187,6 +192,13 @@ absl::Status RunTrainer(const TokenizerTrainerOptions& options,
   ASSIGN_OR_RETURN(
       const std::string output,
       PosixFileSystem().ReadFile(child.output_path, kMaxOutputBytes));
+  const std::optional<int> most = MostPieces(output);
+  if (options.may_shrink && most.has_value()) {
+    TokenizerTrainerOptions fewer = options;
+    fewer.vocab_size = *most;
+    fewer.may_shrink = false;
+    return RunTrainer(fewer, directory);
+  }
   RETURN_IF_ERROR(SizeError(options, output));
   return ChildError(*exit, output);
 }

@@ -14,6 +14,8 @@ struct TokenizerTrainerOptions {
   std::vector<std::string> inputs;
   int vocab_size = 0;
   std::string size_key = "vocab_size";  // where the user gave it
+  // Nobody asked for the size: where the text allows fewer pieces, these.
+  bool may_shrink = false;
   std::string output;  // path of the tokenizer.model to write, atomically
   int threads = 1;
   // The program spm_train; empty: where CMake found it, else in PATH.
@@ -23,9 +25,9 @@ struct TokenizerTrainerOptions {
 // Trains a vocabulary like Mixtral's (byte fallback, split digits) with the
 // program spm_train as a child process. Its own output is kept and shown only
 // in an error. The same text and size make the same vocabulary, whatever the
-// number of threads. InvalidArgument: vocab_size too large or too small for
-// the text, with the limit. Unimplemented: spm_train is not on this machine.
-// Cancelled: SIGINT or SIGTERM ended it.
+// number of threads. InvalidArgument: vocab_size too large (unless it may
+// shrink) or too small for the text, with the limit. Unimplemented: spm_train
+// is not on this machine. Cancelled: SIGINT or SIGTERM ended it.
 absl::Status TrainTokenizer(const TokenizerTrainerOptions& options);
 
 }  // namespace moe

@@ -115,7 +115,8 @@ std::string ListJson(const std::vector<ListedCheckpoint>& all) {
 
 std::string AuditText(const CheckpointAudit& audit) {
   if (!audit.problems.empty()) {
-    std::string text = absl::StrCat(audit.path, ": damaged\n");
+    std::string text =
+        absl::StrCat(audit.path, ": ", Name(audit.trouble), "\n");
     for (const std::string& problem : audit.problems)
       absl::StrAppend(&text, "  ", problem, "\n");
     return text;
@@ -132,14 +133,17 @@ std::string AuditText(const CheckpointAudit& audit) {
 }
 
 std::string AuditJson(const CheckpointAudit& audit) {
-  return Line({{"checkpoint", audit.path},
-               {"whole", audit.problems.empty()},
-               {"problems", audit.problems},
-               {"manifest", audit.has_manifest},
-               {"files", audit.num_files},
-               {"bytes", audit.num_bytes},
-               {"tensors", audit.num_tensors},
-               {"moments", audit.has_moments}});
+  return Line(
+      {{"checkpoint", audit.path},
+       {"whole", audit.problems.empty()},
+       {"state",
+        audit.problems.empty() ? "whole" : std::string(Name(audit.trouble))},
+       {"problems", audit.problems},
+       {"manifest", audit.has_manifest},
+       {"files", audit.num_files},
+       {"bytes", audit.num_bytes},
+       {"tensors", audit.num_tensors},
+       {"moments", audit.has_moments}});
 }
 
 std::string DiffText(const std::vector<TensorDifference>& differences) {

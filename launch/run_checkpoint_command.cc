@@ -30,17 +30,24 @@ absl::StatusOr<std::string> List(FileSystem& files,
   return command.json ? ListJson(all) : ListText(all);
 }
 
+// What is wrong with several: "damaged" where all of them are.
+absl::string_view TroubleOf(const std::vector<CheckpointAudit>& faulty) {
+  for (const CheckpointAudit& audit : faulty)
+    if (audit.trouble != faulty.front().trouble) return "not whole";
+  return Name(faulty.front().trouble);
+}
+
 // One line on what AuditText tells in full.
-absl::Status DamageStatus(const std::vector<CheckpointAudit>& damaged,
-                          size_t num_checked) {
-  if (damaged.empty()) return absl::OkStatus();
-  const CheckpointAudit& first = damaged.front();
+absl::Status FaultStatus(const std::vector<CheckpointAudit>& faulty,
+                         size_t num_checked) {
+  if (faulty.empty()) return absl::OkStatus();
+  const CheckpointAudit& first = faulty.front();
   std::string message =
       num_checked == 1
-          ? absl::StrCat(first.path, " is damaged: ")
-          : absl::StrCat(damaged.size(), " of ", num_checked, " checkpoints ",
-                         damaged.size() == 1 ? "is" : "are",
-                         " damaged, missing or newer: ", first.path, ": ");
+          ? absl::StrCat(first.path, " is ", TroubleOf(faulty), ": ")
+          : absl::StrCat(faulty.size(), " of ", num_checked, " checkpoints ",
+                         faulty.size() == 1 ? "is " : "are ", TroubleOf(faulty),
+                         ": ", first.path, ": ");
   absl::StrAppend(&message, first.problems.front());
   if (first.problems.size() > 1)
     absl::StrAppend(&message, ", and ", first.problems.size() - 1, " more");
@@ -52,22 +59,26 @@ absl::Status DamageStatus(const std::vector<CheckpointAudit>& damaged,
 CheckpointOutcome Verify(FileSystem& files, const CheckpointCommand& command,
                          const ProgressFunction& progress) {
   CheckpointOutcome outcome;
-  std::vector<CheckpointAudit> damaged;
+  std::vector<CheckpointAudit> faulty;
   for (const std::string& path : command.paths) {
     absl::StatusOr<CheckpointAudit> audit =
         AuditCheckpoint(files, path, command.threads, progress);
     outcome.status = audit.status();
     if (!audit.ok() && command.paths.size() == 1) return outcome;
     if (!audit.ok()) {
-      audit = CheckpointAudit{.path = path};
+      audit =
+          CheckpointAudit{.path = path,
+                          .trouble = absl::IsUnimplemented(outcome.status)
+                                         ? CheckpointAudit::Trouble::kNewer
+                                         : CheckpointAudit::Trouble::kNotThere};
       absl::string_view problem = outcome.status.message();
       absl::ConsumePrefix(&problem, absl::StrCat(path, ": "));
       audit->problems.push_back(WithoutDirectory(problem, path));
     }
     outcome.text += command.json ? AuditJson(*audit) : AuditText(*audit);
-    if (!audit->problems.empty()) damaged.push_back(*std::move(audit));
+    if (!audit->problems.empty()) faulty.push_back(*std::move(audit));
   }
-  outcome.status = DamageStatus(damaged, command.paths.size());
+  outcome.status = FaultStatus(faulty, command.paths.size());
   return outcome;
 }
 

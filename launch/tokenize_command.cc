@@ -53,8 +53,10 @@ CommandLine MakeCommandLine(Typed& typed) {
   line.Add("tokenizer", "FILE",
            "a SentencePiece model (default: PREFIX.model is trained)",
            &typed.tokenizer);
-  line.Add("vocab-size", "N", "pieces of a trained tokenizer (default: 8192)",
-           &typed.vocab_size);
+  line.Add(
+      "vocab-size", "N",
+      "pieces of a trained tokenizer (default: 8192, or what the text allows)",
+      &typed.vocab_size);
   line.Add("workers", "N", "threads (default: all cores)", &typed.workers);
   line.Add("inspect", "PREFIX", "shows a .bin/.idx pair's documents instead",
            &typed.inspect);
@@ -105,6 +107,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> MakeTokenizer(
   RETURN_IF_ERROR(TrainTokenizer({.inputs = command.inputs,
                                   .vocab_size = command.vocab_size,
                                   .size_key = "--vocab-size",
+                                  .may_shrink = command.vocab_size_may_shrink,
                                   .output = model,
                                   .threads = command.workers,
                                   .program = ""}));
@@ -116,8 +119,14 @@ std::string Describe(const TokenizeCommand& command, const Tokenizer& tokenizer,
                      const TokenizeResult& result) {
   std::string text;
   if (command.tokenizer.empty()) {
-    text = absl::StrFormat("%s.model: %d pieces\n", command.output_prefix,
+    text = absl::StrFormat("%s.model: %d pieces", command.output_prefix,
                            tokenizer.vocab_size());
+    if (tokenizer.vocab_size() < command.vocab_size) {
+      absl::StrAppendFormat(&text,
+                            ", not the default %d: the text allows no more",
+                            command.vocab_size);
+    }
+    text += "\n";
   }
   absl::StrAppendFormat(
       &text,
@@ -142,6 +151,7 @@ absl::StatusOr<TokenizeCommand> ParseTokenizeCommand(int argc,
   RETURN_IF_ERROR(Check(typed));
   if (typed.tokenizer.empty() && typed.vocab_size == 0) {
     typed.vocab_size = kDefaultVocabSize;
+    command.vocab_size_may_shrink = true;
   }
   command.inspect = IndexedDatasetPrefix(typed.inspect);
   command.inputs = std::move(typed.inputs);

@@ -18,6 +18,8 @@ struct TokenizeCommand {
   std::string output_prefix;
   std::string tokenizer;  // empty: one is trained, beside the output
   int vocab_size = 0;
+  // It is the default: a text that allows fewer pieces gets these.
+  bool vocab_size_may_shrink = false;
   int workers = 1;
 };
 

@@ -138,19 +138,29 @@ absl::StatusOr<ConfigLayers> ReadLayers(const Flags& flags) {
   return layers;
 }
 
-// The checkpoint's layer. A dry run does without a source that is not here.
-absl::Status AddCheckpoint(const Flags& flags, ConfigLayers& layers,
+// The checkpoint that the run goes on from. A start that cannot be found is
+// told of later.
+std::optional<FoundCheckpoint> FindOwnCheckpoint(const TrainCommand& command,
+                                                 const ConfigLayers& layers) {
+  auto found =
+      FindStart(command.start, RunDirectory(layers.Merged().run().directory()),
+                PosixFileSystem());
+  return found.ok() ? *std::move(found) : std::nullopt;
+}
+
+// The layer of --init-from. A dry run does without a source that is not here.
+absl::Status AddCheckpoint(const Flags& flags,
+                           const std::optional<FoundCheckpoint>& own,
+                           ConfigLayers& layers, OutsideBounds& bounds,
                            TrainCommand& command) {
   if (flags.init_from.empty()) return absl::OkStatus();
-  std::optional<RunDirectory> run;
-  if (command.start.resume == StartOptions::Resume::kAuto)
-    run.emplace(layers.Merged().run().directory());
   const absl::StatusOr<TakenWords> taken =
-      TakeWords(flags.init_from, run, PosixFileSystem());
+      TakeWords(flags.init_from, own, PosixFileSystem());
   if (absl::IsNotFound(taken.status()) && flags.dry_run)
     return absl::OkStatus();
   RETURN_IF_ERROR(taken.status());
   layers.checkpoint = taken->settings;
+  bounds.sliding_window = taken->sliding_window;
   command.start.vocabulary_from = taken->directory;
   if (!taken->is_source) return absl::OkStatus();
   RETURN_IF_ERROR(
@@ -162,14 +172,11 @@ absl::Status AddCheckpoint(const Flags& flags, ConfigLayers& layers,
 }
 
 // What gave way when the run began stays as it was then: what it gave way to
-// may be another by now, or gone. A start that cannot be found is told of
-// later.
-void AddOwnCheckpoint(const TrainCommand& command, ConfigLayers& layers) {
-  FileSystem& files = PosixFileSystem();
-  const auto found = FindStart(
-      command.start, RunDirectory(layers.Merged().run().directory()), files);
-  if (!found.ok() || !found->has_value()) return;
-  const auto before = ReadTrainConfig(files, (*found)->path);
+// may be another by now, or gone.
+void AddOwnCheckpoint(const std::optional<FoundCheckpoint>& own,
+                      ConfigLayers& layers) {
+  if (!own.has_value()) return;
+  const auto before = ReadTrainConfig(PosixFileSystem(), own->path);
   if (!before.ok()) return;
   const ScheduleConfig& schedule = before->schedule();
   TrainConfig kept;
@@ -196,11 +203,15 @@ int64_t TokenizerPieces(const ConfigLayers& layers) {
 
 absl::Status MakeConfig(const Flags& flags, TrainCommand& command) {
   ASSIGN_OR_RETURN(ConfigLayers layers, ReadLayers(flags));
-  RETURN_IF_ERROR(AddCheckpoint(flags, layers, command));
-  AddOwnCheckpoint(command, layers);
+  const std::optional<FoundCheckpoint> own = FindOwnCheckpoint(command, layers);
+  OutsideBounds bounds{.tokenizer_pieces = TokenizerPieces(layers)};
+  RETURN_IF_ERROR(AddCheckpoint(flags, own, layers, bounds, command));
+  AddOwnCheckpoint(own, layers);
+  command.start.vocab_size_may_shrink =
+      !layers.typed.model().has_vocab_size() &&
+      !layers.checkpoint.model().has_vocab_size();
   command.config = layers.Merged();
-  for (std::string& note :
-       GiveWay(layers, TokenizerPieces(layers), command.config))
+  for (std::string& note : GiveWay(layers, bounds, command.config))
     command.notes.push_back(std::move(note));
   return absl::OkStatus();
 }
@@ -217,15 +228,17 @@ std::string DataOutput(const TrainCommand& command, const TrainConfig& config) {
   const absl::Status required = RequireTrainingData(config);
   if (!required.ok()) return absl::StrCat("Note: ", required.message(), "\n");
   const RunDirectory directory(config.run().directory());
-  return PreviewData(config, command.start,
-                     {.config = config.data(),
-                      .vocab_size = config.model().vocab_size(),
-                      .sequence_length = config.batch().sequence_length(),
-                      .seed = config.run().seed(),
-                      .cache_directory = directory.data(),
-                      .share_directory = ShareDirectory(),
-                      .vocabulary_from = command.start.vocabulary_from},
-                     PosixFileSystem());
+  return PreviewData(
+      config, command.start,
+      {.config = config.data(),
+       .vocab_size = config.model().vocab_size(),
+       .sequence_length = config.batch().sequence_length(),
+       .seed = config.run().seed(),
+       .cache_directory = directory.data(),
+       .share_directory = ShareDirectory(),
+       .vocabulary_from = command.start.vocabulary_from,
+       .vocab_size_may_shrink = command.start.vocab_size_may_shrink},
+      PosixFileSystem());
 }
 
 // What is not here, or not as it must be, is no error: it may be otherwise

@@ -16,6 +16,14 @@ absl::Status CheckRange(absl::string_view key, int64_t value, int64_t low,
       absl::StrCat(key, " is ", value, ", must be from ", low, " to ", high));
 }
 
+// The same where another key is the most.
+absl::Status CheckUpTo(absl::string_view key, int64_t value,
+                       absl::string_view bound, int64_t high) {
+  if (value >= 1 && value <= high) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      key, " is ", value, ", must be from 1 to ", bound, " (", high, ")"));
+}
+
 absl::Status CheckPositive(absl::string_view key, double value) {
   if (std::isfinite(value) && value > 0) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -38,15 +46,15 @@ absl::Status CheckSizes(const ModelConfig& c) {
       CheckRange("model.num_hidden_layers", c.num_hidden_layers(), 1, 10000));
   RETURN_IF_ERROR(CheckRange("model.num_attention_heads",
                              c.num_attention_heads(), 1, 1 << 16));
-  RETURN_IF_ERROR(CheckRange("model.num_key_value_heads",
-                             c.num_key_value_heads(), 1,
-                             c.num_attention_heads()));
+  RETURN_IF_ERROR(
+      CheckUpTo("model.num_key_value_heads", c.num_key_value_heads(),
+                "model.num_attention_heads", c.num_attention_heads()));
   RETURN_IF_ERROR(CheckRange("model.head_dim", c.head_dim(), 0, 1 << 16));
   RETURN_IF_ERROR(
       CheckRange("model.num_local_experts", c.num_local_experts(), 1, 1 << 16));
-  RETURN_IF_ERROR(CheckRange("model.num_experts_per_tok",
-                             c.num_experts_per_tok(), 1,
-                             c.num_local_experts()));
+  RETURN_IF_ERROR(CheckUpTo("model.num_experts_per_tok",
+                            c.num_experts_per_tok(), "model.num_local_experts",
+                            c.num_local_experts()));
   return CheckRange("model.max_position_embeddings",
                     c.max_position_embeddings(), 0, int64_t{1} << 30);
 }

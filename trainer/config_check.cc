@@ -27,6 +27,15 @@ absl::Status CheckInteger(absl::string_view key, int64_t value, int64_t low,
       absl::StrCat(key, " is ", value, ", must be from ", low, " to ", high));
 }
 
+// The same where other keys say what is the most: `bound` names them.
+absl::Status CheckUpTo(absl::string_view key, int64_t value, int64_t low,
+                       absl::string_view bound, int64_t high) {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(key, " is ", value,
+                                                 ", must be from ", low, " to ",
+                                                 bound, " (", high, ")"));
+}
+
 // low <= value <= high; NaN is outside.
 absl::Status CheckNumber(absl::string_view key, double value, double low,
                          double high) {
@@ -83,8 +92,8 @@ absl::Status CheckBatch(const TrainConfig& config) {
   const BatchConfig& batch = config.batch();
   RETURN_IF_ERROR(CheckInteger("batch.global_size", batch.global_size(), 1,
                                int64_t{1} << 24));
-  RETURN_IF_ERROR(CheckInteger("batch.micro_size", batch.micro_size(), 0,
-                               batch.global_size()));
+  RETURN_IF_ERROR(CheckUpTo("batch.micro_size", batch.micro_size(), 0,
+                            "batch.global_size", batch.global_size()));
   RETURN_IF_ERROR(CheckInteger("batch.sequence_length", batch.sequence_length(),
                                1, int64_t{1} << 24));
   const int64_t positions = config.model().max_position_embeddings();
@@ -127,6 +136,26 @@ absl::Status CheckLength(const ScheduleConfig& schedule) {
       schedule.tokens(), ", must be one of them and the other 0"));
 }
 
+// A run's warm-up and cool-down are within its steps, which `length` names.
+absl::Status CheckWithinRun(const ScheduleConfig& schedule, int64_t steps,
+                            absl::string_view length) {
+  RETURN_IF_ERROR(CheckUpTo("schedule.warmup_steps", schedule.warmup_steps(), 0,
+                            length, steps));
+  if (schedule.decay() != ScheduleConfig::WSD) return absl::OkStatus();
+  return CheckUpTo("schedule.cooldown_steps", schedule.cooldown_steps(), 1,
+                   absl::StrCat(length, " - schedule.warmup_steps"),
+                   steps - schedule.warmup_steps());
+}
+
+absl::Status CheckLearningRates(const TrainConfig& config) {
+  const double least = config.schedule().min_learning_rate();
+  const double most = config.optimizer().learning_rate();
+  if (least >= 0 && least <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("schedule.min_learning_rate is ", least,
+                   ", must be from 0 to optimizer.learning_rate (", most, ")"));
+}
+
 absl::Status CheckSchedule(const TrainConfig& config) {
   const ScheduleConfig& schedule = config.schedule();
   RETURN_IF_ERROR(CheckLength(schedule));
@@ -136,11 +165,9 @@ absl::Status CheckSchedule(const TrainConfig& config) {
         absl::StrCat("schedule.tokens is ", schedule.tokens(), ", which takes ",
                      steps, " steps, must take at most ", kMostSteps));
   }
-  // Of a run in tokens that goes on nobody knows yet how many steps it has.
-  const bool is_known = schedule.steps() > 0;
-  RETURN_IF_ERROR(CheckInteger("schedule.warmup_steps", schedule.warmup_steps(),
-                               0, is_known ? steps : kMostSteps));
   const bool wsd = schedule.decay() == ScheduleConfig::WSD;
+  RETURN_IF_ERROR(CheckInteger("schedule.warmup_steps", schedule.warmup_steps(),
+                               0, kMostSteps));
   if (!wsd && schedule.cooldown_steps() != 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("schedule.cooldown_steps is ", schedule.cooldown_steps(),
@@ -148,13 +175,13 @@ absl::Status CheckSchedule(const TrainConfig& config) {
                      ScheduleConfig::Decay_Name(schedule.decay()), ")"));
   }
   if (wsd) {
-    RETURN_IF_ERROR(
-        CheckInteger("schedule.cooldown_steps", schedule.cooldown_steps(), 1,
-                     is_known ? steps - schedule.warmup_steps() : kMostSteps));
+    RETURN_IF_ERROR(CheckInteger("schedule.cooldown_steps",
+                                 schedule.cooldown_steps(), 1, kMostSteps));
   }
-  RETURN_IF_ERROR(CheckNumber("schedule.min_learning_rate",
-                              schedule.min_learning_rate(), 0,
-                              config.optimizer().learning_rate()));
+  // Of a run in tokens that goes on nobody knows yet how many steps it has.
+  if (schedule.steps() > 0)
+    RETURN_IF_ERROR(CheckWithinRun(schedule, steps, "schedule.steps"));
+  RETURN_IF_ERROR(CheckLearningRates(config));
   return CheckAtLeast("schedule.stop_after_seconds",
                       schedule.stop_after_seconds(), 0);
 }
@@ -212,14 +239,15 @@ absl::Status CheckData(const DataConfig& data) {
   return CheckBelow("data.valid_fraction", data.valid_fraction(), 0, 1);
 }
 
-absl::Status CheckTrace(const TrainConfig& config) {
+// 0 steps: not known yet. `length` names them.
+absl::Status CheckTrace(const TrainConfig& config, int64_t steps,
+                        absl::string_view length) {
   const std::string& text = config.log().trace_steps();
   ASSIGN_OR_RETURN(const StepRange range, ParseStepRange(text));
-  const int64_t steps = config.schedule().steps();
   if (steps == 0 || range.first <= steps) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("log.trace_steps is '", text,
-                   "', must begin with the last step (", steps, ") or before"));
+      absl::StrCat("log.trace_steps is '", text, "', must begin with the last ",
+                   "of ", length, " (", steps, ") or before"));
 }
 
 absl::Status CheckReports(const TrainConfig& config) {
@@ -239,7 +267,8 @@ absl::Status CheckReports(const TrainConfig& config) {
       CheckInteger("log.interval_steps", log.interval_steps(), 1, kMostSteps));
   RETURN_IF_ERROR(OnlyInThisVersion(!log.tensorboard(), "log.tensorboard",
                                     "true", "false"));
-  RETURN_IF_ERROR(CheckTrace(config));
+  RETURN_IF_ERROR(
+      CheckTrace(config, config.schedule().steps(), "schedule.steps"));
   return OnlyInThisVersion(log.metrics_port() == 0, "log.metrics_port",
                            absl::StrCat(log.metrics_port()), "0");
 }
@@ -274,11 +303,12 @@ absl::Status ValidateConfig(const TrainConfig& config, int world) {
 }
 
 absl::Status CheckFitsFromBeginning(const TrainConfig& config) {
-  TrainConfig in_steps = config;
-  in_steps.mutable_schedule()->set_steps(StepsOf(config));
-  in_steps.mutable_schedule()->set_tokens(0);
-  RETURN_IF_ERROR(CheckSchedule(in_steps));
-  return CheckTrace(in_steps);
+  const absl::string_view length = config.schedule().tokens() > 0
+                                       ? "the steps of schedule.tokens"
+                                       : "schedule.steps";
+  const int64_t steps = StepsOf(config);
+  RETURN_IF_ERROR(CheckWithinRun(config.schedule(), steps, length));
+  return CheckTrace(config, steps, length);
 }
 
 absl::Status RequireTrainingData(const TrainConfig& config) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "comm/check.h"
@@ -22,6 +23,7 @@ using ::google::protobuf::Message;
 
 // Beyond any run; products of two stay far from the end of 64 bits.
 constexpr int64_t kMost = int64_t{1} << 40;
+constexpr int64_t kMostHeads = 1 << 16;
 
 // A section of a configuration, and one of its fields.
 struct Place {
@@ -58,18 +60,28 @@ std::string Text(const TrainConfig& config, absl::string_view key) {
 
 bool IsCount(int64_t value) { return value > 0 && value <= kMost; }
 
+// Why a key gave way: to another key, whose value is told as it is in the end,
+// or to a fact in words.
+struct Reason {
+  static Reason Key(absl::string_view key) { return {std::string(key), ""}; }
+  static Reason Fact(std::string words) { return {"", std::move(words)}; }
+  std::string key;
+  std::string fact;
+  friend bool operator==(const Reason&, const Reason&) = default;
+};
+
 // The rules, each on the configuration that those before it left.
 class Rules {
  public:
   Rules(const ConfigLayers& layers, TrainConfig& config)
-      : layers_(layers), config_(config) {}
+      : layers_(layers), before_(config), config_(config) {}
 
   void Length();
   void Vocabulary(int64_t pieces);
   void Experts();
   void Heads();
   void Batch();
-  void Positions();
+  void Positions(int64_t window);
   void Decay();
   void WarmUp();
   void LearningRate();
@@ -77,9 +89,15 @@ class Rules {
   void Chunks();
   void AuxLoss();
 
-  std::vector<std::string> TakeNotes() { return std::move(notes_); }
+  // A sentence for each key that has another value than at first.
+  std::vector<std::string> Notes() const;
 
  private:
+  struct Changed {
+    std::string key;
+    std::vector<Reason> reasons;
+  };
+
   // Typed, or the checkpoint's.
   bool IsGiven(absl::string_view key) const {
     return Has(layers_.typed, key) || Has(layers_.checkpoint, key);
@@ -90,27 +108,67 @@ class Rules {
   // 0: not known yet.
   int64_t Steps() const;
 
-  // Changes the key's value by `set`. The reason is the other key, or keys.
+  // Changes the key's value by `set`.
   template <typename SetFunction>
-  void Change(absl::string_view key, absl::string_view reason,
+  void Change(absl::string_view key, const std::vector<Reason>& reasons,
               SetFunction set) {
-    const std::string before = Text(config_, key);
     set();
-    notes_.push_back(
-        absl::StrCat(key, " is ", Text(config_, key), ", not the ",
-                     Has(layers_.preset, key) ? "preset's " : "default ",
-                     before, ": ", reason));
+    Remember(key, reasons);
   }
-  // "KEY is VALUE".
-  std::string Is(absl::string_view key) const {
-    return absl::StrCat(key, " is ", Text(config_, key));
+  template <typename SetFunction>
+  void Change(absl::string_view key, absl::string_view because_of,
+              SetFunction set) {
+    Change(key, std::vector<Reason>{Reason::Key(because_of)}, set);
   }
-  void FitHeadsTo(int64_t kv_heads, absl::string_view reason);
+  void Remember(absl::string_view key, const std::vector<Reason>& reasons);
+  std::string ReasonText(const Reason& reason) const;
+  bool FitHeadsTo(int64_t kv_heads, absl::string_view because_of);
+  void ChangeHeadsToMultipleOf(int64_t kv_heads);
+  void Lengthen(int64_t steps, const std::vector<Reason>& reasons);
+  // The share of `steps` that `value` is of the preset's.
+  int64_t ShareOfRun(int64_t value, int64_t steps) const;
 
   const ConfigLayers& layers_;
+  const TrainConfig before_;
   TrainConfig& config_;
-  std::vector<std::string> notes_;
+  std::vector<Changed> changed_;
 };
+
+void Rules::Remember(absl::string_view key,
+                     const std::vector<Reason>& reasons) {
+  auto at =
+      std::find_if(changed_.begin(), changed_.end(),
+                   [&](const Changed& changed) { return changed.key == key; });
+  if (at == changed_.end())
+    at = changed_.insert(at, Changed{.key = std::string(key), .reasons = {}});
+  for (const Reason& reason : reasons)
+    if (std::find(at->reasons.begin(), at->reasons.end(), reason) ==
+        at->reasons.end())
+      at->reasons.push_back(reason);
+}
+
+std::string Rules::ReasonText(const Reason& reason) const {
+  return reason.key.empty()
+             ? reason.fact
+             : absl::StrCat(reason.key, " is ", Text(config_, reason.key));
+}
+
+std::vector<std::string> Rules::Notes() const {
+  std::vector<std::string> notes;
+  for (const Changed& changed : changed_) {
+    const std::string was = Text(before_, changed.key);
+    const std::string is = Text(config_, changed.key);
+    if (is == was) continue;
+    notes.push_back(absl::StrCat(
+        changed.key, " is ", is, ", not the ",
+        Has(layers_.preset, changed.key) ? "preset's " : "default ", was, ": ",
+        absl::StrJoin(changed.reasons, " and ",
+                      [&](std::string* out, const Reason& reason) {
+                        absl::StrAppend(out, ReasonText(reason));
+                      })));
+  }
+  return notes;
+}
 
 int64_t Rules::Steps() const {
   const ScheduleConfig& schedule = config_.schedule();
@@ -126,10 +184,9 @@ void Rules::Length() {
   ScheduleConfig& schedule = *config_.mutable_schedule();
   if (schedule.steps() <= 0 || schedule.tokens() <= 0) return;
   if (!IsGiven("schedule.steps")) {
-    Change("schedule.steps", Is("schedule.tokens"),
-           [&] { schedule.set_steps(0); });
+    Change("schedule.steps", "schedule.tokens", [&] { schedule.set_steps(0); });
   } else if (!IsGiven("schedule.tokens")) {
-    Change("schedule.tokens", Is("schedule.steps"),
+    Change("schedule.tokens", "schedule.steps",
            [&] { schedule.set_tokens(0); });
   }
 }
@@ -138,7 +195,8 @@ void Rules::Vocabulary(int64_t pieces) {
   if (pieces <= config_.model().vocab_size() || IsGiven("model.vocab_size"))
     return;
   Change("model.vocab_size",
-         absl::StrCat("data.tokenizer has ", pieces, " pieces"), [&] {
+         {Reason::Fact(absl::StrCat("data.tokenizer has ", pieces, " pieces"))},
+         [&] {
            config_.mutable_model()->set_vocab_size(static_cast<int>(pieces));
          });
 }
@@ -149,18 +207,17 @@ void Rules::Experts() {
       model.num_local_experts() < 1)
     return;
   if (!IsGiven("model.num_experts_per_tok")) {
-    Change("model.num_experts_per_tok", Is("model.num_local_experts"),
+    Change("model.num_experts_per_tok", "model.num_local_experts",
            [&] { model.set_num_experts_per_tok(model.num_local_experts()); });
   } else if (!IsGiven("model.num_local_experts")) {
-    Change("model.num_local_experts", Is("model.num_experts_per_tok"),
+    Change("model.num_local_experts", "model.num_experts_per_tok",
            [&] { model.set_num_local_experts(model.num_experts_per_tok()); });
   }
 }
 
 // The number of heads next to today's that `kv_heads` divides and that fits
-// hidden_size; none may.
-void Rules::FitHeadsTo(int64_t kv_heads, absl::string_view reason) {
-  constexpr int64_t kMostHeads = 1 << 16;
+// hidden_size; false: there is none.
+bool Rules::FitHeadsTo(int64_t kv_heads, absl::string_view because_of) {
   ModelConfig& model = *config_.mutable_model();
   const int64_t most = model.head_dim() > 0
                            ? model.num_attention_heads() + kv_heads
@@ -174,9 +231,20 @@ void Rules::FitHeadsTo(int64_t kv_heads, absl::string_view reason) {
     if (nearest == 0 || std::abs(heads - today) < std::abs(nearest - today))
       nearest = heads;
   }
-  if (nearest == 0) return;
-  Change("model.num_attention_heads", reason,
+  if (nearest == 0) return false;
+  Change("model.num_attention_heads", because_of,
          [&] { model.set_num_attention_heads(static_cast<int>(nearest)); });
+  return true;
+}
+
+// The multiple next to today's, whatever hidden_size is.
+void Rules::ChangeHeadsToMultipleOf(int64_t kv_heads) {
+  ModelConfig& model = *config_.mutable_model();
+  const int64_t times = (model.num_attention_heads() + kv_heads / 2) / kv_heads;
+  const int64_t heads = std::max<int64_t>(1, times) * kv_heads;
+  if (heads > kMostHeads) return;
+  Change("model.num_attention_heads", "model.num_key_value_heads",
+         [&] { model.set_num_attention_heads(static_cast<int>(heads)); });
 }
 
 void Rules::Heads() {
@@ -186,6 +254,7 @@ void Rules::Heads() {
     return;
   const bool may_change_heads = !IsGiven("model.num_attention_heads");
   const bool may_change_kv = !IsGiven("model.num_key_value_heads");
+  const bool may_change_width = !IsGiven("model.hidden_size");
   const auto fits_width = [&] {
     return model.head_dim() > 0 ||
            model.hidden_size() % (2 * int64_t{model.num_attention_heads()}) ==
@@ -194,24 +263,28 @@ void Rules::Heads() {
   const auto fits_kv = [&] {
     return model.num_attention_heads() % model.num_key_value_heads() == 0;
   };
-  if (!fits_width() && may_change_heads) {
-    FitHeadsTo(may_change_kv ? 1 : model.num_key_value_heads(),
-               Is("model.hidden_size"));
-  } else if (!fits_width() && !IsGiven("model.hidden_size")) {
+  if (!fits_kv() && !may_change_kv && may_change_heads &&
+      !FitHeadsTo(model.num_key_value_heads(), "model.num_key_value_heads") &&
+      may_change_width)
+    ChangeHeadsToMultipleOf(model.num_key_value_heads());
+  const bool heads_fit_width =
+      fits_width() ||
+      (may_change_heads &&
+       FitHeadsTo(may_change_kv ? 1 : model.num_key_value_heads(),
+                  "model.hidden_size"));
+  if (!heads_fit_width && may_change_width) {
     const int64_t unit = 2 * int64_t{model.num_attention_heads()};
     const int64_t width = ((model.hidden_size() - 1) / unit + 1) * unit;
     if (IsCount(width) && width <= (1 << 20)) {
-      Change("model.hidden_size", Is("model.num_attention_heads"),
+      Change("model.hidden_size", "model.num_attention_heads",
              [&] { model.set_hidden_size(static_cast<int>(width)); });
     }
   }
   if (!fits_kv() && may_change_kv) {
-    Change("model.num_key_value_heads", Is("model.num_attention_heads"), [&] {
+    Change("model.num_key_value_heads", "model.num_attention_heads", [&] {
       model.set_num_key_value_heads(
           std::gcd(model.num_attention_heads(), model.num_key_value_heads()));
     });
-  } else if (!fits_kv() && may_change_heads) {
-    FitHeadsTo(model.num_key_value_heads(), Is("model.num_key_value_heads"));
   }
 }
 
@@ -220,25 +293,31 @@ void Rules::Batch() {
   if (batch.micro_size() <= batch.global_size() || batch.global_size() < 1)
     return;
   if (!IsGiven("batch.micro_size")) {
-    Change("batch.micro_size", Is("batch.global_size"),
+    Change("batch.micro_size", "batch.global_size",
            [&] { batch.set_micro_size(batch.global_size()); });
   } else if (!IsGiven("batch.global_size")) {
-    Change("batch.global_size", Is("batch.micro_size"),
+    Change("batch.global_size", "batch.micro_size",
            [&] { batch.set_global_size(batch.micro_size()); });
   }
 }
 
-void Rules::Positions() {
+void Rules::Positions(int64_t window) {
   ModelConfig& model = *config_.mutable_model();
   BatchConfig& batch = *config_.mutable_batch();
-  if (model.max_position_embeddings() < 1 ||
-      batch.sequence_length() <= model.max_position_embeddings())
-    return;
+  const int positions = model.max_position_embeddings();
+  const bool by_window = window > 0 && (positions < 1 || window < positions);
+  const int64_t most = by_window ? window : positions;
+  if (most < 1 || batch.sequence_length() <= most) return;
   if (!IsGiven("batch.sequence_length")) {
-    Change("batch.sequence_length", Is("model.max_position_embeddings"),
-           [&] { batch.set_sequence_length(model.max_position_embeddings()); });
-  } else if (!IsGiven("model.max_position_embeddings")) {
-    Change("model.max_position_embeddings", Is("batch.sequence_length"),
+    const Reason reason =
+        by_window ? Reason::Fact(absl::StrCat(
+                        "the checkpoint's sliding_window is ", most))
+                  : Reason::Key("model.max_position_embeddings");
+    Change("batch.sequence_length", {reason},
+           [&] { batch.set_sequence_length(static_cast<int>(most)); });
+  } else if (positions > 0 && batch.sequence_length() > positions &&
+             !IsGiven("model.max_position_embeddings")) {
+    Change("model.max_position_embeddings", "batch.sequence_length",
            [&] { model.set_max_position_embeddings(batch.sequence_length()); });
   }
 }
@@ -248,21 +327,37 @@ void Rules::Decay() {
   const bool wsd = schedule.decay() == ScheduleConfig::WSD;
   if (!wsd && schedule.cooldown_steps() > 0) {
     if (!IsGiven("schedule.decay")) {
-      Change("schedule.decay", Is("schedule.cooldown_steps"),
+      Change("schedule.decay", "schedule.cooldown_steps",
              [&] { schedule.set_decay(ScheduleConfig::WSD); });
     } else if (!IsGiven("schedule.cooldown_steps")) {
-      Change("schedule.cooldown_steps", Is("schedule.decay"),
+      Change("schedule.cooldown_steps", "schedule.decay",
              [&] { schedule.set_cooldown_steps(0); });
     }
   } else if (wsd && schedule.cooldown_steps() == 0 &&
              !IsGiven("schedule.cooldown_steps")) {
     const int64_t tenth = std::max<int64_t>(1, Steps() / 10);
-    Change("schedule.cooldown_steps", Is("schedule.decay"),
+    Change("schedule.cooldown_steps", "schedule.decay",
            [&] { schedule.set_cooldown_steps(tenth); });
   }
 }
 
-// warmup_steps + cooldown_steps <= steps.
+void Rules::Lengthen(int64_t steps, const std::vector<Reason>& reasons) {
+  ScheduleConfig& schedule = *config_.mutable_schedule();
+  Change("schedule.steps", reasons, [&] { schedule.set_steps(steps); });
+  if (schedule.tokens() != 0)
+    Change("schedule.tokens", "schedule.steps",
+           [&] { schedule.set_tokens(0); });
+}
+
+int64_t Rules::ShareOfRun(int64_t value, int64_t steps) const {
+  const int64_t of = layers_.preset.schedule().steps();
+  const double share =
+      IsCount(of) ? static_cast<double>(value) / static_cast<double>(of) : 0.1;
+  return static_cast<int64_t>(share * static_cast<double>(steps));
+}
+
+// warmup_steps + cooldown_steps <= steps. A run of given length shortens what
+// nobody gave; one that is too short for what was given grows.
 void Rules::WarmUp() {
   ScheduleConfig& schedule = *config_.mutable_schedule();
   const int64_t steps = Steps();
@@ -273,41 +368,48 @@ void Rules::WarmUp() {
       schedule.warmup_steps() > kMost || schedule.cooldown_steps() < 0 ||
       schedule.cooldown_steps() > kMost || !too_long())
     return;
-  const std::string length =
-      absl::StrCat("the run has ", steps, " steps",
-                   schedule.cooldown_steps() > 0
-                       ? absl::StrCat(", ", schedule.cooldown_steps(),
-                                      " of them to cool down")
-                       : "");
-  if (!IsGiven("schedule.warmup_steps") && schedule.warmup_steps() > 0) {
-    // The share of the run that it had.
-    const int64_t of = layers_.preset.schedule().steps();
-    const double share = IsCount(of)
-                             ? static_cast<double>(schedule.warmup_steps()) /
-                                   static_cast<double>(of)
-                             : 0.1;
-    const auto shorter =
-        static_cast<int64_t>(share * static_cast<double>(steps));
-    const int64_t most =
-        std::max<int64_t>(0, steps - schedule.cooldown_steps());
-    Change("schedule.warmup_steps", length,
-           [&] { schedule.set_warmup_steps(std::min(shorter, most)); });
+  const bool warm_up_is_given = IsGiven("schedule.warmup_steps");
+  const bool cool_down_is_given = IsGiven("schedule.cooldown_steps");
+  const int64_t given_warm_up = warm_up_is_given ? schedule.warmup_steps() : 0;
+  // A cool-down has one step at least.
+  const int64_t least_cool_down =
+      cool_down_is_given ? schedule.cooldown_steps()
+                         : std::min<int64_t>(1, schedule.cooldown_steps());
+  if (given_warm_up + least_cool_down > steps) {
+    if (LengthIsGiven()) return;
+    std::vector<Reason> reasons;
+    if (schedule.warmup_steps() > 0)
+      reasons.push_back(Reason::Key("schedule.warmup_steps"));
+    if (schedule.cooldown_steps() > 0)
+      reasons.push_back(Reason::Key("schedule.cooldown_steps"));
+    Lengthen(schedule.warmup_steps() + schedule.cooldown_steps(), reasons);
+    return;
   }
-  if (too_long() && schedule.cooldown_steps() > 0 &&
-      !IsGiven("schedule.cooldown_steps") && schedule.warmup_steps() < steps) {
-    Change("schedule.cooldown_steps", Is("schedule.warmup_steps"), [&] {
-      schedule.set_cooldown_steps(steps - schedule.warmup_steps());
-    });
+  const Reason length =
+      Reason::Fact(absl::StrCat("the run has ", steps, " steps"));
+  if (!cool_down_is_given && schedule.cooldown_steps() > 0) {
+    const int64_t wanted =
+        Has(layers_.preset, "schedule.cooldown_steps")
+            ? std::min(schedule.cooldown_steps(),
+                       ShareOfRun(schedule.cooldown_steps(), steps))
+            : schedule.cooldown_steps();
+    const int64_t shorter =
+        std::clamp<int64_t>(wanted, 1, steps - given_warm_up);
+    std::vector<Reason> reasons = {length};
+    if (given_warm_up > 0)
+      reasons.push_back(Reason::Key("schedule.warmup_steps"));
+    if (shorter != schedule.cooldown_steps())
+      Change("schedule.cooldown_steps", reasons,
+             [&] { schedule.set_cooldown_steps(shorter); });
   }
-  if (too_long() && !LengthIsGiven()) {
-    Change("schedule.steps",
-           absl::StrCat(Is("schedule.warmup_steps"), " and ",
-                        Is("schedule.cooldown_steps")),
-           [&] {
-             schedule.set_steps(schedule.warmup_steps() +
-                                schedule.cooldown_steps());
-             schedule.set_tokens(0);
-           });
+  if (too_long() && !warm_up_is_given && schedule.warmup_steps() > 0) {
+    const int64_t shorter = std::min(ShareOfRun(schedule.warmup_steps(), steps),
+                                     steps - schedule.cooldown_steps());
+    std::vector<Reason> reasons = {length};
+    if (schedule.cooldown_steps() > 0)
+      reasons.push_back(Reason::Key("schedule.cooldown_steps"));
+    Change("schedule.warmup_steps", reasons,
+           [&] { schedule.set_warmup_steps(shorter); });
   }
 }
 
@@ -322,12 +424,12 @@ void Rules::LearningRate() {
     // The share of the largest that it had.
     const double of = layers_.preset.optimizer().learning_rate();
     const double share = of > 0 ? schedule.min_learning_rate() / of : 0;
-    Change("schedule.min_learning_rate", Is("optimizer.learning_rate"), [&] {
+    Change("schedule.min_learning_rate", "optimizer.learning_rate", [&] {
       schedule.set_min_learning_rate(std::min(1.0, share) *
                                      optimizer.learning_rate());
     });
   } else if (!IsGiven("optimizer.learning_rate")) {
-    Change("optimizer.learning_rate", Is("schedule.min_learning_rate"),
+    Change("optimizer.learning_rate", "schedule.min_learning_rate",
            [&] { optimizer.set_learning_rate(schedule.min_learning_rate()); });
   }
 }
@@ -338,10 +440,7 @@ void Rules::Trace() {
   const int64_t steps = Steps();
   if (!range.ok() || steps == 0 || range->first <= steps || LengthIsGiven())
     return;
-  Change("schedule.steps", Is("log.trace_steps"), [&] {
-    config_.mutable_schedule()->set_steps(range->first);
-    config_.mutable_schedule()->set_tokens(0);
-  });
+  Lengthen(range->first, {Reason::Key("log.trace_steps")});
 }
 
 void Rules::Chunks() {
@@ -349,10 +448,10 @@ void Rules::Chunks() {
   if (run.expert_chunk_rows() <= 0 || run.recompute() == RunConfig::EXPERTS)
     return;
   if (!IsGiven("run.recompute")) {
-    Change("run.recompute", Is("run.expert_chunk_rows"),
+    Change("run.recompute", "run.expert_chunk_rows",
            [&] { run.set_recompute(RunConfig::EXPERTS); });
   } else if (!IsGiven("run.expert_chunk_rows")) {
-    Change("run.expert_chunk_rows", Is("run.recompute"),
+    Change("run.expert_chunk_rows", "run.recompute",
            [&] { run.set_expert_chunk_rows(0); });
   }
 }
@@ -363,10 +462,10 @@ void Rules::AuxLoss() {
       router.aux_loss_scope() == RouterConfig::MICRO_BATCH)
     return;
   if (!IsGiven("router.aux_loss_scope")) {
-    Change("router.aux_loss_scope", Is("router.aux_loss_semantics"),
+    Change("router.aux_loss_scope", "router.aux_loss_semantics",
            [&] { router.set_aux_loss_scope(RouterConfig::MICRO_BATCH); });
   } else if (!IsGiven("router.aux_loss_semantics")) {
-    Change("router.aux_loss_semantics", Is("router.aux_loss_scope"),
+    Change("router.aux_loss_semantics", "router.aux_loss_scope",
            [&] { router.set_aux_loss_semantics(RouterConfig::SWITCH); });
   }
 }
@@ -374,22 +473,22 @@ void Rules::AuxLoss() {
 }  // namespace
 
 std::vector<std::string> GiveWay(const ConfigLayers& layers,
-                                 int64_t tokenizer_pieces,
+                                 const OutsideBounds& bounds,
                                  TrainConfig& config) {
   Rules rules(layers, config);
-  rules.Vocabulary(tokenizer_pieces);
+  rules.Vocabulary(bounds.tokenizer_pieces);
   rules.Experts();
   rules.Heads();
   rules.Batch();
-  rules.Positions();
+  rules.Positions(bounds.sliding_window);
   rules.Length();
+  rules.Trace();
   rules.Decay();
   rules.WarmUp();
   rules.LearningRate();
-  rules.Trace();
   rules.Chunks();
   rules.AuxLoss();
-  return rules.TakeNotes();
+  return rules.Notes();
 }
 
 }  // namespace moe

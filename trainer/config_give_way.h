@@ -22,7 +22,8 @@ namespace moe {
 //   schedule.min_learning_rate       optimizer.learning_rate
 //   log.trace_steps                  schedule.steps
 //   batch.micro_size                 batch.global_size
-//   batch.sequence_length            model.max_position_embeddings
+//   batch.sequence_length            model.max_position_embeddings, the
+//                                    checkpoint's sliding_window
 //   model.num_experts_per_tok        model.num_local_experts
 //   model.num_key_value_heads        model.num_attention_heads
 //   model.num_attention_heads        model.hidden_size
@@ -30,11 +31,21 @@ namespace moe {
 //   run.recompute                    run.expert_chunk_rows
 //   router.aux_loss_scope            router.aux_loss_semantics
 //
-// Any values, also such as ValidateConfig refuses. `tokenizer_pieces` is that
-// of data.tokenizer, 0 where it is not known. Returns a sentence for each key
-// that gave way: "KEY is V, not the preset's U: REASON".
+// One pair is not known yet here: a model.vocab_size that nobody gave and the
+// pieces that a text allows (CorpusOptions.vocab_size_may_shrink).
+
+// What bounds keys from outside of the configuration; 0: nothing, or not known.
+struct OutsideBounds {
+  int64_t tokenizer_pieces = 0;  // of data.tokenizer
+  int64_t sliding_window = 0;    // of the checkpoint
+};
+
+// Any values, also such as ValidateConfig refuses. Returns a sentence for each
+// key that has another value in the end: "KEY is V, not the preset's U:
+// REASON".
 std::vector<std::string> GiveWay(const ConfigLayers& layers,
-                                 int64_t tokenizer_pieces, TrainConfig& config);
+                                 const OutsideBounds& bounds,
+                                 TrainConfig& config);
 
 }  // namespace moe
 

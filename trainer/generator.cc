@@ -25,7 +25,7 @@ constexpr float kNeverDrawn = std::numeric_limits<float>::lowest();
 // as in transformers where nothing is said.
 absl::StatusOr<bool> ReadAddBos(FileSystem& files,
                                 const std::string& checkpoint) {
-  const std::string path = JoinPath(checkpoint, "tokenizer_config.json");
+  const std::string path = JoinPath(checkpoint, kTokenizerConfigFile);
   if (!files.Exists(path)) return true;
   ASSIGN_OR_RETURN(const std::string text,
                    files.ReadFile(path, kMaxConfigBytes));

@@ -2,20 +2,23 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "comm/process_groups.h"
-#include "comm/single_group.h"
 #include "comm/status_macros.h"
+#include "data/hf_tokenizer.h"
+#include "data/tokenizer.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/checkpoint_finder.h"
 #include "trainer/checkpoint/parallel_tasks.h"
 #include "trainer/checkpoint/stored_checkpoint.h"
 #include "trainer/checkpoint/weight_values.h"
 #include "trainer/config_compare.h"
 #include "trainer/config_text.h"
+#include "trainer/some_of.h"
 
 namespace moe {
 namespace {
@@ -98,29 +101,79 @@ absl::Status CheckWindow(const SourceWords& words, const TrainConfig& config) {
                    "): attention within a window is not computed"));
 }
 
-// "a, b and 7 more".
-std::string SomeOf(const std::vector<std::string>& names) {
-  constexpr size_t kShown = 2;
-  const auto shown =
-      static_cast<std::ptrdiff_t>(std::min(names.size(), kShown));
-  std::string text = absl::StrJoin(names.begin(), names.begin() + shown, ", ");
-  if (names.size() > kShown)
-    absl::StrAppend(&text, " and ", names.size() - kShown, " more");
-  return text;
+// A file of a tokenizer that we do not know.
+bool IsUnknownTokenizerFile(const std::string& name) {
+  const auto is_among = [&](const auto& names) {
+    return std::find(std::begin(names), std::end(names), name) !=
+           std::end(names);
+  };
+  return (absl::StartsWith(name, "tokenizer") ||
+          absl::StartsWith(name, "chat_template") || name == "vocab.json" ||
+          name == "merges.txt") &&
+         !is_among(kTokenizerFiles) && !is_among(kMoreTokenizerFiles);
 }
 
-std::vector<std::string> Notes(const InitSource& source) {
+// The files in whose place the run has others of the tokenizer at `path`. One
+// that cannot be read here may be another.
+std::vector<std::string> ReplacedFiles(const SourceWords& words,
+                                       const std::string& path, bool add_bos) {
+  const auto tokenizer = Tokenizer::Load(path);
+  std::vector<NamedFile> ours;
+  if (tokenizer.ok()) ours = HuggingFaceTokenizerFiles(**tokenizer, add_bos);
+  std::vector<std::string> replaced;
+  for (const NamedFile& theirs : words.tokenizer_files) {
+    const bool stays =
+        std::find(std::begin(kMoreTokenizerFiles),
+                  std::end(kMoreTokenizerFiles),
+                  theirs.name) != std::end(kMoreTokenizerFiles) ||
+        std::any_of(ours.begin(), ours.end(), [&](const NamedFile& file) {
+          return file.name == theirs.name && file.contents == theirs.contents;
+        });
+    if (!stays) replaced.push_back(theirs.name);
+  }
+  return replaced;
+}
+
+// What of the source's tokenizer does not go into what is saved; empty: all
+// does.
+std::string NotCarriedText(const SourceWords& words, const DataConfig& data,
+                           FileSystem& files) {
+  std::vector<std::string> parts;
+  const bool typed = !data.tokenizer().empty();
+  const std::string path =
+      typed ? data.tokenizer() : JoinPath(words.directory, kTokenizerFile);
+  // Without one of its own the run carries the files as they are.
+  if (typed || Tokenizer::Load(path).ok()) {
+    for (const std::string& name : ReplacedFiles(words, path, data.add_bos()))
+      parts.push_back(absl::StrCat(name, " (made anew of ", path, ")"));
+  }
+  const auto names = files.List(words.directory);
+  if (names.ok()) {
+    for (const std::string& name : *names)
+      if (IsUnknownTokenizerFile(name))
+        parts.push_back(absl::StrCat(name, " (not known here)"));
+  }
+  if (parts.empty()) return "";
+  return absl::StrCat("not carried on from ", words.directory, ": ",
+                      absl::StrJoin(parts, ", "));
+}
+
+std::vector<std::string> Notes(const InitSource& source, const DataConfig& data,
+                               FileSystem& files) {
+  constexpr size_t kShown = 2;
   std::vector<std::string> notes;
   const std::vector<std::string> tensors = source.weights->PassedOver();
   if (!tensors.empty()) {
     notes.push_back(absl::StrCat("passed over in ", source.words.directory,
-                                 ": ", SomeOf(tensors),
+                                 ": ", SomeOf(tensors, kShown),
                                  ", which are computed from config.json"));
   }
   for (const std::string& word : source.words.config.not_applied) {
     notes.push_back(absl::StrCat("not applied of ", source.words.directory,
                                  ": ", word, ", which is for training alone"));
   }
+  const std::string not_carried = NotCarriedText(source.words, data, files);
+  if (!not_carried.empty()) notes.push_back(not_carried);
   return notes;
 }
 
@@ -153,31 +206,27 @@ absl::StatusOr<InitSource> Open(const std::string& directory,
   RETURN_IF_ERROR(CheckWindow(source.words, config));
   ASSIGN_OR_RETURN(source.weights, WeightsLoader::Open(files, directory));
   RETURN_IF_ERROR(CheckWeights(*source.weights, config, world));
-  source.notes = Notes(source);
+  if (world.rank() == 0) source.notes = Notes(source, config.data(), files);
   return source;
 }
 
 }  // namespace
 
 absl::StatusOr<TakenWords> TakeWords(const std::string& path,
-                                     const std::optional<RunDirectory>& run,
+                                     const std::optional<FoundCheckpoint>& own,
                                      FileSystem& files) {
   TakenWords taken;
-  std::optional<FoundCheckpoint> found;
-  if (run.has_value()) {
-    ASSIGN_OR_RETURN(found, FindNewestCheckpoint(
-                                files, run->checkpoints(), Damaged::kLeave,
-                                *MakeSingleGroup("world"),
-                                [](const std::string&) {}, Verify::kSizes));
-  }
-  if (found.has_value()) {
+  if (own.has_value()) {
     taken.is_source = false;
-    taken.directory = found->path;
+    taken.directory = own->path;
     ASSIGN_OR_RETURN(const TrainConfig config,
-                     ReadTrainConfig(files, found->path));
+                     ReadTrainConfig(files, own->path));
     *taken.settings.mutable_model() = config.model();
     taken.settings.mutable_router()->set_renormalize(
         config.router().renormalize());
+    // One that is damaged is told of when its bytes are verified.
+    const auto saved = ReadModelConfig(files, own->path);
+    if (saved.ok()) taken.sliding_window = saved->sliding_window;
     return taken;
   }
   const absl::StatusOr<std::string> source = FindCheckpoint(files, path);
@@ -187,6 +236,7 @@ absl::StatusOr<TakenWords> TakeWords(const std::string& path,
       ReadSourceWords(files, taken.directory);
   if (!words.ok()) return Annotate(words.status(), kFlag);
   taken.settings = words->Settings();
+  taken.sliding_window = words->config.sliding_window;
   return taken;
 }
 

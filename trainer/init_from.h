@@ -10,9 +10,9 @@
 #include "absl/status/statusor.h"
 #include "comm/process_group.h"
 #include "data/file_system.h"
+#include "trainer/checkpoint/checkpoint_finder.h"
 #include "trainer/checkpoint/source_words.h"
 #include "trainer/checkpoint/weights_loader.h"
-#include "trainer/run_directory.h"
 #include "trainer/train_config.pb.h"
 
 namespace moe {
@@ -21,26 +21,28 @@ namespace moe {
 // checkpoint says of their meaning:
 //
 // 1. before the ranks meet, TakeWords: model.* and router.renormalize, where
-//    nobody typed them, become those of the checkpoint (ConfigLayers);
+//    nobody typed them, become those of the checkpoint (ConfigLayers), and its
+//    sliding_window bounds batch.sequence_length (GiveWay);
 // 2. when they have met, OpenInitSource: the checkpoint is still the same, and
 //    its values can be trained with;
 // 3. its tokenizer is that of text (CorpusOptions.vocabulary_from), and its
-//    special tokens, window and generation_config.json go into what is saved
-//    (ModelFiles).
+//    special tokens, window, generation_config.json and tokenizer's files go
+//    into what is saved (ModelFiles).
 
 // What a run's configuration takes from a checkpoint.
 struct TakenWords {
   std::string directory;  // of the checkpoint
   // False: run.directory holds a checkpoint already, and that one counts.
   bool is_source = true;
-  TrainConfig settings;  // model.* and router.renormalize
+  TrainConfig settings;    // model.* and router.renormalize
+  int sliding_window = 0;  // 0: none
 };
 
-// Looks for a checkpoint in `run`, if that may be one to go on from, then for
-// the one that `path` means; the former may do without the latter. For one
-// process. Errors as FindCheckpoint and ReadSourceWords.
+// Of `own`, the checkpoint that the run goes on from (FindStart), or else of
+// the one that `path` means, which may be gone where there is one of its own.
+// For one process. Errors as FindCheckpoint and ReadSourceWords.
 absl::StatusOr<TakenWords> TakeWords(const std::string& path,
-                                     const std::optional<RunDirectory>& run,
+                                     const std::optional<FoundCheckpoint>& own,
                                      FileSystem& files);
 
 // "taken from DIRECTORY: model.vocab_size 32000, ...": the keys that were not
@@ -56,8 +58,8 @@ absl::Status CheckSameModel(const std::string& directory,
 struct InitSource {
   std::unique_ptr<WeightsLoader> weights;
   SourceWords words;
-  // A sentence for each thing that the checkpoint holds and the run does not
-  // use.
+  // On rank 0, a sentence for each thing that the checkpoint holds and the run
+  // does not use.
   std::vector<std::string> notes;
 };
 

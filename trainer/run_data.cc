@@ -117,6 +117,18 @@ std::string ExportNote(const CorpusSources& sources,
   return *tokenizer == nullptr ? "" : Note(CheckTokenizerExport(**tokenizer));
 }
 
+// What becomes of model.vocab_size where a vocabulary is learned.
+std::string VocabularyNote(const CorpusOptions& options) {
+  const absl::StatusOr<int> pieces = PreviewVocabulary(options);
+  if (!pieces.ok()) return Note(pieces.status());
+  if (*pieces == 0 || *pieces == options.vocab_size) return "";
+  return absl::StrCat("Note: model.vocab_size will be ", *pieces, ", not ",
+                      options.vocab_size,
+                      ": the text allows no more pieces; the sizes above are "
+                      "those of ",
+                      options.vocab_size, "\n");
+}
+
 // Whether all text is in the cache already.
 bool IsTokenized(const CorpusSources& sources, const CorpusOptions& options) {
   if (sources.TextPaths().empty()) return true;
@@ -196,7 +208,8 @@ std::string PreviewData(const TrainConfig& config, const StartOptions& start,
     const absl::Status same = CheckSameTokenizer(**found, options, files);
     if (!same.ok()) return Note(same);
   }
-  const std::string exported = ExportNote(*sources, options);
+  const std::string exported =
+      absl::StrCat(ExportNote(*sources, options), VocabularyNote(options));
   if (!IsTokenized(*sources, options)) {
     return absl::StrCat(
         "Data\n  how much is held out for validation is known when the text is "

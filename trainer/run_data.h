@@ -47,7 +47,7 @@ absl::Status CheckSources(const TrainConfig& config, const StartOptions& start,
 
 // For a dry run of one process: "4,752 sequences to train on, 48 held out ..."
 // and, each on a line that begins with "Note: ", what a run would refuse of its
-// data. Nothing is written.
+// data or change for it. Nothing of the run is written.
 std::string PreviewData(const TrainConfig& config, const StartOptions& start,
                         CorpusOptions options, FileSystem& files);
 

@@ -32,6 +32,9 @@ struct StartOptions {
   std::string init_from = "";
   // Where init_from's words were read from (TakenWords); empty: not yet.
   std::string vocabulary_from = "";
+  // Nobody gave model.vocab_size: where a new run learns a vocabulary, it is
+  // that of what the text allows.
+  bool vocab_size_may_shrink = false;
 };
 
 // Where a run begins, found and opened.

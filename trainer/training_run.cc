@@ -13,6 +13,7 @@
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config_check.h"
 #include "trainer/config_resolve.h"
+#include "trainer/config_text.h"
 #include "trainer/failure_report.h"
 #include "trainer/machine.h"
 #include "trainer/memory_check.h"
@@ -65,6 +66,7 @@ absl::Status TrainingRun::Start() {
                          ? source_->directory
                          : "";
   RETURN_IF_ERROR(OpenData(start));
+  RETURN_IF_ERROR(AgreeOnStatus(TakeLearnedSize(start), world));
   RETURN_IF_ERROR(AgreeOnStatus(BuildTrainer(start), world));
   RETURN_IF_ERROR(MeasurePeak());
   for (const std::string& line :
@@ -103,7 +105,8 @@ CorpusOptions TrainingRun::DataOptions() const {
           .cache_directory = directory_.data(),
           .share_directory = share_directory_,
           .threads = AvailableCores(),
-          .vocabulary_from = vocabulary_from_};
+          .vocabulary_from = vocabulary_from_,
+          .vocab_size_may_shrink = options_.vocab_size_may_shrink};
 }
 
 absl::Status TrainingRun::OpenData(const RunStart& start) {
@@ -119,6 +122,24 @@ absl::Status TrainingRun::OpenData(const RunStart& start) {
   corpus_ = std::move(data.corpus);
   data_identity_ = std::move(data.identity);
   return absl::OkStatus();
+}
+
+// A model whose vocabulary was learned has rows for no more than that has, if
+// nobody said otherwise.
+absl::Status TrainingRun::TakeLearnedSize(const RunStart& start) {
+  const Tokenizer* tokenizer = corpus_->tokenizer();
+  const bool learned = tokenizer != nullptr && start.weights == nullptr &&
+                       config_.data().tokenizer().empty();
+  const int size = config_.model().vocab_size();
+  if (!options_.vocab_size_may_shrink || !learned ||
+      tokenizer->vocab_size() == size)
+    return absl::OkStatus();
+  config_.mutable_model()->set_vocab_size(tokenizer->vocab_size());
+  display_.Say(absl::StrCat("note: model.vocab_size is ",
+                            tokenizer->vocab_size(), ", not ", size,
+                            ": the text allows no more pieces"));
+  if (runtime_.rank() != 0) return absl::OkStatus();
+  return WriteFileAtomically(files_, directory_.config(), PrintConfig(config_));
 }
 
 absl::Status TrainingRun::BuildTrainer(const RunStart& start) {

@@ -44,6 +44,7 @@ class TrainingRun {
  private:
   CorpusOptions DataOptions() const;
   absl::Status OpenData(const RunStart& start);
+  absl::Status TakeLearnedSize(const RunStart& start);
   absl::Status BuildTrainer(const RunStart& start);
   absl::Status OpenMetrics();
   absl::Status MeasurePeak();
@@ -62,7 +63,7 @@ class TrainingRun {
   absl::Status SaveAtEnd();
   absl::Status SaveAfterFailure(const absl::Status& failure);
 
-  const TrainConfig config_;
+  TrainConfig config_;  // but for TakeLearnedSize it stays as it is
   const StartOptions options_;
   const MpiRuntime& runtime_;
   const std::string share_directory_;

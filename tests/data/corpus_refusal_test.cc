@@ -66,6 +66,55 @@ TEST_F(CorpusTest, ATokenizerLargerThanTheModelIsRefused) {
                              " pieces of"));
 }
 
+// Its ids would mean something else than those that weights were trained with.
+TEST_F(CorpusTest, ATokenizerOtherThanThatOfTheWeightsIsRefusedForText) {
+  UseTokenizer();
+  std::filesystem::create_directory(directory_.Path("weights"));
+  options_.vocabulary_from = directory_.Path("weights");
+  AddTrain(directory_.Write("a.txt", "the cat and the owl"));
+  EXPECT_TRUE(PrepareAndOpen().ok()) << "they have none";
+  directory_.Write("weights/tokenizer.model", directory_.Read("t.model"));
+  EXPECT_TRUE(PrepareAndOpen().ok()) << "the same";
+  const std::string other = directory_.Write(
+      "weights/tokenizer.model", ModelBuilder().Bytes().Serialize());
+  ExpectRefused(absl::StatusCode::kInvalidArgument,
+                "data.tokenizer is " + directory_.Path("t.model"));
+  ExpectRefused(absl::StatusCode::kInvalidArgument, "that of " + other);
+  options_.config.clear_tokenizer();
+  EXPECT_TRUE(PrepareAndOpen().ok()) << "theirs";
+  // Who has made tokens with it has said that it is meant.
+  options_.config.set_tokenizer(directory_.Path("t.model"));
+  options_.config.clear_train();
+  WriteDataset(directory_.Path("p"), CountingDocuments({30}));
+  AddTrain(directory_.Path("p"));
+  EXPECT_TRUE(PrepareAndOpen().ok());
+}
+
+TEST_F(CorpusTest, ALearnedVocabularyShrinksOnlyWhereNobodyAskedForItsSize) {
+  AddTrain(directory_.Write("a.txt", GeneratedText(3000, 1)));
+  options_.vocab_size = 5000;
+  const std::string refusal = "model.vocab_size is 5000, must be at most ";
+  ExpectRefused(absl::StatusCode::kInvalidArgument, refusal);
+  EXPECT_EQ(PreviewVocabulary(options_).status().code(),
+            absl::StatusCode::kInvalidArgument);
+
+  options_.vocab_size_may_shrink = true;
+  const auto preview = PreviewVocabulary(options_);
+  ASSERT_TRUE(preview.ok()) << preview.status();
+  EXPECT_LT(*preview, 5000);
+  EXPECT_GT(*preview, 259);
+  const auto corpus = PrepareAndOpen();
+  ASSERT_TRUE(corpus.ok()) << corpus.status();
+  EXPECT_EQ((*corpus)->tokenizer()->vocab_size(), *preview);
+  EXPECT_EQ(*PreviewVocabulary(options_), *preview) << "of the cache";
+
+  // What was learned so is not what somebody asks for.
+  options_.vocab_size_may_shrink = false;
+  ExpectRefused(absl::StatusCode::kInvalidArgument, refusal);
+  options_.vocab_size = *preview;
+  EXPECT_TRUE(PrepareAndOpen().ok());
+}
+
 TEST_F(CorpusTest, BosWithoutATokenizerIsRefused) {
   WriteDataset(directory_.Path("p"), CountingDocuments({30}));
   AddTrain(directory_.Path("p"));

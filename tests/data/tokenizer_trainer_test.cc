@@ -154,6 +154,26 @@ TEST_F(TokenizerTrainerTest, ASizeThatDoesNotFitNamesTheLimitThatDoes) {
   }
 }
 
+TEST_F(TokenizerTrainerTest, ASizeThatNobodyAskedForIsWhatTheTextAllows) {
+  Input("a.txt", "hello world\nabc abc\n");
+  options_.may_shrink = true;
+  options_.vocab_size = 5000;
+  ASSERT_EQ(TrainTokenizer(options_), absl::OkStatus());
+  const auto shrunk = *Tokenizer::Load(options_.output);
+  ASSERT_EQ(shrunk->vocab_size(), 296);
+  options_.may_shrink = false;
+  options_.vocab_size = 296;
+  ASSERT_EQ(TrainTokenizer(options_), absl::OkStatus());
+  const auto asked = *Tokenizer::Load(options_.output);
+  for (int id = 0; id < 296; ++id)
+    EXPECT_EQ(shrunk->Piece(id), asked->Piece(id));
+  // Every character is a piece, asked for or not.
+  options_.may_shrink = true;
+  options_.vocab_size = 100;
+  EXPECT_EQ(TrainTokenizer(options_).code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(TokenizerTrainerTest, InputErrorsComeThroughAndLeaveTheOldModel) {
   directory_.Write("tokenizer.model", "old");
   options_.inputs = {directory_.Path("none.txt")};

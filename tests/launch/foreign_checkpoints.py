@@ -7,6 +7,7 @@ transformers computes of them is in tests/golden/foreign_losses.json.
 
 import copy
 import json
+import math
 import os
 import pathlib
 import struct
@@ -151,6 +152,15 @@ def add_frequencies(tensors, theta=1e6, key="inv_freq"):
         [4], [theta ** (-2 * i / 8) for i in range(4)])
 
 
+def add_circles(tensors, theta=1e6):
+  """Cosines and sines of the first positions, as older writers stored them."""
+  for key, function in (("cos_cached", math.cos), ("sin_cached", math.sin)):
+    tensors[f"model.layers.0.self_attn.rotary_emb.{key}"] = (
+        [1, 1, LENGTH, 8],
+        [function(t * theta ** (-2 * (i % 4) / 8))
+         for t in range(LENGTH) for i in range(8)])
+
+
 def tie(tensors, change=0):
   shape, numbers = tensors["model.embed_tokens.weight"]
   tensors["lm_head.weight"] = (shape, numbers[:-1] + [numbers[-1] + change])
@@ -219,6 +229,7 @@ ACCEPTED = {
     "float16": Variant(write=in_dtype("F16"), torch_dtype="float16"),
     "shards": Variant(write=write_shards),
     "frequencies": Variant(tensors=add_frequencies),
+    "circles": Variant(tensors=add_circles),
     "window": Variant(sliding_window=LENGTH),
     "dropout": Variant(attention_dropout=0.1, router_jitter_noise=0.01),
     "ends": Variant(
@@ -258,6 +269,8 @@ REFUSED = {
                          ([32], [1.0] * 32)}))),
     "other_frequencies": ("rotary_emb.inv_freq holds", Variant(
         tensors=lambda t: add_frequencies(t, theta=1e4))),
+    "other_circles": ("rotary_emb.cos_cached holds", Variant(
+        tensors=lambda t: add_circles(t, theta=1e4))),
     "nan": ("model.layers.1.block_sparse_moe.experts.2.w2.weight holds values "
             "that are not finite, the first (nan) at element 70",
             Variant(tensors=lambda t: poison(

@@ -156,6 +156,11 @@ def words(test):
                "schedule.steps=1", *test.data)
   test.expect("length", done.stdout, "batch.sequence_length is 64, not the "
               "default 256: model.max_position_embeddings is 64")
+  window = test.make(foreign.ACCEPTED["window"])
+  done = start("moe-train", f"--init-from={window}", "--dry-run",
+               "schedule.steps=1", *test.data)
+  test.expect("window", done.stdout, "batch.sequence_length is 16, not the "
+              "default 256: the checkpoint's sliding_window is 16")
   buffers = test.make(foreign.ACCEPTED["frequencies"])
   for more in ([], ["--dry-run"]):
     _, done = test.train(buffers, *more)
@@ -178,6 +183,26 @@ def carried(test):
     if generation != {"eos_token_id": [7, 2, 9], "top_p": 0.9}:
       fail(f"generation_config.json: {generation}")
     run, _ = test.ok("ends again", run)
+  # A tokenizer that we do not read goes on as it is.
+  files = {name: f"the {name}" for name in (
+      "tokenizer.json", "special_tokens_map.json", "added_tokens.json",
+      "chat_template.jinja", "tokenizer.model.v3")}
+  files["tokenizer_config.json"] = '{"chat_template": "x"}'
+  source = test.make(foreign.Variant(files=files))
+  run, said = test.ok("tokenizer's files", source)
+  test.expect("tokenizer's files", said,
+              f"not carried on from {source}: tokenizer.model.v3 (not known")
+  del files["tokenizer.model.v3"]
+  for _ in range(2):
+    for name, text in files.items():
+      kept = run / "checkpoints/step_00000001" / name
+      if not kept.exists() or kept.read_text() != text:
+        fail(f"{name} is not as it was in what is saved")
+    done = start("moe-checkpoint", "verify", run)
+    if done.returncode:
+      fail(f"verify: {done.stderr}")
+    run, said = test.ok("tokenizer's files again", run)
+    test.expect("tokenizer's files again", said, "not carried", present=False)
   run, _ = test.ok("window", test.make(foreign.ACCEPTED["window"]))
   if saved(run, "config.json")["sliding_window"] != foreign.LENGTH:
     fail("sliding_window is not in what is saved")
@@ -224,7 +249,30 @@ def tokenizers(test):
   model = test.work / "learned.model"
   test.ok("a typed tokenizer", source, f"data.tokenizer={model}", data=data)
   shutil.copy(model, source / "tokenizer.model")
+  (source / "tokenizer.json").write_text("{}")
+  (source / "chat_template.jinja").write_text("{{ x }}")
+  other = test.work / "other"
+  done = start("moe-tokenize", "--input", text, "--vocab-size", 290,
+               "--output", other)
+  if done.returncode:
+    fail(f"moe-tokenize: {done.stderr}")
+  test.refused("another tokenizer", 64,
+               f"data.tokenizer is {other}.model with digest ", source,
+               f"data.tokenizer={other}.model", data=data)
+  _, done = test.train(source, f"data.tokenizer={other}.model", "--dry-run",
+                       data=data)
+  test.expect("another tokenizer, dry run", done.stdout,
+              f"Note: data.tokenizer is {other}.model with digest ")
+  test.ok("tokens of another tokenizer", source,
+          f"data.tokenizer={other}.model", data=[f"data.train={other}"])
+  test.ok("the source's tokenizer typed", source, f"data.tokenizer={model}",
+          data=data)
   run, said = test.ok("the source's tokenizer", source, data=data)
+  test.expect("the source's tokenizer", said, f"not carried on from {source}: "
+              f"tokenizer.json (made anew of {source}/tokenizer.model)")
+  if (run / "checkpoints/step_00000001/chat_template.jinja").read_text() != (
+      "{{ x }}"):
+    fail("the chat template is not in what is saved")
   kept = run / "checkpoints/step_00000001/tokenizer.model"
   if not kept.exists() or kept.read_bytes() != model.read_bytes():
     fail("the source's tokenizer is not in what is saved")

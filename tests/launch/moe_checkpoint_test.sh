@@ -198,6 +198,13 @@ done
 refuses 65 "nowhere: no such directory" diff four nowhere
 refuses 65 "nowhere: no such directory" export nowhere --output=never
 refuses 65 "bf16 holds no optimizer state" diff four bf16 --optimizer
+refuses 65 "1 of 2 checkpoints is not there: nowhere: no such directory" \
+  verify four nowhere
+grep -qF "nowhere: not there" out || fail "verify: nowhere: $(cat out)"
+cp -r bf16 quantized
+sed -i '1s/{/{"quantization_config": {"bits": 4},/' quantized/config.json
+refuses 65 "quantized is of a kind that is not read: config.json: quantization_config" \
+  verify quantized
 says 0 "diff: the checkpoints differ" --help
 says 0 "moe-checkpoint 0." --version
 if [[ -c /dev/full ]]; then

@@ -132,6 +132,21 @@ TEST(TokenizeCommand, ATokenizerIsTrainedBesideTheOutput) {
   EXPECT_EQ((*Tokenizer::Load(directory.Path("o.model")))->vocab_size(), 400);
 }
 
+TEST(TokenizeCommand, TheDefaultSizeGivesWayToASmallText) {
+  TemporaryDirectory directory;
+  const std::string input = directory.Write("a.txt", "hello world\nabc abc\n");
+  auto result =
+      RunWith({"--input=" + input, "--output=" + directory.Path("o")});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_THAT(*result,
+              StartsWith(directory.Path("o.model") +
+                         ": 296 pieces, not the default 8192: the text "
+                         "allows no more\n"));
+  ExpectUsageError({"--input=" + input, "--output=" + directory.Path("o"),
+                    "--vocab-size=8192"},
+                   "--vocab-size is 8192, must be at most 296");
+}
+
 TEST(TokenizeCommand, ASizeThatContradictsTheTokenizerIsRefused) {
   TemporaryDirectory directory;
   const std::string model =

@@ -123,7 +123,26 @@ TEST(TrainCommand, DryRunNotesATokenizerThatCannotBeExported) {
       HasSubstr("Note: tokenizer.json cannot say what tokenizer.model means "
                 "and is left out: piece 4 (\"b\") is unused; read "
                 "tokenizer.model by sentencepiece\n"));
-  EXPECT_THAT(Parse({"--dry-run", data.c_str()})->text, Not(HasSubstr("Note")));
+  EXPECT_THAT(Parse({"--dry-run", data.c_str()})->text,
+              Not(HasSubstr("tokenizer.json")));
+}
+
+TEST(TrainCommand, DryRunNotesAVocabularyThatTheTextDoesNotAllow) {
+  const std::string text = ::testing::TempDir() + "/small.txt";
+  std::ofstream(text) << "hello world\nabc abc\n";
+  const std::string data = "data.train=" + text;
+  EXPECT_THAT(Parse({"--dry-run", data.c_str()})->text,
+              HasSubstr("Note: model.vocab_size will be 296, not 4096: the "
+                        "text allows no more pieces"));
+  EXPECT_THAT(
+      Parse({"--dry-run", data.c_str(), "model.vocab_size=4096"})->text,
+      HasSubstr("Note: model.vocab_size is 4096, must be at most 296 for " +
+                text));
+  EXPECT_THAT(Parse({"--dry-run", data.c_str(), "model.vocab_size=296"})->text,
+              Not(HasSubstr("Note: model.vocab_size")));
+  EXPECT_TRUE(Parse({data.c_str()})->start.vocab_size_may_shrink);
+  EXPECT_FALSE(Parse({data.c_str(), "model.vocab_size=296"})
+                   ->start.vocab_size_may_shrink);
 }
 
 TEST(TrainCommand, ACommaInANameIsToldOf) {
@@ -153,12 +172,14 @@ TEST(TrainCommand, WhatWasNotTypedGivesWay) {
   // Typed values do not, on the command line or in a file.
   EXPECT_THAT(ErrorOf({"data.train=me.txt", "schedule.steps=30",
                        "schedule.warmup_steps=31"}),
-              HasSubstr("schedule.warmup_steps is 31, must be from 0 to 30"));
+              HasSubstr("schedule.warmup_steps is 31, must be from 0 to "
+                        "schedule.steps (30)"));
   const std::string path = ::testing::TempDir() + "/typed.textproto";
   std::ofstream(path) << "schedule { steps: 100 warmup_steps: 40 }";
   const std::string flag = "--config=" + path;
   EXPECT_THAT(ErrorOf({flag.c_str(), "data.train=a.txt", "schedule.steps=30"}),
-              HasSubstr("schedule.warmup_steps is 40, must be from 0 to 30"));
+              HasSubstr("schedule.warmup_steps is 40, must be from 0 to "
+                        "schedule.steps (30)"));
 }
 
 TEST(TrainCommand, InitFromStartsFromDefaultsUnlessAPresetIsNamed) {

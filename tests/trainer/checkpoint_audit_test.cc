@@ -167,6 +167,34 @@ TEST_F(CheckpointAuditTest, OfHuggingFacesOnlyTheStructureIsTold) {
   EXPECT_EQ(audit.num_tensors, 41);
 }
 
+// What is not ours to read is not damaged.
+TEST_F(CheckpointAuditTest, QuantizedAndMissingWeightsAreCalledSo) {
+  using Trouble = CheckpointAudit::Trouble;
+  const std::string plain = directory_.Path("plain");
+  builder_.first_moments.clear();
+  builder_.WriteFiles(plain);
+  ASSERT_TRUE(files_.Remove(JoinPath(plain, kTrainConfigFile)).ok());
+  std::string config = directory_.Read("plain/config.json");
+  config.insert(1, "\"quantization_config\": {\"bits\": 4},");
+  directory_.Write("plain/config.json", config);
+  const CheckpointAudit quantized = Audit(plain);
+  EXPECT_EQ(quantized.trouble, Trouble::kNotRead);
+  EXPECT_THAT(quantized.problems,
+              ElementsAre(HasSubstr("quantized weights are not read")));
+
+  builder_.WriteFiles(plain);
+  ASSERT_TRUE(files_.Remove(JoinPath(plain, kTrainConfigFile)).ok());
+  ASSERT_TRUE(files_.Remove(JoinPath(plain, kSingleWeightsFile)).ok());
+  const CheckpointAudit empty = Audit(plain);
+  EXPECT_EQ(empty.trouble, Trouble::kNotThere);
+  EXPECT_THAT(empty.problems, ElementsAre(HasSubstr("holds no weights")));
+
+  builder_.weights.erase(kExpert);
+  builder_.WriteFiles(plain);
+  ASSERT_TRUE(files_.Remove(JoinPath(plain, kTrainConfigFile)).ok());
+  EXPECT_EQ(Audit(plain).trouble, Trouble::kDamaged);
+}
+
 TEST_F(CheckpointAuditTest, APathToNoCheckpointIsAnError) {
   directory_.Write("file", "x");
   EXPECT_EQ(

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "comm/dtype.h"
 #include "nlohmann/json.hpp"
 #include "tests/data/temporary_directory.h"
@@ -169,7 +170,23 @@ TEST_F(CheckpointExportTest, WhatHalfCannotHoldIsAnErrorThatNamesTheTensor) {
   EXPECT_TRUE(Export().ok());
 }
 
-TEST_F(CheckpointExportTest, WhatWasInfiniteStaysSo) {
+TEST_F(CheckpointExportTest, ValuesThatAreNotFiniteAreNotExported) {
+  for (const float value : {std::numeric_limits<float>::quiet_NaN(),
+                            -std::numeric_limits<float>::infinity()}) {
+    builder_.weights["lm_head.weight"][70000] = value;
+    ASSERT_TRUE(files_.Remove(source()).ok());
+    builder_.Write(source());
+    const absl::Status status = Export().status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr(absl::StrCat("lm_head.weight holds values that are "
+                                       "not finite, the first (",
+                                       value, ") at element 70000")));
+    EXPECT_THAT(*files_.List(directory_.path()), ElementsAre("step_00000007"));
+  }
+}
+
+TEST_F(CheckpointExportTest, RoundingLeavesWhatIsInfinite) {
   std::string bytes;
   const float infinity = std::numeric_limits<float>::infinity();
   EXPECT_TRUE(

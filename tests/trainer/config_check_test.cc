@@ -52,7 +52,8 @@ TEST(ValidateConfig, RefusesEveryValueOutsideItsRange) {
       {{"run.threads=-1"}, "run.threads is -1, must be from 0 to 4096"},
       {{"batch.global_size=0"}, "batch.global_size is 0, must be from 1"},
       {{"batch.micro_size=-1"}, "batch.micro_size is -1, must be from 0"},
-      {{"batch.micro_size=33"}, "batch.micro_size is 33, must be from 0 to 32"},
+      {{"batch.micro_size=33"},
+       "batch.micro_size is 33, must be from 0 to batch.global_size (32)"},
       {{"batch.sequence_length=0"}, "batch.sequence_length is 0"},
       {{"model.max_position_embeddings=128"},
        "batch.sequence_length is 256, must be at most "
@@ -63,7 +64,7 @@ TEST(ValidateConfig, RefusesEveryValueOutsideItsRange) {
        "schedule.tokens is 4000000000000000000, which takes "},
       {{"schedule.steps=-1"}, "schedule.steps is -1, must be from 0"},
       {{"schedule.warmup_steps=11"},
-       "schedule.warmup_steps is 11, must be from 0 to 10"},
+       "schedule.warmup_steps is 11, must be from 0 to schedule.steps (10)"},
       {{"schedule.warmup_steps=-1"}, "schedule.warmup_steps is -1"},
       {{"schedule.cooldown_steps=2"},
        "schedule.cooldown_steps is 2, must be 0 unless schedule.decay is WSD "
@@ -71,9 +72,11 @@ TEST(ValidateConfig, RefusesEveryValueOutsideItsRange) {
       {{"schedule.decay=WSD"}, "schedule.cooldown_steps is 0, must be from 1"},
       {{"schedule.decay=WSD", "schedule.warmup_steps=4",
         "schedule.cooldown_steps=7"},
-       "schedule.cooldown_steps is 7, must be from 1 to 6"},
+       "schedule.cooldown_steps is 7, must be from 1 to schedule.steps - "
+       "schedule.warmup_steps (6)"},
       {{"schedule.min_learning_rate=1"},
-       "schedule.min_learning_rate is 1, must be from 0 to 0.0003"},
+       "schedule.min_learning_rate is 1, must be from 0 to "
+       "optimizer.learning_rate (0.0003)"},
       {{"schedule.stop_after_seconds=-1"}, "schedule.stop_after_seconds is -1"},
       {{"optimizer.learning_rate=-1"}, "optimizer.learning_rate is -1"},
       {{"optimizer.beta1=1"},
@@ -96,9 +99,15 @@ TEST(ValidateConfig, RefusesEveryValueOutsideItsRange) {
       {{"checkpoint.keep=0"}, "checkpoint.keep is 0"},
       {{"log.interval_steps=0"}, "log.interval_steps is 0, must be from 1"},
       {{"log.trace_steps=11:12"},
-       "log.trace_steps is '11:12', must begin with the last step (10) or "
-       "before"},
+       "log.trace_steps is '11:12', must begin with the last of "
+       "schedule.steps (10) or before"},
       {{"model.num_key_value_heads=3"}, "model.num_key_value_heads (3)"},
+      {{"model.num_key_value_heads=9"},
+       "model.num_key_value_heads is 9, must be from 1 to "
+       "model.num_attention_heads (8)"},
+      {{"model.num_experts_per_tok=9"},
+       "model.num_experts_per_tok is 9, must be from 1 to "
+       "model.num_local_experts (8)"},
       {{"router.aux_loss_coefficient=-1"}, "router.aux_loss_coefficient is -1"},
       {{"router.capacity_factor=-0.5"}, "router.capacity_factor is -0.5"},
       {{"checkpoint.interval_steps=-1"}, "checkpoint.interval_steps is -1"},
@@ -183,12 +192,15 @@ TEST(ValidateConfig, ALayoutThatDoesNotFitGetsTheNearestThatDoes) {
 TEST(CheckFitsFromBeginning, IsForRunsInTokensThatBeginAnew) {
   const std::pair<std::vector<std::string>, std::string> cases[] = {
       {{"schedule.warmup_steps=11"},
-       "schedule.warmup_steps is 11, must be from 0 to 10"},
+       "schedule.warmup_steps is 11, must be from 0 to the steps of "
+       "schedule.tokens (10)"},
       {{"schedule.decay=WSD", "schedule.warmup_steps=4",
         "schedule.cooldown_steps=7"},
-       "schedule.cooldown_steps is 7, must be from 1 to 6"},
+       "schedule.cooldown_steps is 7, must be from 1 to the steps of "
+       "schedule.tokens - schedule.warmup_steps (6)"},
       {{"log.trace_steps=11:12"},
-       "log.trace_steps is '11:12', must begin with the last step (10)"},
+       "log.trace_steps is '11:12', must begin with the last of the steps of "
+       "schedule.tokens (10)"},
   };
   for (auto [overrides, message] : cases) {
     overrides.insert(overrides.begin(),

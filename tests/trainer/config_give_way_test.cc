@@ -38,18 +38,19 @@ TrainConfig Typed(const std::vector<std::string>& words) {
   return typed;
 }
 
-Case Resolve(const ConfigLayers& layers, int64_t pieces = 0) {
+Case Resolve(const ConfigLayers& layers, const OutsideBounds& bounds = {}) {
   Case done{.config = layers.Merged(), .notes = {}, .valid = {}};
-  done.notes = GiveWay(layers, pieces, done.config);
+  done.notes = GiveWay(layers, bounds, done.config);
   done.valid = ValidateConfig(done.config, /*world=*/1);
   return done;
 }
 
 // The preset, and these words over it.
-Case Over(const std::vector<std::string>& words, int64_t pieces = 0) {
+Case Over(const std::vector<std::string>& words,
+          const OutsideBounds& bounds = {}) {
   return Resolve(
       {.preset = *ParseConfig(kPreset, "preset"), .typed = Typed(words)},
-      pieces);
+      bounds);
 }
 
 // Each pair of keys that bound each other: the one that was typed holds, the
@@ -72,7 +73,13 @@ TEST(GiveWay, TheKeyThatWasNotTypedGivesWay) {
       {{"schedule.decay=WSD", "schedule.cooldown_steps=950"},
        "schedule.warmup_steps is 50, not the preset's 100"},
       {{"schedule.decay=WSD", "schedule.warmup_steps=950"},
-       "schedule.cooldown_steps is 100"},
+       "schedule.cooldown_steps is 50, not the default 0: schedule.decay is "
+       "WSD and the run has 1000 steps and schedule.warmup_steps is 950"},
+      {{"schedule.decay=WSD", "schedule.warmup_steps=1000"},
+       "schedule.steps is 1100, not the preset's 1000"},
+      {{"schedule.cooldown_steps=2000"},
+       "schedule.steps is 2100, not the preset's 1000: schedule.warmup_steps "
+       "is 100 and schedule.cooldown_steps is 2000"},
       {{"optimizer.learning_rate=3e-5"}, "schedule.min_learning_rate is 3"},
       {{"schedule.min_learning_rate=1e-3"},
        "optimizer.learning_rate is 0.001, not the preset's 0.0006"},
@@ -92,6 +99,12 @@ TEST(GiveWay, TheKeyThatWasNotTypedGivesWay) {
        "model.num_key_value_heads is 2, not the preset's 4"},
       {{"model.num_key_value_heads=16"},
        "model.num_attention_heads is 16, not the preset's 8"},
+      {{"model.num_key_value_heads=3"},
+       "model.num_attention_heads is 9, not the preset's 8: "
+       "model.num_key_value_heads is 3"},
+      {{"model.num_key_value_heads=3"},
+       "model.hidden_size is 72, not the preset's 64: "
+       "model.num_attention_heads is 9"},
       {{"model.hidden_size=100"},
        "model.num_attention_heads is 10, not the preset's 8"},
       {{"model.num_attention_heads=12"},
@@ -125,6 +138,7 @@ TEST(GiveWay, TwoTypedValuesThatContradictStay) {
       {"model.num_local_experts=1", "model.num_experts_per_tok=2"},
       {"model.num_attention_heads=4", "model.num_key_value_heads=3"},
       {"model.hidden_size=100", "model.num_attention_heads=8"},
+      {"model.hidden_size=64", "model.num_key_value_heads=3"},
       {"run.expert_chunk_rows=8", "run.recompute=BLOCK"},
       {"router.aux_loss_semantics=HF_MIXTRAL",
        "router.aux_loss_scope=SEQUENCE"},
@@ -141,12 +155,47 @@ TEST(GiveWay, TwoTypedValuesThatContradictStay) {
 TEST(GiveWay, NothingIsSaidWhereNothingContradicts) {
   EXPECT_THAT(Over({}).notes, IsEmpty());
   EXPECT_THAT(Over({"schedule.steps=100"}).notes, IsEmpty());
-  EXPECT_THAT(Over({"model.vocab_size=8"}, /*pieces=*/9).notes, IsEmpty());
-  EXPECT_THAT(Over({}, /*pieces=*/1000).notes, IsEmpty());
+  EXPECT_THAT(Over({"model.vocab_size=8"}, {.tokenizer_pieces = 9}).notes,
+              IsEmpty());
+  EXPECT_THAT(Over({}, {.tokenizer_pieces = 1000}).notes, IsEmpty());
+  EXPECT_THAT(Over({}, {.sliding_window = 256}).notes, IsEmpty());
+}
+
+// Several typed keys in a chain: each key is told of once, as it is in the end.
+TEST(GiveWay, NotesSayWhatTheConfigurationIsInTheEnd) {
+  const Case done =
+      Over({"schedule.cooldown_steps=2000", "log.trace_steps=1500:1501",
+            "schedule.min_learning_rate=1"});
+  EXPECT_TRUE(done.valid.ok()) << done.valid;
+  EXPECT_THAT(
+      done.notes,
+      ElementsAre(
+          "schedule.steps is 2100, not the preset's 1000: "
+          "log.trace_steps is \"1500:1501\" and schedule.warmup_steps is "
+          "100 and schedule.cooldown_steps is 2000",
+          "schedule.decay is WSD, not the default COSINE: "
+          "schedule.cooldown_steps is 2000",
+          "optimizer.learning_rate is 1, not the preset's 0.0006: "
+          "schedule.min_learning_rate is 1"));
+  EXPECT_EQ(done.config.schedule().warmup_steps(), 100);
+}
+
+TEST(GiveWay, ASequenceFitsTheWindowOfTheCheckpoint) {
+  const Case done = Over({}, {.sliding_window = 16});
+  EXPECT_THAT(done.notes,
+              ElementsAre("batch.sequence_length is 16, not the preset's 256: "
+                          "the checkpoint's sliding_window is 16"));
+  // Of the two the smaller counts.
+  EXPECT_THAT(
+      Over({"model.max_position_embeddings=8"}, {.sliding_window = 16}).notes,
+      ElementsAre(StartsWith("batch.sequence_length is 8, ")));
+  // Whoever types it is refused when the checkpoint is opened.
+  EXPECT_THAT(Over({"batch.sequence_length=64"}, {.sliding_window = 16}).notes,
+              IsEmpty());
 }
 
 TEST(GiveWay, TheVocabularyHasRoomForTheTokenizer) {
-  EXPECT_THAT(Over({}, /*pieces=*/1001).notes,
+  EXPECT_THAT(Over({}, {.tokenizer_pieces = 1001}).notes,
               ElementsAre("model.vocab_size is 1001, not the preset's 1000: "
                           "data.tokenizer has 1001 pieces"));
 }

@@ -17,8 +17,7 @@
 #include "tests/data/dataset_builder.h"
 #include "tests/data/generated_text.h"
 #include "tests/data/model_builder.h"
-#include "tests/data/temporary_directory.h"
-#include "tests/trainer/trainer_fixture.h"
+#include "tests/trainer/one_rank_run_fixture.h"
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/config_resolve.h"
 #include "trainer/run_data.h"
@@ -34,13 +33,10 @@ using ::testing::Not;
 
 constexpr int kVocabSize = 400;
 
-class SameDataTest : public testing::Test {
+class SameDataTest : public OneRankRunTest {
  protected:
   void SetUp() override {
-    auto runtime = MpiRuntime::Start(absl::Seconds(60));
-    ASSERT_TRUE(runtime.ok()) << runtime.status();
-    runtime_ = *std::move(runtime);
-    config_ = SmallConfig();
+    OneRankRunTest::SetUp();
     config_.mutable_model()->set_vocab_size(kVocabSize);
     config_.mutable_run()->set_directory(Path("run"));
     config_.mutable_schedule()->set_steps(0);
@@ -81,7 +77,7 @@ class SameDataTest : public testing::Test {
     testing::internal::CaptureStderr();
     absl::Status status;
     {
-      TrainingRun run(*resolved, StartOptions(), *runtime_,
+      TrainingRun run(*resolved, options_, *runtime_,
                       /*share_directory=*/"", PosixFileSystem());
       status = run.Start();
       if (status.ok()) status = run.Train();
@@ -119,9 +115,7 @@ class SameDataTest : public testing::Test {
                        PosixFileSystem());
   }
 
-  TemporaryDirectory directory_;
-  std::unique_ptr<MpiRuntime> runtime_;
-  TrainConfig config_;
+  StartOptions options_;
   std::string said_;
 };
 
@@ -205,6 +199,30 @@ TEST_F(SameDataTest, ATextThatMovedIsNeitherAnotherNorLearnedAgain) {
   directory_.Write("moved/books.txt", GeneratedText(200000, 2));
   ExpectRefused({Path("moved/books.txt"), Checkpoint(), "digest", "was"});
   directory_.Write("moved/books.txt", text);
+  ExpectRuns();
+}
+
+TEST_F(SameDataTest, AModelHasNoRowsForPiecesThatItsTextDoesNotAllow) {
+  Train({directory_.Write("a.txt", GeneratedText(3000, 1))});
+  config_.mutable_model()->set_vocab_size(5000);
+  ExpectRefused({"model.vocab_size is 5000, must be at most "});
+  options_.vocab_size_may_shrink = true;
+  ExpectRuns();
+  const auto tokenizer = Tokenizer::Load(Checkpoint() + "/tokenizer.model");
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  const int pieces = (*tokenizer)->vocab_size();
+  EXPECT_LT(pieces, 5000);
+  EXPECT_THAT(said_,
+              HasSubstr(absl::StrCat("note: model.vocab_size is ", pieces,
+                                     ", not 5000: the text allows no more")));
+  for (const char* file : {"run/config.textproto",
+                           "run/checkpoints/step_00000001/"
+                           "train_config.textproto"})
+    EXPECT_THAT(directory_.Read(file),
+                HasSubstr(absl::StrCat("vocab_size: ", pieces, "\n")));
+  // As moe-train takes it from the checkpoint.
+  options_.vocab_size_may_shrink = false;
+  config_.mutable_model()->set_vocab_size(pieces);
   ExpectRuns();
 }
 

@@ -23,9 +23,8 @@
 #include "comm/single_group.h"
 #include "data/indexed_dataset_writer.h"
 #include "tests/data/model_builder.h"
-#include "tests/data/temporary_directory.h"
 #include "tests/fake_file_system.h"
-#include "tests/trainer/trainer_fixture.h"
+#include "tests/trainer/one_rank_run_fixture.h"
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/config_resolve.h"
 #include "trainer/run_directory.h"
@@ -62,13 +61,10 @@ ABSL_NAMESPACE_END
 namespace moe {
 namespace {
 
-class TrainingRunTest : public testing::Test {
+class TrainingRunTest : public OneRankRunTest {
  protected:
   void SetUp() override {
-    auto runtime = MpiRuntime::Start(absl::Seconds(60));
-    ASSERT_TRUE(runtime.ok()) << runtime.status();
-    runtime_ = *std::move(runtime);
-    config_ = SmallConfig();
+    OneRankRunTest::SetUp();
     WriteTokens(config_.model().vocab_size());
     config_.mutable_data()->mutable_train()->add_source()->set_path(
         directory_.Path("tokens"));
@@ -94,10 +90,7 @@ class TrainingRunTest : public testing::Test {
                                          "model.safetensors.index.json"));
   }
 
-  TemporaryDirectory directory_;
   FakeFileSystem files_;
-  std::unique_ptr<MpiRuntime> runtime_;
-  TrainConfig config_;
 
  private:
   void WriteTokens(int vocab_size) {

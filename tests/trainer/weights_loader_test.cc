@@ -292,23 +292,44 @@ TEST_F(WeightsLoaderTest, AHeadBesideTiedEmbeddingsMustBeTheEmbedding) {
 
 TEST_F(WeightsLoaderTest, RotaryBuffersArePassedOverIfTheyAreTheModels) {
   Tensors tensors = Classic();
-  const auto add = [&](const std::string& name, std::vector<float> values) {
+  const auto add = [&](const std::string& name, std::vector<float> values,
+                       std::vector<uint64_t> shape = {}) {
     StoredTensor tensor;
     tensor.name = name;
-    tensor.shape = {values.size()};
+    tensor.shape = shape;
+    if (shape.empty()) tensor.shape = {values.size()};
     tensors.emplace_back(tensor, values);
     WriteFile(kSingleWeightsFile, tensors);
   };
   const std::string layer = "model.layers.1.self_attn.rotary_emb.";
   // Heads of 4; rounded as bfloat16 would.
   add(layer + "inv_freq", {1, 0.000999f});
-  add("model.rotary_emb.cos_cached", {1, 2, 3});
+  // Of two positions.
+  add("model.rotary_emb.cos_cached", {1, 1, 1, 1, 0.54f, 1, 0.54f, 1},
+      {1, 1, 2, 4});
   EXPECT_TRUE(Open()->Check(table_).ok());
   EXPECT_THAT(
       Open()->PassedOver(),
       testing::ElementsAre(layer + "inv_freq", "model.rotary_emb.cos_cached"));
   const absl::Status status = CheckSpareTensors(*Open(), SmallModel());
   EXPECT_TRUE(status.ok()) << status;
+  const auto refused = [&] {
+    return std::string(CheckSpareTensors(*Open(), SmallModel()).message());
+  };
+  add("model.rotary_emb.sin_cached", {0, 0, 0.84f, 0.001f}, {2, 2});
+  EXPECT_EQ(refused(), "");
+  tensors.pop_back();
+  add("model.rotary_emb.sin_cached", {0, 0, 0.84f, 0.1f}, {2, 2});
+  EXPECT_THAT(refused(),
+              HasSubstr("model.rotary_emb.sin_cached holds 0.1 at "
+                        "element 3, rope_theta (1e+06) gives 0.001"));
+  // The second of two shares sees it, the first does not.
+  EXPECT_TRUE(CheckWeightValues(*Open(), SmallModel(), 0, 2).ok());
+  EXPECT_FALSE(CheckWeightValues(*Open(), SmallModel(), 1, 2).ok());
+  tensors.pop_back();
+  add("model.rotary_emb.sin_cached", {0, 0, 0}, {1, 3});
+  EXPECT_THAT(refused(), HasSubstr("has 3 columns, must have 4"));
+  tensors.pop_back();
   add("model.rotary_emb.inv_freq", {1, 0.01f});
   EXPECT_THAT(std::string(CheckSpareTensors(*Open(), SmallModel()).message()),
               HasSubstr("model.rotary_emb.inv_freq holds 0.01 at element 1, "

@@ -160,7 +160,30 @@ absl::Status AuditStructure(FileSystem& files, int threads,
   return AuditValues(stored, table, threads, progress, audit);
 }
 
+// What an error of the structure means, where no file was changed.
+CheckpointAudit::Trouble TroubleOf(const absl::Status& structure,
+                                   const absl::Status& config) {
+  if (absl::IsFailedPrecondition(config))
+    return CheckpointAudit::Trouble::kNotRead;
+  return absl::IsNotFound(structure) ? CheckpointAudit::Trouble::kNotThere
+                                     : CheckpointAudit::Trouble::kDamaged;
+}
+
 }  // namespace
+
+absl::string_view Name(CheckpointAudit::Trouble trouble) {
+  switch (trouble) {
+    case CheckpointAudit::Trouble::kDamaged:
+      return "damaged";
+    case CheckpointAudit::Trouble::kNotThere:
+      return "not there";
+    case CheckpointAudit::Trouble::kNewer:
+      return "newer than this program";
+    case CheckpointAudit::Trouble::kNotRead:
+      return "of a kind that is not read";
+  }
+  return "";
+}
 
 std::vector<std::string> DigestProblems(
     FileSystem& files, const std::string& directory,
@@ -213,8 +236,13 @@ absl::StatusOr<CheckpointAudit> AuditCheckpoint(
   if (!audit.problems.empty()) return audit;
   const absl::Status structure =
       AuditStructure(files, threads, progress, audit);
-  if (!structure.ok())
-    audit.problems.push_back(WithoutDirectory(structure.message(), audit.path));
+  if (structure.ok()) return audit;
+  audit.trouble =
+      TroubleOf(structure, ReadModelConfig(files, audit.path).status());
+  audit.problems.push_back(
+      audit.trouble == CheckpointAudit::Trouble::kNotThere
+          ? std::string(structure.message())
+          : WithoutDirectory(structure.message(), audit.path));
   return audit;
 }
 

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "data/corpus.h"
 #include "data/file_system.h"
 #include "trainer/checkpoint/manifest.h"
@@ -15,6 +16,14 @@ namespace moe {
 
 // What a reading of every byte says of a checkpoint.
 struct CheckpointAudit {
+  // What the problems mean.
+  enum class Trouble {
+    kDamaged,
+    kNotThere,  // no checkpoint, or no weights in it
+    kNewer,     // written by a newer version of this program
+    kNotRead,   // a model of a kind that we do not compute, quantized weights
+  };
+
   std::string path;
   // False: a Hugging Face directory, of which only the structure can be told.
   bool has_manifest = false;
@@ -25,7 +34,12 @@ struct CheckpointAudit {
   bool has_moments = false;
   // Empty: it is whole. Each names a file or a tensor.
   std::vector<std::string> problems = {};
+  Trouble trouble = Trouble::kDamaged;
 };
+
+// "damaged", "not there", "newer than this program",
+// "of a kind that is not read".
+absl::string_view Name(CheckpointAudit::Trouble trouble);
 
 // 1. Files: each that the manifest lists is as it was written, and no other
 //    weights or state lie beside them.

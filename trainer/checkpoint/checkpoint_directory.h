@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "data/file_system.h"
+#include "data/hf_tokenizer.h"
 
 namespace moe {
 
@@ -22,7 +23,7 @@ inline constexpr char kConfigFile[] = "config.json";
 inline constexpr char kGenerationConfigFile[] = "generation_config.json";
 inline constexpr char kSingleWeightsFile[] = "model.safetensors";
 inline constexpr char kWeightsIndexFile[] = "model.safetensors.index.json";
-inline constexpr char kTokenizerFile[] = "tokenizer.model";
+// The tokenizer's are in data/hf_tokenizer.h.
 
 // And what only we read:
 inline constexpr char kTrainConfigFile[] = "train_config.textproto";

@@ -22,13 +22,6 @@
 namespace moe {
 namespace {
 
-// What stands beside weights and is copied as it is.
-constexpr const char* kCopiedFiles[] = {
-    kGenerationConfigFile,     kTokenizerFile,
-    "tokenizer.json",          "tokenizer_config.json",
-    "special_tokens_map.json", "added_tokens.json",
-    "chat_template.jinja"};
-
 struct Shard {
   std::string name;
   std::vector<StoredTensor> tensors;
@@ -93,7 +86,9 @@ class Exporter {
   absl::StatusOr<ExportedCheckpoint> Write() {
     RETURN_IF_ERROR(files_.MakeDirectories(directory_));
     RETURN_IF_ERROR(WriteConfig());
-    for (const char* name : kCopiedFiles) RETURN_IF_ERROR(Copy(name));
+    RETURN_IF_ERROR(Copy(kGenerationConfigFile));
+    for (const char* name : kTokenizerFiles) RETURN_IF_ERROR(Copy(name));
+    for (const char* name : kMoreTokenizerFiles) RETURN_IF_ERROR(Copy(name));
     ExportedCheckpoint exported;
     std::map<std::string, std::string> file_of_tensor;
     const std::vector<Shard> shards = PlanShards(table_, options_);
@@ -148,24 +143,41 @@ class Exporter {
     for (const StoredTensor& tensor : writer->tensors()) {
       const Parameter& parameter =
           table_.parameters()[static_cast<size_t>(table_.Find(tensor.name))];
-      RETURN_IF_ERROR(
-          Annotate(WriteTensor(parameter, *writer), parameter.name));
+      RETURN_IF_ERROR(WriteTensor(parameter, *writer));
       shared_.Add(parameter.size);
     }
     return writer->Finish();
   }
 
+  // Of elements from `begin` on.
+  absl::Status CheckFinite(const Parameter& parameter, int64_t begin,
+                           absl::Span<const float> values) const {
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (std::isfinite(values[i])) continue;
+      return absl::DataLossError(
+          absl::StrCat(stored_.path, ": ",
+                       FirstNotFiniteText(parameter.name, values[i],
+                                          begin + static_cast<int64_t>(i))));
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status WriteTensor(const Parameter& parameter,
                            SafetensorsWriter& writer) {
     std::string bytes;
+    int64_t done = 0;
     return ReadInPieces(
         parameter.size,
         [&](int64_t begin, absl::Span<float> out) {
           return stored_.weights->LoadParameter(parameter.name, begin, out);
         },
-        [&](absl::Span<const float> piece) {
+        [&](absl::Span<const float> piece) -> absl::Status {
+          RETURN_IF_ERROR(CheckFinite(parameter, done, piece));
+          done += static_cast<int64_t>(piece.size());
           bytes.clear();
-          RETURN_IF_ERROR(AppendRounded(piece, options_.dtype, bytes));
+          const absl::Status rounded =
+              AppendRounded(piece, options_.dtype, bytes);
+          if (!rounded.ok()) return Annotate(rounded, parameter.name);
           return writer.AppendBytes(parameter.name, bytes);
         });
   }
@@ -189,12 +201,6 @@ absl::Status RefuseExisting(FileSystem& files, const std::string& output) {
                      " exists, of an export that is under way or was ended: "
                      "remove it or name another directory"));
   return absl::OkStatus();
-}
-
-std::string ParentOf(const std::string& path) {
-  const size_t slash = path.find_last_of('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
 }
 
 }  // namespace

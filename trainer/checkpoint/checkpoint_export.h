@@ -40,8 +40,8 @@ struct ExportedCheckpoint {
 //
 // On an error nothing stays. AlreadyExists: OUTPUT or OUTPUT.tmp is there.
 // DataLoss, FailedPrecondition: the checkpoint is damaged, or lacks tensors of
-// its model, or a value does not fit the dtype; names the tensor. Aborted: the
-// disk refused.
+// its model, or a value is not finite or does not fit the dtype; names the
+// tensor. Aborted: the disk refused.
 absl::StatusOr<ExportedCheckpoint> ExportCheckpoint(
     FileSystem& files, const StoredCheckpoint& stored,
     const ExportOptions& options, const ProgressFunction& progress);

@@ -28,6 +28,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -45,6 +46,18 @@ namespace {
 
 void SetIfNone(int id, std::vector<int>& ids) {
   if (ids.empty() && id >= 0) ids.push_back(id);
+}
+
+// The files of another's tokenizer, as they are; with a tokenizer of the run
+// only those that this one has nothing in place of.
+void CarryTokenizerFiles(const SourceWords& source, bool has_tokenizer,
+                         std::vector<NamedFile>& files) {
+  for (const NamedFile& file : source.tokenizer_files) {
+    const bool replaced =
+        std::find(std::begin(kTokenizerFiles), std::end(kTokenizerFiles),
+                  file.name) != std::end(kTokenizerFiles);
+    if (!has_tokenizer || !replaced) files.push_back(file);
+  }
 }
 
 }  // namespace
@@ -68,6 +81,8 @@ std::vector<NamedFile> ModelFiles(const ModelConfig& model,
     SetIfNone(tokenizer->eos_id(), config.eos_ids);
     files = HuggingFaceTokenizerFiles(*tokenizer, add_bos);
   }
+  if (source != nullptr)
+    CarryTokenizerFiles(*source, tokenizer != nullptr, files);
   files.push_back({kConfigFile, ConfigJson(config)});
   files.push_back({kGenerationConfigFile,
                    source != nullptr && !source->generation_config.empty()

@@ -3,6 +3,7 @@
 #include <google/protobuf/util/message_differencer.h>
 
 #include <cstdint>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "comm/status_macros.h"
@@ -14,6 +15,21 @@ namespace moe {
 namespace {
 
 constexpr int64_t kMaxGenerationConfigBytes = int64_t{1} << 20;
+constexpr int64_t kMaxTokenizerFileBytes = int64_t{1} << 28;
+
+absl::Status ReadTokenizerFiles(FileSystem& files, SourceWords& words) {
+  const auto read = [&](const char* name) -> absl::Status {
+    const std::string path = JoinPath(words.directory, name);
+    if (!files.Exists(path) || files.IsDirectory(path)) return absl::OkStatus();
+    ASSIGN_OR_RETURN(std::string contents,
+                     files.ReadFile(path, kMaxTokenizerFileBytes));
+    words.tokenizer_files.push_back({name, std::move(contents)});
+    return absl::OkStatus();
+  };
+  for (const char* name : kTokenizerFiles) RETURN_IF_ERROR(read(name));
+  for (const char* name : kMoreTokenizerFiles) RETURN_IF_ERROR(read(name));
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -32,6 +48,7 @@ absl::StatusOr<SourceWords> ReadSourceWords(FileSystem& files,
   words.directory = directory;
   ASSIGN_OR_RETURN(words.config, ReadModelConfig(files, directory));
   RETURN_IF_ERROR(CheckTrainedModel(files, directory, words.config));
+  RETURN_IF_ERROR(ReadTokenizerFiles(files, words));
   words.end_ids = words.config.eos_ids;
   const std::string path = JoinPath(directory, kGenerationConfigFile);
   if (!files.Exists(path)) return words;

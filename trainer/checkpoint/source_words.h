@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "data/file_system.h"
+#include "data/hf_tokenizer.h"
 #include "trainer/checkpoint/hf_config.h"
 #include "trainer/train_config.pb.h"
 
@@ -25,15 +26,17 @@ struct SourceWords {
   // names none; as in transformers, the tokenizer's </s> counts only where
   // both are silent.
   std::vector<int> end_ids;
+  // The files of its tokenizer, as they are.
+  std::vector<NamedFile> tokenizer_files;
 
   // model.*, with the width of a head resolved, and router.renormalize: what
   // the weights mean, and all that a run takes from them.
   TrainConfig Settings() const;
 };
 
-// Reads config.json and generation_config.json, and for a checkpoint of ours
-// looks whether they are of the model that was trained. Errors as
-// ParseConfigJson, with the path; DataLoss: another model.
+// Reads config.json, generation_config.json and the tokenizer's files, and for
+// a checkpoint of ours looks whether they are of the model that was trained.
+// Errors as ParseConfigJson, with the path; DataLoss: another model.
 absl::StatusOr<SourceWords> ReadSourceWords(FileSystem& files,
                                             const std::string& directory);
 

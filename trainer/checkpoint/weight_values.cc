@@ -38,9 +38,8 @@ absl::Status CheckFinite(const WeightsLoader& loader,
   RETURN_IF_ERROR(
       loader.LoadParameter(parameter.name, first, absl::MakeSpan(&value, 1)));
   return absl::DataLossError(
-      absl::StrCat(loader.directory(), ": ", parameter.name,
-                   " holds values that are not finite, the first (", value,
-                   ") at element ", first));
+      absl::StrCat(loader.directory(), ": ",
+                   FirstNotFiniteText(parameter.name, value, first)));
 }
 
 absl::Status CheckHead(const WeightsLoader& loader, const Range& range) {
@@ -72,6 +71,12 @@ bool IsNear(float stored, double computed) {
   return std::abs(stored - computed) <= 0.01 * computed;
 }
 
+// What a position advances the angle of pair `i` of a head's dims by.
+double Frequency(const ModelConfig& model, int64_t i) {
+  return std::pow(model.rope_theta(), -2.0 * static_cast<double>(i) /
+                                          static_cast<double>(HeadDim(model)));
+}
+
 absl::Status CheckFrequencies(const WeightsLoader& loader,
                               const std::string& name,
                               const ModelConfig& model) {
@@ -84,9 +89,7 @@ absl::Status CheckFrequencies(const WeightsLoader& loader,
   }
   RETURN_IF_ERROR(loader.LoadParameter(name, 0, absl::MakeSpan(stored)));
   for (int64_t i = 0; i < width / 2; ++i) {
-    const double computed =
-        std::pow(model.rope_theta(),
-                 -2.0 * static_cast<double>(i) / static_cast<double>(width));
+    const double computed = Frequency(model, i);
     const float value = stored[static_cast<size_t>(i)];
     if (IsNear(value, computed)) continue;
     return absl::FailedPreconditionError(absl::StrCat(
@@ -96,14 +99,70 @@ absl::Status CheckFrequencies(const WeightsLoader& loader,
   return absl::OkStatus();
 }
 
+// A writer's float32 angle of a late position is off by some 2^-22 of it.
+bool IsNearOnCircle(float stored, double computed, int64_t position) {
+  return std::abs(stored - computed) <=
+         0.01 + 1e-6 * static_cast<double>(position);
+}
+
+// The cosines or sines of all positions: [..., positions, width of a head],
+// whose second half is the first again, or half the width.
+absl::Status CheckCircle(const WeightsLoader& loader, const std::string& name,
+                         const ModelConfig& model, int share, int num_shares) {
+  const int64_t half = HeadDim(model) / 2;
+  const std::vector<uint64_t>& shape = loader.ShapeOf(name);
+  const int64_t columns =
+      shape.empty() ? 0 : static_cast<int64_t>(shape.back());
+  if (columns != half && columns != 2 * half) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        loader.directory(), ": ", name, " has ", columns,
+        " columns, must have ", 2 * half, ", the width of a head, or half"));
+  }
+  std::vector<double> frequencies;
+  for (int64_t i = 0; i < half; ++i) frequencies.push_back(Frequency(model, i));
+  const bool cosines = absl::EndsWith(name, kCosinesEnd);
+  const Range range = ShareOf(loader.NumElements(name), share, num_shares);
+  int64_t element = range.begin;
+  return ReadInPieces(
+      range.size,
+      [&](int64_t begin, absl::Span<float> out) {
+        return loader.LoadParameter(name, range.begin + begin, out);
+      },
+      [&](absl::Span<const float> piece) -> absl::Status {
+        for (const float value : piece) {
+          const int64_t position = element / columns;
+          const double angle =
+              static_cast<double>(position) *
+              frequencies[static_cast<size_t>(element % columns % half)];
+          const double computed = cosines ? std::cos(angle) : std::sin(angle);
+          if (!IsNearOnCircle(value, computed, position)) {
+            return absl::FailedPreconditionError(
+                absl::StrCat(loader.directory(), ": ", name, " holds ", value,
+                             " at element ", element, ", rope_theta (",
+                             model.rope_theta(), ") gives ", computed));
+          }
+          ++element;
+        }
+        return absl::OkStatus();
+      });
+}
+
 }  // namespace
+
+std::string FirstNotFiniteText(absl::string_view name, float value,
+                               int64_t element) {
+  return absl::StrCat(name, " holds values that are not finite, the first (",
+                      value, ") at element ", element);
+}
 
 absl::Status CheckSpareTensors(const WeightsLoader& loader,
                                const ModelConfig& model, int share,
                                int num_shares) {
-  for (const std::string& name : loader.PassedOver())
-    if (absl::EndsWith(name, "inv_freq"))
-      RETURN_IF_ERROR(CheckFrequencies(loader, name, model));
+  for (const std::string& name : loader.PassedOver()) {
+    RETURN_IF_ERROR(absl::EndsWith(name, kFrequenciesEnd)
+                        ? CheckFrequencies(loader, name, model)
+                        : CheckCircle(loader, name, model, share, num_shares));
+  }
   if (!loader.HasSpareHead(WholeTable(model))) return absl::OkStatus();
   return CheckHead(loader,
                    ShareOf(loader.NumElements(kHeadName), share, num_shares));

@@ -11,6 +11,7 @@
 #include "comm/status_macros.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/weights_index.h"
+#include "trainer/some_of.h"
 
 namespace moe {
 namespace {
@@ -19,28 +20,17 @@ namespace {
 constexpr int64_t kMaxIndexBytes = int64_t{16} << 20;
 // Elements converted at a time, so that they stay in the cache.
 constexpr int64_t kPieceElements = 1 << 16;
-
-// "a, b, c, d and 7 more".
-std::string SomeOf(const std::vector<std::string>& names) {
-  constexpr size_t kShown = 4;
-  const size_t shown = std::min(names.size(), kShown);
-  std::string text = absl::StrJoin(
-      names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", ");
-  if (names.size() > shown)
-    absl::StrAppend(&text, " and ", names.size() - shown, " more");
-  return text;
-}
+// Of a complaint about many tensors.
+constexpr size_t kShownNames = 4;
 
 bool IsFloat(StoredDType dtype) {
   return dtype == StoredDType::kF32 || dtype == StoredDType::kBF16 ||
          dtype == StoredDType::kF16;
 }
 
-// Ends of names as transformers' older versions and others write them.
 bool IsSpareBuffer(absl::string_view name) {
-  for (const char* end : {"inv_freq", "cos_cached", "sin_cached"})
-    if (absl::EndsWith(name, absl::StrCat("rotary_emb.", end))) return true;
-  return false;
+  return absl::EndsWith(name, kFrequenciesEnd) ||
+         absl::EndsWith(name, kCosinesEnd) || absl::EndsWith(name, kSinesEnd);
 }
 
 std::string ShapeText(absl::Span<const uint64_t> shape) {
@@ -217,7 +207,7 @@ absl::Status WeightsLoader::Check(const ParameterTable& table) const {
   auto complain = [&](absl::string_view what,
                       const std::vector<std::string>& names) {
     if (!names.empty())
-      complaints.push_back(absl::StrCat(what, " ", SomeOf(names)));
+      complaints.push_back(absl::StrCat(what, " ", SomeOf(names, kShownNames)));
   };
   complain("missing", missing);
   complain("of another shape or type", misshapen);
@@ -234,11 +224,16 @@ std::vector<std::string> WeightsLoader::PassedOver() const {
   return names;
 }
 
-int64_t WeightsLoader::NumElements(absl::string_view name) const {
+const std::vector<uint64_t>& WeightsLoader::ShapeOf(
+    absl::string_view name) const {
   const auto found = slices_.find(name);
   CHECK(found != slices_.end());
+  return found->second.shape;
+}
+
+int64_t WeightsLoader::NumElements(absl::string_view name) const {
   int64_t elements = 1;
-  for (const uint64_t dim : found->second.shape)
+  for (const uint64_t dim : ShapeOf(name))
     elements *= static_cast<int64_t>(dim);
   return elements;
 }

@@ -55,6 +55,7 @@ class WeightsLoader {
   const std::string& directory() const { return directory_; }
   // Of a tensor that is there, by its classic name.
   int64_t NumElements(absl::string_view name) const;
+  const std::vector<uint64_t>& ShapeOf(absl::string_view name) const;
   // A head is stored that `table` does not have.
   bool HasSpareHead(const ParameterTable& table) const;
 
@@ -85,6 +86,12 @@ class WeightsLoader {
   std::vector<SafetensorsFile> files_;
   std::map<std::string, Slice, std::less<>> slices_;
 };
+
+// Ends of names of what PassedOver names, as transformers' older versions and
+// others write them.
+inline constexpr char kFrequenciesEnd[] = "rotary_emb.inv_freq";
+inline constexpr char kCosinesEnd[] = "rotary_emb.cos_cached";
+inline constexpr char kSinesEnd[] = "rotary_emb.sin_cached";
 
 inline constexpr char kEmbeddingName[] = "model.embed_tokens.weight";
 inline constexpr char kHeadName[] = "lm_head.weight";
