@@ -179,6 +179,37 @@ TEST_F(SameDataTest, SourcesOfABlendKeepTheirOrder) {
   ExpectRefused({"data.valid: " + Path("b"), "digest"});
 }
 
+TEST_F(SameDataTest, WeightsThatGiveTheSameSharesAreTheSame) {
+  WriteTokens("a", {300});
+  WriteTokens("b", {300}, 11);
+  const auto weigh = [&](double a, double b) {
+    Train({Path("a"), Path("b")});
+    config_.mutable_data()->mutable_train()->mutable_source(0)->set_weight(a);
+    config_.mutable_data()->mutable_train()->mutable_source(1)->set_weight(b);
+  };
+  weigh(1, 1);
+  ExpectRuns();
+  weigh(0.5, 0.5);
+  ExpectRuns();
+  EXPECT_THAT(said_, HasSubstr("changed since: data.train is"));
+  weigh(0.3, 0.3);
+  ExpectRuns();
+  weigh(0.5, 0.25);
+  ExpectRefused({"data.train is", "weight: 0.25"});
+}
+
+// What is held out of data.train means nothing beside data.valid.
+TEST_F(SameDataTest, AShareOfNothingMayChange) {
+  WriteTokens("a", {300});
+  Train({Path("a")});
+  config_.mutable_data()->mutable_valid()->add_source()->set_path(Path("a"));
+  ExpectRuns();
+  config_.mutable_data()->set_valid_fraction(0.2);
+  ExpectRuns();
+  config_.mutable_data()->clear_valid();
+  ExpectRefused({"data.valid is"});
+}
+
 // Its vocabulary is the checkpoint's, wherever text and caches are.
 TEST_F(SameDataTest, ATextThatMovedIsNeitherAnotherNorLearnedAgain) {
   const std::string text = GeneratedText(200000, 1);
