@@ -149,7 +149,7 @@ absl::StatusOr<RunData> OpenRunData(const TrainConfig& config,
   const auto prepare = [&]() -> absl::Status {
     RETURN_IF_ERROR(PrepareCorpus(options, listeners.progress));
     ASSIGN_OR_RETURN(data.identity.digest,
-                     DigestCorpus(options, /*keep=*/true));
+                     DigestCorpus(options, /*store=*/true));
     return absl::OkStatus();
   };
   RETURN_IF_ERROR(RunOnRankZero(prepare, world));
@@ -209,7 +209,7 @@ std::string PreviewData(const TrainConfig& config, const StartOptions& start,
       "Data\n  ", DataText(**corpus, config.data().valid_fraction()), "\n",
       Note(CheckEnoughData(config, **corpus)), exported);
   if (!goes_on) return text;
-  const auto digest = DigestCorpus(options, /*keep=*/false);
+  const auto digest = DigestCorpus(options, /*store=*/false);
   return absl::StrCat(
       text,
       Note(digest.ok() ? CheckSameTokens(**found, options, *digest, **corpus)
