@@ -10,6 +10,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "comm/check.h"
+#include "comm/counted.h"
 #include "trainer/config_compare.h"
 #include "trainer/config_resolve.h"
 #include "trainer/trace_range.h"
@@ -274,7 +275,7 @@ void Rules::WarmUp() {
       schedule.cooldown_steps() > kMost || !too_long())
     return;
   const std::string length =
-      absl::StrCat("the run has ", steps, " steps",
+      absl::StrCat("the run has ", Counted(steps, "step"),
                    schedule.cooldown_steps() > 0
                        ? absl::StrCat(", ", schedule.cooldown_steps(),
                                       " of them to cool down")
