@@ -2,6 +2,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "comm/mpi_runtime.h"
 #include "launch/leave.h"
 #include "launch/process_setup.h"
@@ -25,8 +26,12 @@ int Main(int argc, char** argv) {
   {
     ProgressDisplay display(/*enabled=*/true, ErrorsGoToTerminal());
     result = RunTokenizeCommand(
-        *command, [&](const std::string& what, int64_t done, int64_t total) {
+        *command,
+        [&](const std::string& what, int64_t done, int64_t total) {
           display.Preparation(what, done, total);
+        },
+        [&](const std::string& line) {
+          display.Say(absl::StrCat(kProgram, ": ", line));
         });
   }
   return LeaveWithoutMpi(kProgram, result);

@@ -147,7 +147,7 @@ absl::StatusOr<RunData> OpenRunData(const TrainConfig& config,
   RunData data;
   data.identity.split = options.split;
   const auto prepare = [&]() -> absl::Status {
-    RETURN_IF_ERROR(PrepareCorpus(options, listeners.progress));
+    RETURN_IF_ERROR(PrepareCorpus(options, listeners.progress, listeners.say));
     ASSIGN_OR_RETURN(data.identity.digest,
                      DigestCorpus(options, /*store=*/true));
     return absl::OkStatus();

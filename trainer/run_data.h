@@ -1,7 +1,6 @@
 #ifndef TRAINER_RUN_DATA_H_
 #define TRAINER_RUN_DATA_H_
 
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -24,7 +23,7 @@ struct RunData {
 // Whom to tell what; for rank 0.
 struct DataListeners {
   ProgressFunction progress;
-  std::function<void(const std::string&)> say;
+  SayFunction say;
 };
 
 // Prepares and opens the data that the options name. A run that goes on takes
