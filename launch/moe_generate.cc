@@ -79,7 +79,9 @@ int Main(int argc, char** argv) {
   Flags flags;
   const CommandLine line = MakeCommandLine(flags);
   absl::StatusOr<std::string> text = line.Parse(argc, argv);
-  if (!text.ok() || !text->empty()) return LeaveWithoutMpi(kProgram, text);
+  if (text.ok() && !text->empty()) return LeaveWithoutMpi(kProgram, text);
+  RefuseForeignLauncher(kProgram);
+  if (!text.ok()) return LeaveWithoutMpi(kProgram, text);
   // One process does the work, without MPI, however many were started.
   if (ReadLauncherEnvironment().rank != 0) return 0;
   if (const absl::Status status = Run(flags); !status.ok())

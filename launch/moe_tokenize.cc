@@ -17,8 +17,10 @@ constexpr char kProgram[] = "moe-tokenize";
 int Main(int argc, char** argv) {
   SetUpProcess(kProgram);
   absl::StatusOr<TokenizeCommand> command = ParseTokenizeCommand(argc, argv);
+  if (command.ok() && !command->text.empty())
+    return LeaveWithoutMpi(kProgram, command->text);
+  RefuseForeignLauncher(kProgram);
   if (!command.ok()) return LeaveWithoutMpi(kProgram, command.status());
-  if (!command->text.empty()) return LeaveWithoutMpi(kProgram, command->text);
 
   // Threads do the work: under a launcher the first process does all of it.
   if (ReadLauncherEnvironment().rank != 0) return 0;
