@@ -65,11 +65,15 @@ int Main(int argc, char** argv) {
   const LauncherEnvironment launcher = ReadLauncherEnvironment();
   absl::StatusOr<TrainCommand> command =
       ParseTrainCommand(argc, argv, launcher.world);
-  if (!command.ok() || command->text.empty()) RefuseForeignLauncher(kProgram);
+  if (command.ok() && !command->text.empty() && !command->dry_run)
+    return LeaveWithoutMpi(kProgram, command->text);
+  RefuseForeignLauncher(kProgram);
   if (!command.ok()) return LeaveWithoutMpi(kProgram, command.status());
   if (launcher.rank == 0)
     std::fputs(BeforehandText(kProgram, *command).c_str(), stderr);
-  if (!command->text.empty()) return LeaveWithoutMpi(kProgram, command->text);
+  if (command->dry_run)
+    return LeaveWithoutMpi(kProgram, command->text,
+                           DryRunStatus(kProgram, *command));
 
   absl::StatusOr<std::unique_ptr<StartWatch>> start_watch =
       WatchStart(command->config, launcher);

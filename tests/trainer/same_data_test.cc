@@ -114,9 +114,15 @@ class SameDataTest : public testing::Test {
     EXPECT_TRUE(digest.ok()) << digest.status();
     return digest.ok() ? DigestText(digest->xxh3) : "";
   }
+  // What a dry run finds; refusals on lines of their own.
   std::string Preview() const {
-    return PreviewData(config_, StartOptions(), Options(SplitRule::kTokens),
-                       PosixFileSystem());
+    const DataPreview preview =
+        PreviewData(config_, StartOptions(), Options(SplitRule::kTokens),
+                    PosixFileSystem());
+    std::string all = preview.text;
+    for (const absl::Status& refusal : preview.refusals)
+      absl::StrAppend(&all, "Refused: ", refusal.message(), "\n");
+    return all;
   }
 
   TemporaryDirectory directory_;
@@ -139,6 +145,13 @@ TEST_F(SameDataTest, TokensThatMovedGoOnAndOthersAreRefused) {
   ExpectRuns();
   for (const char* end : {".bin", ".idx", ".digest"})
     fs::rename(Path("tokens") + end, Path("elsewhere") + end);
+  Train({Path("tokens")});
+  const absl::Status moved = Run();
+  EXPECT_TRUE(absl::IsNotFound(moved)) << moved;
+  EXPECT_THAT(std::string(moved.message()),
+              AllOf(HasSubstr("there is no file " + Path("tokens.idx")),
+                    HasSubstr("the run goes on from " + Checkpoint()),
+                    HasSubstr("may be given by their new path")));
   Train({Path("elsewhere")});
   ExpectRuns();
 
@@ -230,8 +243,9 @@ TEST_F(SameDataTest, ATextThatMovedIsNeitherAnotherNorLearnedAgain) {
   EXPECT_THAT(said_, Not(HasSubstr("learning")));
   EXPECT_EQ(directory_.Read("run/checkpoints/step_00000003/tokenizer.model"),
             vocabulary);
-  EXPECT_THAT(Preview(), AllOf(HasSubstr("held out for validation (1"),
-                               Not(HasSubstr("Note"))));
+  EXPECT_THAT(Preview(),
+              AllOf(HasSubstr("held out for validation (1"),
+                    Not(HasSubstr("Note")), Not(HasSubstr("Refused"))));
 
   directory_.Write("moved/books.txt", GeneratedText(200000, 2));
   ExpectRefused({Path("moved/books.txt"), Checkpoint(), "digest", "was"});
@@ -337,10 +351,22 @@ TEST_F(SameDataTest, APreviewSaysWhatARunWouldSay) {
   config_.mutable_data()->mutable_valid()->add_source()->set_path(
       Path("tokens"));
   EXPECT_THAT(Preview(), HasSubstr("111 of data.valid for validation"));
+  config_.mutable_batch()->set_global_size(8);
+  config_.mutable_eval()->set_interval_steps(1);
+  config_.mutable_eval()->set_batches(4);
+  EXPECT_THAT(Preview(),
+              HasSubstr("111 of data.valid for validation, of which each "
+                        "validation reads the first 32 (eval.batches is 4)\n"));
+  for (const int batches : {0, 14}) {
+    config_.mutable_eval()->set_batches(batches);
+    EXPECT_THAT(Preview(), HasSubstr("111 of data.valid for validation\n"));
+  }
+  config_.mutable_eval()->set_interval_steps(0);
+  EXPECT_THAT(Preview(), HasSubstr("for validation, never read"));
   config_.mutable_batch()->set_global_size(200);
-  EXPECT_THAT(Preview(), HasSubstr("Note: data.train holds 111 sequences"));
+  EXPECT_THAT(Preview(), HasSubstr("Refused: data.train holds 111 sequences"));
   fs::resize_file(Path("tokens.bin"), 100);
-  EXPECT_THAT(Preview(), HasSubstr("Note: " + Path("tokens.idx")));
+  EXPECT_THAT(Preview(), HasSubstr("Refused: " + Path("tokens.idx")));
   fs::remove(Path("tokens.idx"));
   EXPECT_THAT(Preview(), HasSubstr("there is no file"));
   EXPECT_FALSE(fs::exists(Path("run")));
