@@ -284,6 +284,19 @@ TEST_F(SameDataTest, ARunOfTokensGetsNoTokenizer) {
   ExpectRefused({"data.tokenizer is", "has no tokenizer"});
 }
 
+// Each document is one token, and what follows it is another's.
+TEST_F(SameDataTest, DataWithoutATargetAreToldOf) {
+  WriteTokens("single", std::vector<size_t>(200, 1));
+  Train({Path("single")});
+  *config_.mutable_data()->mutable_valid() = config_.data().train();
+  config_.mutable_data()->set_reset_attention(true);
+  config_.mutable_eval()->set_interval_steps(1);
+  ExpectRuns();
+  EXPECT_THAT(said_, AllOf(HasSubstr("loss none (no target in the batch)"),
+                           HasSubstr("step 1 has no validation loss (what is "
+                                     "validated on has no target)")));
+}
+
 class OlderCheckpointTest : public SameDataTest {
  protected:
   // The newest checkpoint as it would have been written before digests and
