@@ -13,7 +13,7 @@ namespace {
 struct Launcher {
   const char* name;
   const char* rank;
-  const char* size;
+  const char* size;  // null: it does not say
   // Must be there too, null: nothing; for names that others use.
   const char* beside;
   // Must be equal to the size if it is there, null: nothing.
@@ -21,17 +21,27 @@ struct Launcher {
   const char* instead;  // what to type, before the words of launch/run.sh
 };
 
+// The first that fits is told of: who starts processes for another's library
+// (srun and flux run for MPICH's and Cray's) comes before that.
 constexpr Launcher kLaunchers[] = {
     // sbatch passes the words of a step in which it is typed on to the batch
     // script, but for the number of tasks, which is the new job's.
     {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", nullptr, "SLURM_NTASKS",
      "srun --mpi=pmix, or "},
-    // MPICH's mpiexec, Intel's mpirun, Cray's aprun and PALS, srun --mpi=pmi2.
+    {"flux run", "FLUX_TASK_RANK", "FLUX_JOB_SIZE", nullptr, nullptr, ""},
+    // Cray PALS (mpiexec, aprun of a later day): how many there are is a word
+    // of
+    // its PMI, which it can be told to leave out; its own are of this node.
+    {"Cray PALS", "PALS_RANKID", "PMI_SIZE", nullptr, nullptr, ""},
+    {"Cray PALS", "PALS_RANKID", "PALS_LOCAL_SIZE", nullptr, nullptr, ""},
+    {"Cray PALS", "PALS_RANKID", nullptr, nullptr, nullptr, ""},
+    // MPICH's mpiexec, Intel's mpirun, srun --mpi=pmi2.
     {"a launcher that speaks PMI, as MPICH's does,", "PMI_RANK", "PMI_SIZE",
      nullptr, nullptr, ""},
+    // Cray ALPS, which has no word for how many there are.
+    {"aprun", "ALPS_APP_PE", nullptr, nullptr, nullptr, ""},
     {"MVAPICH's mpirun_rsh", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE",
      nullptr, nullptr, ""},
-    {"flux run", "FLUX_TASK_RANK", "FLUX_JOB_SIZE", nullptr, nullptr, ""},
     {"jsrun", "JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE", nullptr, nullptr, ""},
     {"torchrun or the like", "RANK", "WORLD_SIZE", "MASTER_ADDR", nullptr, ""},
 };
@@ -48,29 +58,45 @@ bool IsSet(const char* name) {
   return text != nullptr && *text != '\0';
 }
 
+std::string Message(const Launcher& launcher, int rank, int world) {
+  const std::string who =
+      world == 0
+          ? absl::StrCat("process ", rank, " of several that ", launcher.name,
+                         " started (", launcher.rank, ")")
+          : absl::StrCat("one of ", world, " processes that ", launcher.name,
+                         " started (", launcher.rank, ", ", launcher.size, ")");
+  return absl::StrCat(
+      "this is ", who,
+      ", but Open MPI cannot join them, and each would do all of the work by "
+      "itself; start them with ",
+      launcher.instead, "launch/run.sh -n ",
+      world == 0 ? "RANKS" : absl::StrCat(world),
+      "; a process that is meant to be alone needs ", launcher.rank, " unset");
+}
+
 }  // namespace
 
 std::optional<ForeignLauncher> FindForeignLauncher() {
   if (ReadLauncherEnvironment().launched) return std::nullopt;
   for (const Launcher& launcher : kLaunchers) {
     const int rank = ReadNumber(launcher.rank).value_or(-1);
+    if (launcher.size == nullptr) {
+      if (rank < 1) continue;
+      return ForeignLauncher{.rank = rank,
+                             .world = 0,
+                             .is_first = rank == 1,
+                             .message = Message(launcher, rank, /*world=*/0)};
+    }
     const int world = ReadNumber(launcher.size).value_or(0);
     if (rank < 0 || world < 2 || rank >= world) continue;
     if (launcher.beside != nullptr && !IsSet(launcher.beside)) continue;
     if (launcher.confirms != nullptr &&
         ReadNumber(launcher.confirms).value_or(world) != world)
       continue;
-    return ForeignLauncher{
-        .rank = rank,
-        .world = world,
-        .message = absl::StrCat(
-            "this is one of ", world, " processes that ", launcher.name,
-            " started (", launcher.rank, ", ", launcher.size,
-            "), but Open MPI cannot join them, and each would be a run of its "
-            "own; start them with ",
-            launcher.instead, "launch/run.sh -n ", world,
-            "; a process that is meant to be alone needs ", launcher.rank,
-            " unset")};
+    return ForeignLauncher{.rank = rank,
+                           .world = world,
+                           .is_first = rank == 0,
+                           .message = Message(launcher, rank, world)};
   }
   return std::nullopt;
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "comm/counted.h"
 #include "comm/status_macros.h"
 #include "data/corpus_source.h"
 #include "data/corpus_split.h"
@@ -127,10 +128,10 @@ absl::Status PackedCorpus::CheckSize(const CorpusSource& source,
                                      const TokenStream& stream,
                                      absl::string_view key) const {
   if (stream.size() >= SampleTokens()) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat(key, ": ", source.path, " has ", stream.size(),
-                   " tokens, one sample of ", "batch.sequence_length (",
-                   options_.sequence_length, ") needs ", SampleTokens()));
+  return absl::FailedPreconditionError(absl::StrCat(
+      key, ": ", source.path, " has ", Counted(stream.size(), "token"),
+      ", one sample of batch.sequence_length (", options_.sequence_length,
+      ") needs ", SampleTokens()));
 }
 
 absl::Status PackedCorpus::NothingHeldOut() const {
@@ -141,7 +142,7 @@ absl::Status PackedCorpus::NothingHeldOut() const {
                         });
   return absl::InvalidArgumentError(absl::StrCat(
       "data.valid_fraction is ", options_.config.valid_fraction(), ", but ",
-      longest.path, " has ", longest.all_tokens, " tokens",
+      longest.path, " has ", Counted(longest.all_tokens, "token"),
       held_out_.size() > 1 ? ", the most of all sources" : "",
       ", one sample for training and one to hold out need ", 2 * SampleTokens(),
       " (batch.sequence_length is ", options_.sequence_length,

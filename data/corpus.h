@@ -49,14 +49,18 @@ struct CorpusOptions {
 using ProgressFunction =
     std::function<void(const std::string& what, int64_t done, int64_t total)>;
 
-// Makes what is missing in the cache: a vocabulary, tokens of raw text. One
-// rank calls it, before any calls Corpus::Open. A cache knows the size, inode
-// and times of change of its text and the digests of its tokenizer and tokens,
-// and is made anew when one of them changed. InvalidArgument: the
-// configuration; NotFound: a source that is not there; Aborted: the cache
-// cannot be written.
+// A line for the user.
+using SayFunction = std::function<void(const std::string& line)>;
+
+// Makes what is missing in the cache: a vocabulary, tokens of raw text. Of a
+// text that it tokenizes it says whether that is not all UTF-8. One rank calls
+// it, before any calls Corpus::Open. A cache knows the size, inode and times of
+// change of its text and the digests of its tokenizer and tokens, and is made
+// anew when one of them changed. InvalidArgument: the configuration; NotFound:
+// a source that is not there; Aborted: the cache cannot be written.
 absl::Status PrepareCorpus(const CorpusOptions& options,
-                           const ProgressFunction& progress);
+                           const ProgressFunction& progress,
+                           const SayFunction& say);
 
 // The pieces of the vocabulary that PrepareCorpus would learn; 0: it would
 // learn none, or there is more text than a look is worth (1 MiB). Learns it in

@@ -23,12 +23,12 @@ std::string CachePath(const std::string& directory, const std::string& prefix) {
 }  // namespace
 
 absl::StatusOr<CorpusDigest> DigestCorpus(const CorpusOptions& options,
-                                          bool keep) {
+                                          bool store) {
   FileSystem& files = PosixFileSystem();
   ASSIGN_OR_RETURN(const CorpusSources sources, FindSources(options));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                    LoadCorpusTokenizer(sources, options));
-  if (keep) RETURN_IF_ERROR(files.MakeDirectories(options.cache_directory));
+  if (store) RETURN_IF_ERROR(files.MakeDirectories(options.cache_directory));
   const auto digest_all = [&](const std::vector<CorpusSource>& all,
                               std::vector<TokensDigest>& out) -> absl::Status {
     for (const CorpusSource& source : all) {
@@ -36,9 +36,9 @@ absl::StatusOr<CorpusDigest> DigestCorpus(const CorpusOptions& options,
                        TokensPrefix(source, options, tokenizer.get()));
       ASSIGN_OR_RETURN(
           const TokensDigest digest,
-          FindTokensDigest(
-              files, prefix,
-              keep ? CachePath(options.cache_directory, prefix) : ""));
+          FindTokensDigest(files, prefix,
+                           {.path = CachePath(options.cache_directory, prefix),
+                            .store = store}));
       out.push_back(digest);
     }
     return absl::OkStatus();

@@ -19,12 +19,13 @@ struct CorpusDigest {
   friend bool operator==(const CorpusDigest&, const CorpusDigest&) = default;
 };
 
-// Of prepared data. With `keep` a digest that had to be read is stored in the
-// cache directory, which is made; without it nothing is written. One rank calls
-// it: 4 GiB of each source may be read. Errors of FindSources, TokensPrefix and
-// FindTokensDigest.
+// Of prepared data. A digest that is stored beside the tokens or in the cache
+// directory is taken from there. With `store` one that had to be read is stored
+// in the cache directory, which is made; without it nothing is written. One
+// rank calls it: 4 GiB of each source may be read. Errors of FindSources,
+// TokensPrefix and FindTokensDigest.
 absl::StatusOr<CorpusDigest> DigestCorpus(const CorpusOptions& options,
-                                          bool keep);
+                                          bool store);
 
 }  // namespace moe
 

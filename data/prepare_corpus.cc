@@ -48,29 +48,33 @@ absl::Status PrepareTokenizer(const CorpusSources& sources,
 
 absl::Status PrepareTokens(const std::string& text, const Tokenizer& tokenizer,
                            const CorpusOptions& options,
-                           const ProgressFunction& progress) {
+                           const ProgressFunction& progress,
+                           const SayFunction& say) {
   FileSystem& files = PosixFileSystem();
   ASSIGN_OR_RETURN(const TokenCache cache,
                    TokenCache::For(options.cache_directory, text, tokenizer));
   if (cache.IsWhole(files)) return absl::OkStatus();
   const std::string what = absl::StrCat("tokenizing ", text);
   RETURN_IF_ERROR(cache.Invalidate(files));
-  RETURN_IF_ERROR(TokenizeFiles(files,
-                                {.inputs = {text},
-                                 .tokenizer = &tokenizer,
-                                 .output_prefix = cache.prefix(),
-                                 .threads = options.threads},
-                                [&](int64_t done, int64_t total) {
-                                  progress(what, done, total);
-                                })
-                      .status());
+  ASSIGN_OR_RETURN(const TokenizeResult result,
+                   TokenizeFiles(files,
+                                 {.inputs = {text},
+                                  .tokenizer = &tokenizer,
+                                  .output_prefix = cache.prefix(),
+                                  .threads = options.threads},
+                                 [&](int64_t done, int64_t total) {
+                                   progress(what, done, total);
+                                 }));
+  for (const IllFormedText& ill_formed : result.ill_formed)
+    say(IllFormedWarning(ill_formed));
   return cache.Validate(files);
 }
 
 }  // namespace
 
 absl::Status PrepareCorpus(const CorpusOptions& options,
-                           const ProgressFunction& progress) {
+                           const ProgressFunction& progress,
+                           const SayFunction& say) {
   ASSIGN_OR_RETURN(const CorpusSources sources, FindSources(options));
   if (!sources.TextPaths().empty()) {
     RETURN_IF_ERROR(PosixFileSystem().MakeDirectories(options.cache_directory));
@@ -79,7 +83,7 @@ absl::Status PrepareCorpus(const CorpusOptions& options,
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                    LoadCorpusTokenizer(sources, options));
   for (const std::string& text : sources.TextPaths()) {
-    RETURN_IF_ERROR(PrepareTokens(text, *tokenizer, options, progress));
+    RETURN_IF_ERROR(PrepareTokens(text, *tokenizer, options, progress, say));
   }
   return absl::OkStatus();
 }

@@ -8,6 +8,18 @@
 #include "comm/quiet_thread.h"
 
 namespace moe {
+namespace {
+
+// Of a document that begins at `offset` of its file.
+void AddIllFormed(absl::string_view document, int64_t offset,
+                  IllFormedBytes& all) {
+  const IllFormedBytes found = FindIllFormedBytes(document);
+  if (found.count == 0) return;
+  if (all.count == 0) all.first = offset + found.first;
+  all.count += found.count;
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<TextEncoder>> TextEncoder::Create(
     const Tokenizer& tokenizer, int threads) {
@@ -64,6 +76,7 @@ void TextEncoder::Encode(EncodingBatch& batch) const {
   batch.ids.clear();
   batch.ends.clear();
   batch.text_bytes = 0;
+  batch.ill_formed = {};
   batch.status = absl::OkStatus();
   std::string storage;
   for (const DocumentPlace& place : batch.places) {
@@ -73,6 +86,8 @@ void TextEncoder::Encode(EncodingBatch& batch) const {
       return;
     }
     if (text->empty()) continue;
+    // The reader refuses JSON that is not UTF-8.
+    if (place.line == 0) AddIllFormed(*text, place.offset, batch.ill_formed);
     tokenizer_.Encode(*text, batch.ids);
     batch.ids.push_back(tokenizer_.eos_id());
     batch.ends.push_back(batch.ids.size());

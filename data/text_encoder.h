@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "data/text_reader.h"
 #include "data/tokenizer.h"
+#include "data/utf8.h"
 
 namespace moe {
 
@@ -24,7 +25,8 @@ struct EncodingBatch {
   std::vector<int32_t> ids;  // of all its documents, each ended by </s>
   std::vector<size_t> ends;  // of each document in ids; none for empty text
   int64_t text_bytes = 0;
-  absl::Status status;  // of the first document that failed
+  IllFormedBytes ill_formed;  // of a .txt; the first as an offset in the file
+  absl::Status status;        // of the first document that failed
 
   bool done = false;  // guarded by the encoder
 };

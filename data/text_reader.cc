@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "comm/counted.h"
 #include "comm/status_macros.h"
 #include "data/json_document.h"
 #include "data/utf8.h"
@@ -164,19 +165,16 @@ absl::Status CheckLooksLikeText(const std::string& path,
     return absl::FailedPreconditionError(
         absl::StrCat(path, " is not text: byte 0x00 at offset ", zero));
   }
-  size_t ill_formed = 0;
-  size_t first = probe.size();
-  for (size_t at = ValidUtf8Prefix(probe); at < probe.size();
-       at += 1 + ValidUtf8Prefix(probe.substr(at + 1))) {
-    first = std::min(first, at);
-    ++ill_formed;
-  }
-  if (ill_formed > probe.size() / kProbeIllFormedShare) {
+  const IllFormedBytes ill_formed = FindIllFormedBytes(probe);
+  const auto most = static_cast<int64_t>(probe.size() / kProbeIllFormedShare);
+  if (ill_formed.count > most) {
     return absl::FailedPreconditionError(absl::StrFormat(
         "%s is not text: %d of its first %d bytes are not UTF-8, the first, "
         "0x%02X, at offset %d",
-        path, ill_formed, probe.size(),
-        static_cast<unsigned char>(bytes[first]), first));
+        path, ill_formed.count, probe.size(),
+        static_cast<unsigned char>(
+            bytes[static_cast<size_t>(ill_formed.first)]),
+        ill_formed.first));
   }
   absl::string_view text = bytes;
   if (absl::StartsWith(text, kByteOrderMark)) {
@@ -203,6 +201,16 @@ absl::StatusOr<std::unique_ptr<MappedFile>> MapText(FileSystem& files,
 }
 
 }  // namespace
+
+std::string IllFormedWarning(const IllFormedText& text) {
+  return absl::StrCat(
+      "warning: ", text.path,
+      " is not all UTF-8: ", Counted(text.num_bytes, "byte"),
+      text.num_bytes == 1 ? " is" : " are", " read as U+FFFD, ",
+      text.num_bytes == 1 ? "" : "the first ", "at offset ", text.first_offset,
+      "; text of another encoding must be converted, as by iconv -f latin1 -t "
+      "utf-8");
+}
 
 bool IsTextFileName(absl::string_view path) {
   return absl::EndsWith(path, ".txt") || absl::EndsWith(path, ".jsonl");

@@ -25,7 +25,8 @@ struct DocumentPlace {
 //
 //   .txt     A form feed ends a document. A file without any is cut behind the
 //            first line end after each 64 KiB. Bytes are kept as they are,
-//            CR LF too; only a byte order mark at the file's start is not text.
+//            CR LF too, and those that are no UTF-8, which tokenizers read as
+//            U+FFFD; only a byte order mark at the file's start is not text.
 //   .jsonl   One JSON object a line, the document is its string "text"; other
 //            keys are ignored, blank lines passed over, 16 MiB a line at most.
 //
@@ -59,6 +60,17 @@ class TextReader {
   virtual int64_t bytes_read() const = 0;
   virtual int64_t total_bytes() const = 0;
 };
+
+// What of a .txt is no UTF-8, found by who reads all of it.
+struct IllFormedText {
+  std::string path;
+  int64_t num_bytes = 0;
+  int64_t first_offset = 0;
+};
+
+// "warning: a.txt is not all UTF-8: 3 bytes are read as U+FFFD, the first at
+// offset 17; ..."
+std::string IllFormedWarning(const IllFormedText& text);
 
 // Whether TextReader takes a file of this name.
 bool IsTextFileName(absl::string_view path);

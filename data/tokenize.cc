@@ -21,6 +21,7 @@ constexpr size_t kBatchBytes = size_t{256} << 10;
 
 struct Slot {
   EncodingBatch batch;
+  size_t input = 0;        // which of the inputs its documents are of
   int64_t bytes_read = 0;  // of all inputs, behind the batch's last document
 };
 
@@ -52,6 +53,7 @@ class BatchCutter {
       }
       if (!slot.batch.places.empty()) {
         slot.batch.reader = &reader;
+        slot.input = current_;
         slot.bytes_read = bytes_before_ + reader.bytes_read();
         return true;
       }
@@ -83,9 +85,23 @@ absl::Status WriteBatch(const EncodingBatch& batch,
   return absl::OkStatus();
 }
 
+void AddBatch(const EncodingBatch& batch, const std::string& input,
+              TokenizeResult& result) {
+  result.text_bytes += batch.text_bytes;
+  if (batch.ill_formed.count == 0) return;
+  std::vector<IllFormedText>& all = result.ill_formed;
+  if (all.empty() || all.back().path != input) {
+    all.push_back({.path = input,
+                   .num_bytes = 0,
+                   .first_offset = batch.ill_formed.first});
+  }
+  all.back().num_bytes += batch.ill_formed.count;
+}
+
 // A ring of slots: this thread fills them and writes them in the order it
-// filled them, the encoder's threads work on those between.
-absl::StatusOr<int64_t> EncodeAll(
+// filled them, the encoder's threads work on those between. What the result
+// says of the text; the writer has counted the rest.
+absl::StatusOr<TokenizeResult> EncodeAll(
     const TokenizeOptions& options, BatchCutter& cutter,
     IndexedDatasetWriter& writer,
     const std::function<void(int64_t, int64_t)>& progress) {
@@ -93,18 +109,18 @@ absl::StatusOr<int64_t> EncodeAll(
   std::vector<Slot> ring(static_cast<size_t>(2 * threads + 2));
   ASSIGN_OR_RETURN(const std::unique_ptr<TextEncoder> encoder,
                    TextEncoder::Create(*options.tokenizer, threads));
-  int64_t text_bytes = 0;
+  TokenizeResult result;
   size_t filled = 0;
   for (size_t written = 0;; ++written) {
     while (filled - written < ring.size() &&
            cutter.Next(ring[filled % ring.size()])) {
       encoder->Submit(&ring[filled++ % ring.size()].batch);
     }
-    if (written == filled) return text_bytes;
+    if (written == filled) return result;
     Slot& slot = ring[written % ring.size()];
     encoder->Wait(&slot.batch);
     RETURN_IF_ERROR(WriteBatch(slot.batch, writer));
-    text_bytes += slot.batch.text_bytes;
+    AddBatch(slot.batch, options.inputs[slot.input], result);
     progress(slot.bytes_read, cutter.total_bytes());
   }
 }
@@ -124,15 +140,16 @@ absl::StatusOr<TokenizeResult> TokenizeFiles(
                    IndexedDatasetWriter::Create(
                        files, options.output_prefix,
                        TokenTypeFor(options.tokenizer->vocab_size())));
-  ASSIGN_OR_RETURN(const int64_t text_bytes,
+  ASSIGN_OR_RETURN(TokenizeResult result,
                    EncodeAll(options, cutter, *writer, progress));
   if (writer->num_documents() == 0) {
     return absl::FailedPreconditionError(absl::StrCat(
         "no document has any text in ", absl::StrJoin(options.inputs, ", ")));
   }
   RETURN_IF_ERROR(writer->Finish());
-  return TokenizeResult{writer->num_documents(), writer->num_tokens(),
-                        text_bytes};
+  result.documents = writer->num_documents();
+  result.tokens = writer->num_tokens();
+  return result;
 }
 
 }  // namespace moe

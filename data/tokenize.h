@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "data/file_system.h"
+#include "data/text_reader.h"
 #include "data/tokenizer.h"
 
 namespace moe {
@@ -23,6 +24,8 @@ struct TokenizeResult {
   int64_t documents = 0;
   int64_t tokens = 0;      // </s> counted
   int64_t text_bytes = 0;  // what the documents' text holds
+  // The inputs that are not all UTF-8, in their order.
+  std::vector<IllFormedText> ill_formed;
 };
 
 // Writes the documents of text files to PREFIX.bin and PREFIX.idx, each with

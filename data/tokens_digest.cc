@@ -159,9 +159,9 @@ absl::Status StoreTokensDigest(FileSystem& files, const std::string& path,
 
 absl::StatusOr<TokensDigest> FindTokensDigest(FileSystem& files,
                                               const std::string& prefix,
-                                              const std::string& cache) {
+                                              const DigestCache& cache) {
   ASSIGN_OR_RETURN(const PairIdentity pair, IdentifyPair(files, prefix));
-  for (const std::string& path : {DigestPath(prefix), cache}) {
+  for (const std::string& path : {DigestPath(prefix), cache.path}) {
     const std::optional<Stored> stored = ReadStored(files, path);
     if (!stored.has_value() || stored->of != Describe(pair)) continue;
     return TokensDigest{.idx_bytes = pair.idx.bytes,
@@ -169,8 +169,8 @@ absl::StatusOr<TokensDigest> FindTokensDigest(FileSystem& files,
                         .xxh3 = stored->xxh3};
   }
   ASSIGN_OR_RETURN(const TokensDigest digest, ReadTokensDigest(files, prefix));
-  if (!cache.empty())
-    RETURN_IF_ERROR(StoreTokensDigest(files, cache, pair, digest));
+  if (cache.store && !cache.path.empty())
+    RETURN_IF_ERROR(StoreTokensDigest(files, cache.path, pair, digest));
   return digest;
 }
 

@@ -56,11 +56,15 @@ absl::Status StoreTokensDigest(FileSystem& files, const std::string& path,
                                const TokensDigest& digest);
 
 // The digest of a pair: the one in PREFIX.digest or in the file `cache`, where
-// that was made of these very files, else read, and stored in `cache` (unless
-// that is empty). A damaged file of a digest counts as none.
+// that was made of these very files, else read. A damaged file of a digest
+// counts as none.
+struct DigestCache {
+  std::string path;    // empty: there is none
+  bool store = false;  // whether what had to be read is stored there
+};
 absl::StatusOr<TokensDigest> FindTokensDigest(FileSystem& files,
                                               const std::string& prefix,
-                                              const std::string& cache);
+                                              const DigestCache& cache);
 
 // Whether a pair of ours still holds what it held when PREFIX.digest was
 // written, by its bytes where the files are others by now; that is then written

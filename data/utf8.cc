@@ -96,4 +96,14 @@ size_t ValidUtf8Prefix(absl::string_view text) {
   return text.size();
 }
 
+IllFormedBytes FindIllFormedBytes(absl::string_view text) {
+  IllFormedBytes found;
+  for (size_t at = ValidUtf8Prefix(text); at < text.size();
+       at += 1 + ValidUtf8Prefix(text.substr(at + 1))) {
+    if (found.count == 0) found.first = static_cast<int64_t>(at);
+    ++found.count;
+  }
+  return found;
+}
+
 }  // namespace moe

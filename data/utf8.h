@@ -2,6 +2,7 @@
 #define DATA_UTF8_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -27,6 +28,13 @@ std::string PrintableText(absl::string_view text);
 
 // Offset of the first ill-formed byte, text.size() if there is none.
 size_t ValidUtf8Prefix(absl::string_view text);
+
+// The bytes that are no UTF-8, each of which a tokenizer reads as U+FFFD.
+struct IllFormedBytes {
+  int64_t count = 0;
+  int64_t first = -1;  // its offset; -1: there is none
+};
+IllFormedBytes FindIllFormedBytes(absl::string_view text);
 
 }  // namespace moe
 

@@ -12,6 +12,7 @@
 #include "launch/leave.h"
 #include "launch/presets.h"
 #include "trainer/config_check.h"
+#include "trainer/config_keys.h"
 #include "trainer/config_override.h"
 #include "trainer/config_resolve.h"
 #include "trainer/config_text.h"
@@ -72,6 +73,7 @@ absl::StatusOr<BenchCommand> ParseBenchCommand(int argc,
                    "mpirun -n 4 moe-bench --part=step --json "
                    "batch.global_size=16"},
       .exit_codes = {64, 69, 70, 71, 74, 76},
+      .nearest_key = NearestConfigKey,
   });
   line.AddWords("[section.key=value ...]",
                 "override single values; the last one of a key holds",

@@ -22,8 +22,7 @@ std::string Line(const Json& json) {
 std::string Samples(const ListedCheckpoint& listed) {
   if (!listed.manifest.has_value()) return "?";
   const int64_t samples = listed.manifest->consumed_samples();
-  if (listed.sequence_length == 0)
-    return absl::StrCat(WithCommas(samples), " samples");
+  if (listed.sequence_length == 0) return WithCommas(samples, "sample");
   return WithCommas(samples * listed.sequence_length);
 }
 

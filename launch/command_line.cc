@@ -73,6 +73,7 @@ void CommandLine::AddWords(const std::string& usage, const std::string& help,
 
 absl::StatusOr<std::string> CommandLine::Parse(int argc,
                                                const char* const* argv) const {
+  RETURN_IF_ERROR(CheckSwitches(argc, argv));
   CLI::App app;
   app.allow_extras();
   app.set_help_flag();
@@ -115,6 +116,26 @@ absl::StatusOr<std::string> CommandLine::Parse(int argc,
   return std::string();
 }
 
+// "--switch=no" would be taken for "--switch", or its negation.
+absl::Status CommandLine::CheckSwitches(int argc,
+                                        const char* const* argv) const {
+  std::vector<std::string> switches = {"--help", "--version"};
+  for (const Flag& flag : flags_)
+    if (flag.value_name.empty()) switches.push_back("--" + flag.name);
+  for (int i = 1; i < argc; ++i) {
+    const absl::string_view word = argv[i];
+    if (word == "--") break;
+    const size_t equals = word.find('=');
+    if (equals == absl::string_view::npos) continue;
+    const absl::string_view name = word.substr(0, equals);
+    if (!absl::c_linear_search(switches, name)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, " is given the value '", word.substr(equals + 1),
+                     "', must be given without one"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CommandLine::CheckOnce(
     const Flag& flag, const std::vector<std::string>& values) const {
   const bool is_list =
@@ -154,12 +175,29 @@ absl::Status CommandLine::Refuse(const std::string& word) const {
     return absl::InvalidArgumentError(absl::StrCat(
         "'", word, "' is no flag; see ", program_.name, " --help"));
   }
-  std::vector<std::string> names = {"--help", "--version"};
-  for (const Flag& flag : flags_) names.push_back("--" + flag.name);
-  const std::vector<std::string> parts = absl::StrSplit(word, '=');
+  const std::pair<std::string, std::string> parts =
+      absl::StrSplit(word, absl::MaxSplits('=', 1));
   return absl::InvalidArgumentError(
-      absl::StrCat("there is no flag ", parts[0], "; did you mean ",
-                   NearestName(parts[0], names), "?"));
+      absl::StrCat("there is no flag ", parts.first, "; did you mean ",
+                   Suggestion(parts.first, parts.second), "?"));
+}
+
+// A flag of nearly the same letters, or that begins so, goes before a key.
+std::string CommandLine::Suggestion(const std::string& flag,
+                                    absl::string_view value) const {
+  const auto nearly_the_same = static_cast<int>(flag.size() / 3);
+  std::vector<std::string> names = {"--help", "--version"};
+  for (const Flag& known : flags_) names.push_back("--" + known.name);
+  const std::string nearest = NearestName(flag, names);
+  if (program_.nearest_key == nullptr ||
+      EditDistance(flag.substr(0, kMostCompared), nearest) <= nearly_the_same)
+    return nearest;
+  for (const std::string& name : names)
+    if (flag.size() > 2 && absl::StartsWith(name, flag)) return name;
+  const size_t dashes = std::min(flag.find_first_not_of('-'), flag.size());
+  const std::string key = program_.nearest_key(flag.substr(dashes));
+  if (key.empty()) return nearest;
+  return absl::StrCat(key, "=", value.empty() ? "..." : value);
 }
 
 std::string CommandLine::Help() const {

@@ -2,19 +2,22 @@
 #define LAUNCH_COMMAND_LINE_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace moe {
 
 // The command line of every program of ours: --name=VALUE or --name VALUE,
 // --name alone for a switch, and words. All have --help and --version. An
-// unknown flag is an error that suggests the nearest one, and so is a value
-// given twice where one is wanted.
+// unknown flag is an error that suggests the nearest one, or the key of a word
+// that it means. A value given twice where one is wanted is an error, and so is
+// one given to a switch.
 class CommandLine {
  public:
   struct Program {
@@ -27,6 +30,9 @@ class CommandLine {
     std::vector<int> exit_codes = {};
     // And those that mean something of its own.
     std::vector<std::pair<int, std::string>> own_exit_codes = {};
+    // The "section.key" of a word section.key=value that an unknown flag's name
+    // most likely means; empty: none. Null: there are no such words.
+    std::function<std::string(absl::string_view name)> nearest_key = nullptr;
   };
   explicit CommandLine(const Program& program) : program_(program) {}
 
@@ -59,10 +65,13 @@ class CommandLine {
     Target target;
   };
 
+  absl::Status CheckSwitches(int argc, const char* const* argv) const;
   absl::Status CheckOnce(const Flag& flag,
                          const std::vector<std::string>& values) const;
   absl::Status Set(const Flag& flag, const std::string& value) const;
   absl::Status Refuse(const std::string& word) const;
+  std::string Suggestion(const std::string& flag,
+                         absl::string_view value) const;
 
   Program program_;
   std::vector<Flag> flags_;

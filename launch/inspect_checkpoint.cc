@@ -154,11 +154,12 @@ std::string ToText(const Facts& facts, bool each) {
   if (stored.manifest.has_value()) {
     const CheckpointManifest& manifest = *stored.manifest;
     const int64_t samples = manifest.consumed_samples();
-    absl::StrAppend(&text, "step ", manifest.step(), ", ", WithCommas(samples),
-                    " samples, ", WithCommas(samples * facts.sequence_length),
-                    " tokens");
+    absl::StrAppend(&text, "step ", manifest.step(), ", ",
+                    WithCommas(samples, "sample"), ", ",
+                    WithCommas(samples * facts.sequence_length, "token"));
     if (manifest.skipped_steps() > 0)
-      absl::StrAppend(&text, ", ", manifest.skipped_steps(), " steps skipped");
+      absl::StrAppend(&text, ", ", WithCommas(manifest.skipped_steps(), "step"),
+                      " skipped");
     if (manifest.has_valid_loss())
       absl::StrAppendFormat(&text, ", valid loss %.4f", manifest.valid_loss());
     absl::StrAppend(&text, "\nwritten by ", LayoutText(manifest), "\n");

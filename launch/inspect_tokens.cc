@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "comm/counted.h"
 #include "comm/status_macros.h"
 #include "data/file_system.h"
 #include "data/indexed_dataset.h"
@@ -53,8 +54,8 @@ absl::StatusOr<std::string> Beginning(const IndexedDataset& dataset,
           ? absl::StrJoin(ids, " ")
           : absl::StrCat("\"", absl::Utf8SafeCEscape(tokenizer->Decode(ids)),
                          "\"");
-  return absl::StrCat("document ", document, ", ", length, " tokens: ", shown,
-                      length > kShownTokens ? " ...\n" : "\n");
+  return absl::StrCat("document ", document, ", ", Counted(length, "token"),
+                      ": ", shown, length > kShownTokens ? " ...\n" : "\n");
 }
 
 }  // namespace
@@ -67,10 +68,12 @@ absl::StatusOr<std::string> InspectTokens(const std::string& prefix,
   if (!tokenizer_path.empty()) {
     ASSIGN_OR_RETURN(tokenizer, Tokenizer::Load(tokenizer_path));
   }
-  std::string text = absl::StrFormat(
-      "%s: %d documents, %d sequences, %d tokens (%s)\n%s", prefix,
-      dataset->num_documents(), dataset->num_sequences(), dataset->num_tokens(),
-      TokenTypeName(dataset->token_type()), Lengths(*dataset));
+  std::string text =
+      absl::StrFormat("%s: %s, %s, %s (%s)\n%s", prefix,
+                      Counted(dataset->num_documents(), "document"),
+                      Counted(dataset->num_sequences(), "sequence"),
+                      Counted(dataset->num_tokens(), "token"),
+                      TokenTypeName(dataset->token_type()), Lengths(*dataset));
   const int64_t shown = std::min(dataset->num_documents(), kShownDocuments);
   for (int64_t i = 0; i < shown; ++i) {
     ASSIGN_OR_RETURN(const std::string line,

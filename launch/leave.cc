@@ -12,7 +12,9 @@
 #include "absl/time/time.h"
 #include "comm/exit_code.h"
 #include "comm/process_groups.h"
+#include "data/file_system.h"
 #include "data/utf8.h"
+#include "trainer/lost_rank_report.h"
 
 namespace moe {
 namespace {
@@ -41,14 +43,13 @@ bool Output(absl::string_view text) {
 // Every rank comes to this end. One that the launcher has not ended by then is
 // alone with its error.
 int LeaveTogether(absl::string_view program, int rank,
-                  const absl::Status& status, absl::Duration launchers_time) {
+                  const absl::Status& status) {
   if (status.ok()) return 0;
   if (rank == 0) {
     Say(absl::StrCat(program, ": ", status.message(), "\n"));
   } else {
-    absl::SleepFor(launchers_time);
-    if (launchers_time >= kLaunchersTime)
-      Say(absl::StrCat(program, ": rank ", rank, ": ", status.message(), "\n"));
+    absl::SleepFor(kLaunchersTime);
+    Say(absl::StrCat(program, ": rank ", rank, ": ", status.message(), "\n"));
   }
   return ExitCode(status);
 }
@@ -67,14 +68,24 @@ int LeaveWithoutMpi(absl::string_view program,
     status = absl::AbortedError(absl::StrCat(
         "cannot write to standard output: ", std::strerror(errno)));
   }
-  return LeaveTogether(program, rank, status, kLaunchersTime);
+  return LeaveTogether(program, rank, status);
+}
+
+int LeaveWithoutMpi(absl::string_view program, const std::string& text,
+                    const absl::Status& status) {
+  const int code = LeaveWithoutMpi(program, text);
+  if (code != 0 || status.ok()) return code;
+  return LeaveTogether(program, ReadLauncherEnvironment().rank, status);
 }
 
 int LeaveForeignLauncher(absl::string_view program,
                          const ForeignLauncher& launcher) {
-  return LeaveTogether(program, launcher.rank,
-                       absl::InvalidArgumentError(launcher.message),
-                       kForeignLaunchersTime);
+  if (launcher.is_first) {
+    Say(absl::StrCat(program, ": ", launcher.message, "\n"));
+  } else {
+    absl::SleepFor(kForeignLaunchersTime);
+  }
+  return ExitCode(absl::InvalidArgumentError(launcher.message));
 }
 
 void LeaveAfterFailedStart(absl::string_view program,
@@ -103,8 +114,13 @@ int Leave(absl::string_view program, const absl::Status& status,
   return code;
 }
 
-void SayLostRank(absl::string_view program, const LostRankReport& report) {
-  Say(absl::StrCat(program, ": ", report.text));
+std::function<void(const LostRankReport&)> LostRankReporter(
+    const char* program, const std::string& directory) {
+  return [program, directory](const LostRankReport& report) {
+    Say(absl::StrCat(program, ": ", report.text));
+    // The report was said: it is no longer needed on the disk.
+    SaveLostRankReport(PosixFileSystem(), directory, report).IgnoreError();
+  };
 }
 
 }  // namespace moe

@@ -1,6 +1,7 @@
 #ifndef LAUNCH_LEAVE_H_
 #define LAUNCH_LEAVE_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -29,6 +30,9 @@ void StreamOutput(absl::string_view text);
 // them, so that none of them can be taken for the one that failed.
 int LeaveWithoutMpi(absl::string_view program,
                     const absl::StatusOr<std::string>& text);
+// The same for a program that has something to print and then may fail.
+int LeaveWithoutMpi(absl::string_view program, const std::string& text,
+                    const absl::Status& status);
 
 // Where another launcher started this process as one of several: the first of
 // them speaks, as above.
@@ -47,8 +51,10 @@ int Leave(absl::string_view program, const absl::Status& status,
           std::unique_ptr<MpiRuntime> runtime,
           std::unique_ptr<Watchdog> watchdog = nullptr);
 
-// What a watchdog finds, on standard error. On any thread.
-void SayLostRank(absl::string_view program, const LostRankReport& report);
+// What a watchdog does with what it finds: says it on standard error, and keeps
+// it in `directory` if the disk lets it. On any thread. `program`: a literal.
+std::function<void(const LostRankReport&)> LostRankReporter(
+    const char* program, const std::string& directory);
 
 }  // namespace moe
 

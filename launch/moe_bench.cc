@@ -15,11 +15,13 @@ namespace {
 constexpr char kProgram[] = "moe-bench";
 
 int Main(int argc, char** argv) {
-  SetUpMpiProcess(kProgram);
+  SetUpProcess(kProgram);
   absl::StatusOr<BenchCommand> command =
       ParseBenchCommand(argc, argv, ReadLauncherEnvironment().world);
+  if (command.ok() && !command->text.empty())
+    return LeaveWithoutMpi(kProgram, command->text);
+  RefuseForeignLauncher(kProgram);
   if (!command.ok()) return LeaveWithoutMpi(kProgram, command.status());
-  if (!command->text.empty()) return LeaveWithoutMpi(kProgram, command->text);
   absl::StatusOr<std::unique_ptr<MpiRuntime>> runtime = MpiRuntime::Start(
       absl::Seconds(command->config.parallel().collective_timeout_seconds()));
   if (!runtime.ok()) LeaveAfterFailedStart(kProgram, runtime.status());

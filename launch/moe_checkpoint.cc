@@ -20,8 +20,10 @@ int Main(int argc, char** argv) {
   SetUpProcess(kProgram);
   absl::StatusOr<CheckpointCommand> command =
       ParseCheckpointCommand(argc, argv);
+  if (command.ok() && !command->text.empty())
+    return LeaveWithoutMpi(kProgram, command->text);
+  RefuseForeignLauncher(kProgram);
   if (!command.ok()) return LeaveWithoutMpi(kProgram, command.status());
-  if (!command->text.empty()) return LeaveWithoutMpi(kProgram, command->text);
 
   // Threads do the work: under a launcher the first process does all of it.
   if (ReadLauncherEnvironment().rank != 0) return 0;
@@ -37,10 +39,8 @@ int Main(int argc, char** argv) {
           display.Preparation(what, done, total);
         });
   }
-  const int code = LeaveWithoutMpi(kProgram, outcome.text);
-  if (code != 0) return code;
-  if (!outcome.status.ok()) return LeaveWithoutMpi(kProgram, outcome.status);
-  return outcome.differs ? kExitDiffers : 0;
+  const int code = LeaveWithoutMpi(kProgram, outcome.text, outcome.status);
+  return code == 0 && outcome.differs ? kExitDiffers : code;
 }
 
 }  // namespace

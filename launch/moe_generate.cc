@@ -1,4 +1,3 @@
-#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -22,7 +21,6 @@ constexpr char kProgram[] = "moe-generate";
 
 struct Flags {
   std::string checkpoint;
-  int64_t seed = 1;
   GenerateOptions generate;
 };
 
@@ -49,13 +47,15 @@ CommandLine MakeCommandLine(Flags& flags) {
   line.Add("top-p", "X", "draw from the likeliest share X (default: 1, all)",
            &sampling.top_p);
   line.Add("seed", "N", "the same seed gives the same text (default: 1)",
-           &flags.seed);
+           &flags.generate.seed);
   return line;
 }
 
 absl::Status Run(const Flags& flags) {
   if (flags.checkpoint.empty())
     return absl::InvalidArgumentError("--checkpoint=DIRECTORY is missing");
+  // Before what may be large is read.
+  RETURN_IF_ERROR(ValidateGenerate(flags.generate));
   FileSystem& files = PosixFileSystem();
   ASSIGN_OR_RETURN(const std::string checkpoint,
                    FindCheckpoint(files, flags.checkpoint));
@@ -79,10 +79,11 @@ int Main(int argc, char** argv) {
   Flags flags;
   const CommandLine line = MakeCommandLine(flags);
   absl::StatusOr<std::string> text = line.Parse(argc, argv);
-  if (!text.ok() || !text->empty()) return LeaveWithoutMpi(kProgram, text);
+  if (text.ok() && !text->empty()) return LeaveWithoutMpi(kProgram, text);
+  RefuseForeignLauncher(kProgram);
+  if (!text.ok()) return LeaveWithoutMpi(kProgram, text);
   // One process does the work, without MPI, however many were started.
   if (ReadLauncherEnvironment().rank != 0) return 0;
-  flags.generate.seed = static_cast<uint64_t>(flags.seed);
   if (const absl::Status status = Run(flags); !status.ok())
     return LeaveWithoutMpi(kProgram, status);
   return 0;

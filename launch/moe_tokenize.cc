@@ -3,6 +3,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "comm/mpi_runtime.h"
 #include "launch/end_on_signals.h"
 #include "launch/leave.h"
@@ -18,8 +19,10 @@ constexpr char kProgram[] = "moe-tokenize";
 int Main(int argc, char** argv) {
   SetUpProcess(kProgram);
   absl::StatusOr<TokenizeCommand> command = ParseTokenizeCommand(argc, argv);
+  if (command.ok() && !command->text.empty())
+    return LeaveWithoutMpi(kProgram, command->text);
+  RefuseForeignLauncher(kProgram);
   if (!command.ok()) return LeaveWithoutMpi(kProgram, command.status());
-  if (!command->text.empty()) return LeaveWithoutMpi(kProgram, command->text);
 
   // Threads do the work: under a launcher the first process does all of it.
   if (ReadLauncherEnvironment().rank != 0) return 0;
@@ -29,8 +32,12 @@ int Main(int argc, char** argv) {
   {
     ProgressDisplay display(/*enabled=*/true, ErrorsGoToTerminal());
     result = RunTokenizeCommand(
-        *command, [&](const std::string& what, int64_t done, int64_t total) {
+        *command,
+        [&](const std::string& what, int64_t done, int64_t total) {
           display.Preparation(what, done, total);
+        },
+        [&](const std::string& line) {
+          display.Say(absl::StrCat(kProgram, ": ", line));
         });
   }
   return LeaveWithoutMpi(kProgram, result);

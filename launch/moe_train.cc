@@ -11,13 +11,11 @@
 #include "comm/start_watch.h"
 #include "comm/status_macros.h"
 #include "comm/watchdog.h"
-#include "data/file_system.h"
 #include "launch/leave.h"
 #include "launch/process_setup.h"
 #include "launch/share_directory.h"
 #include "launch/train_command.h"
 #include "trainer/config_resolve.h"
-#include "trainer/lost_rank_report.h"
 #include "trainer/run_directory.h"
 #include "trainer/run_training.h"
 
@@ -32,13 +30,8 @@ absl::Duration CollectiveTimeout(const TrainConfig& config) {
 
 // How this job says which of its ranks was lost.
 std::function<void(const LostRankReport&)> Reporter(const TrainConfig& config) {
-  const std::string directory =
-      RunDirectory(config.run().directory()).failure();
-  return [directory](const LostRankReport& report) {
-    SayLostRank(kProgram, report);
-    // The report was said: it is no longer needed on the disk.
-    SaveLostRankReport(PosixFileSystem(), directory, report).IgnoreError();
-  };
+  return LostRankReporter(kProgram,
+                          RunDirectory(config.run().directory()).failure());
 }
 
 absl::StatusOr<std::unique_ptr<StartWatch>> WatchStart(
@@ -68,14 +61,19 @@ absl::Status Train(const TrainCommand& command, const MpiRuntime& runtime) {
 }
 
 int Main(int argc, char** argv) {
-  SetUpMpiProcess(kProgram);
+  SetUpProcess(kProgram);
   const LauncherEnvironment launcher = ReadLauncherEnvironment();
   absl::StatusOr<TrainCommand> command =
       ParseTrainCommand(argc, argv, launcher.world);
+  if (command.ok() && !command->text.empty() && !command->dry_run)
+    return LeaveWithoutMpi(kProgram, command->text);
+  RefuseForeignLauncher(kProgram);
   if (!command.ok()) return LeaveWithoutMpi(kProgram, command.status());
   if (launcher.rank == 0)
     std::fputs(BeforehandText(kProgram, *command).c_str(), stderr);
-  if (!command->text.empty()) return LeaveWithoutMpi(kProgram, command->text);
+  if (command->dry_run)
+    return LeaveWithoutMpi(kProgram, command->text,
+                           DryRunStatus(kProgram, *command));
 
   absl::StatusOr<std::unique_ptr<StartWatch>> start_watch =
       WatchStart(command->config, launcher);

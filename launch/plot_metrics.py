@@ -133,6 +133,9 @@ def parse_arguments():
   arguments = parser.parse_args()
   if arguments.out.suffix not in [".svg", ".png"]:
     leave(64, f"--out is {arguments.out}, must end in .svg or .png")
+  if len(arguments.label) > len(arguments.runs):
+    leave(64, f"--label has {len(arguments.label)} names, must have at most "
+          f"one for each run ({len(arguments.runs)})")
   return arguments
 
 

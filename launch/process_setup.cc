@@ -15,8 +15,7 @@ void SetUpProcess(const char* program) {
   EndWhereMemoryIsRefused(program);
 }
 
-void SetUpMpiProcess(const char* program) {
-  SetUpProcess(program);
+void RefuseForeignLauncher(const char* program) {
   if (const auto foreign = FindForeignLauncher(); foreign.has_value())
     std::_Exit(LeaveForeignLauncher(program, *foreign));
 }

@@ -13,10 +13,11 @@ namespace moe {
 // `program`: a literal.
 void SetUpProcess(const char* program);
 
-// The same for a program of many ranks. Where a launcher started this process
-// as one of several that cannot join each other, it ends here, with 64 and one
-// message (LeaveForeignLauncher).
-void SetUpMpiProcess(const char* program);
+// Before a program works. Where a launcher started this process as one of
+// several that cannot join each other, it ends here, with 64 and one message
+// (LeaveForeignLauncher): all would do the same, into the same files. What only
+// tells of the program, as --help, is for every process.
+void RefuseForeignLauncher(const char* program);
 
 }  // namespace moe
 

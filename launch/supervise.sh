@@ -266,6 +266,20 @@ attempt_run() {
   fi
 }
 
+# counted NUMBER NOUN: "1 restart", "2 restarts".
+counted() {
+  if [[ $1 -eq 1 ]]; then echo "1 $2"; else echo "$1 $2s"; fi
+}
+
+# How far the run had come, by what it logged.
+place() {
+  if [[ $step -gt 0 ]]; then
+    echo "at step $step"
+  else
+    echo "before a step was logged"
+  fi
+}
+
 # Why there is no further start after this failure; nothing if there is one.
 reason_to_end() {
   local same=3
@@ -274,10 +288,11 @@ reason_to_end() {
   if ! may_recover; then
     echo "exit code $job_code: starting again would not help"
   elif ((failures[step] >= same)); then
-    echo "${failures[step]} failures at step $step, for these causes:" \
+    echo "${failures[step]} failures $(place), for these causes:" \
       "${causes[step]}"
   elif ((restarts >= max_restarts)); then
-    echo "$restarts restarts without a new checkpoint, the last because of:" \
+    echo "$(counted "$restarts" restart) without a new checkpoint," \
+      "the last because of:" \
       "$cause"
   fi
 }
@@ -315,7 +330,7 @@ while :; do
   delay=$((first_delay << (restarts - 1 < 30 ? restarts - 1 : 30)))
   if ((delay > longest_delay)); then delay=$longest_delay; fi
   log "$delay"
-  say "code $job_code at step $step; starting again in $delay s"
+  say "code $job_code $(place); starting again in $delay s"
   pause "$delay"
   if [[ -n "$stopping" ]]; then exit 75; fi
 done

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "comm/cores.h"
+#include "comm/counted.h"
 #include "comm/status_macros.h"
 #include "data/file_system.h"
 #include "data/indexed_dataset.h"
@@ -43,9 +44,10 @@ CommandLine MakeCommandLine(Typed& typed) {
        .exit_codes = {64, 65, 69, 70, 74},
        .own_exit_codes = {
            {75, "stopped as asked: nothing half done is left"}}});
-  line.Add("input", "FILE",
-           "a .txt or .jsonl file, lines of 16 MiB at most; many times",
-           &typed.inputs);
+  line.Add(
+      "input", "FILE",
+      "a .txt or .jsonl file in UTF-8, lines of 16 MiB at most; many times",
+      &typed.inputs);
   line.Add("output", "PREFIX",
            "where PREFIX.bin, PREFIX.idx and their digest, PREFIX.digest, are "
            "written",
@@ -73,9 +75,12 @@ absl::Status Check(const Typed& typed) {
   RETURN_IF_ERROR(CheckRange("--vocab-size", typed.vocab_size, kMostVocabSize));
   RETURN_IF_ERROR(CheckRange("--workers", typed.workers, kMostWorkers));
   if (!typed.inspect.empty()) {
-    if (typed.inputs.empty() && typed.output.empty()) return absl::OkStatus();
+    if (typed.inputs.empty() && typed.output.empty() && typed.vocab_size == 0 &&
+        typed.workers == 0)
+      return absl::OkStatus();
     return absl::InvalidArgumentError(
-        "--inspect writes nothing: give it without --input and --output");
+        "--inspect writes nothing: give it without --input, --output, "
+        "--vocab-size and --workers");
   }
   if (typed.inputs.empty()) {
     return absl::InvalidArgumentError(
@@ -129,12 +134,11 @@ std::string Describe(const TokenizeCommand& command, const Tokenizer& tokenizer,
     text += "\n";
   }
   absl::StrAppendFormat(
-      &text,
-      "%s.bin, %s.idx: %d documents, %d tokens (%s), %d bytes of text, %.2f "
-      "bytes a token\n",
-      command.output_prefix, command.output_prefix, result.documents,
-      result.tokens, TokenTypeName(TokenTypeFor(tokenizer.vocab_size())),
-      result.text_bytes,
+      &text, "%s.bin, %s.idx: %s, %s (%s), %s of text, %.2f bytes a token\n",
+      command.output_prefix, command.output_prefix,
+      Counted(result.documents, "document"), Counted(result.tokens, "token"),
+      TokenTypeName(TokenTypeFor(tokenizer.vocab_size())),
+      Counted(result.text_bytes, "byte"),
       static_cast<double>(result.text_bytes) /
           static_cast<double>(result.tokens));
   return text;
@@ -163,8 +167,9 @@ absl::StatusOr<TokenizeCommand> ParseTokenizeCommand(int argc,
   return command;
 }
 
-absl::StatusOr<std::string> RunTokenizeCommand(
-    const TokenizeCommand& command, const ProgressFunction& progress) {
+absl::StatusOr<std::string> RunTokenizeCommand(const TokenizeCommand& command,
+                                               const ProgressFunction& progress,
+                                               const SayFunction& say) {
   if (!command.inspect.empty()) {
     return InspectTokens(command.inspect, command.tokenizer);
   }
@@ -179,6 +184,8 @@ absl::StatusOr<std::string> RunTokenizeCommand(
                                  [&](int64_t done, int64_t total) {
                                    progress("tokenizing", done, total);
                                  }));
+  for (const IllFormedText& text : result.ill_formed)
+    say(IllFormedWarning(text));
   return Describe(command, *tokenizer, result);
 }
 

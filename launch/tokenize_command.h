@@ -27,9 +27,11 @@ struct TokenizeCommand {
 absl::StatusOr<TokenizeCommand> ParseTokenizeCommand(int argc,
                                                      const char* const* argv);
 
-// Does it; the text for standard output.
-absl::StatusOr<std::string> RunTokenizeCommand(
-    const TokenizeCommand& command, const ProgressFunction& progress);
+// Does it; the text for standard output. `say` hears of input that is not all
+// UTF-8.
+absl::StatusOr<std::string> RunTokenizeCommand(const TokenizeCommand& command,
+                                               const ProgressFunction& progress,
+                                               const SayFunction& say);
 
 }  // namespace moe
 

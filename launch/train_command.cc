@@ -1,6 +1,5 @@
 #include "launch/train_command.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -9,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "comm/status_macros.h"
 #include "data/corpus_source.h"
 #include "data/file_system.h"
@@ -20,6 +20,7 @@
 #include "trainer/checkpoint/stored_checkpoint.h"
 #include "trainer/config_check.h"
 #include "trainer/config_give_way.h"
+#include "trainer/config_keys.h"
 #include "trainer/config_layers.h"
 #include "trainer/config_override.h"
 #include "trainer/config_resolve.h"
@@ -33,13 +34,15 @@ namespace moe {
 namespace {
 
 constexpr int64_t kMaxConfigBytes = int64_t{1} << 20;
+constexpr int64_t kMostRanks = int64_t{1} << 20;
+constexpr int64_t kNotGiven = std::numeric_limits<int64_t>::min();
 
 struct Flags {
   std::string preset;
   std::string config;
   std::string resume = "auto";
   std::string init_from;
-  int64_t ranks = 0;  // 0: as many as there are
+  int64_t ranks = kNotGiven;  // as many as there are
   bool dry_run = false;
   bool print_config = false;
   bool list_presets = false;
@@ -54,6 +57,7 @@ CommandLine MakeCommandLine(Flags& flags) {
                    "moe-train --preset=e8 --dry-run --ranks=64 "
                    "model.num_hidden_layers=12"},
       .exit_codes = {64, 65, 69, 70, 71, 74, 75, 76},
+      .nearest_key = NearestConfigKey,
   });
   line.AddWords("[section.key=value ...]",
                 "override single values; the last one of a key holds",
@@ -73,7 +77,8 @@ CommandLine MakeCommandLine(Flags& flags) {
            "where they are not typed",
            &flags.init_from);
   line.Add("dry-run", "",
-           "check what can be checked here; print sizes, memory, traffic",
+           "print sizes, memory, traffic; end with 0, or with the message and "
+           "code that a run started here would surely end with",
            &flags.dry_run);
   line.Add("ranks", "N", "with --dry-run: pretend so many ranks", &flags.ranks);
   line.Add("print-config", "", "print the whole configuration",
@@ -97,9 +102,12 @@ absl::Status CheckFlags(const Flags& flags) {
         "--resume=", flags.resume, " and --init-from=", flags.init_from,
         " exclude each other: a run goes on, or starts with weights alone"));
   }
-  if (flags.ranks != 0 && !flags.dry_run)
+  if (flags.ranks == kNotGiven) return absl::OkStatus();
+  if (!flags.dry_run)
     return absl::InvalidArgumentError("--ranks is for --dry-run only");
-  return absl::OkStatus();
+  if (flags.ranks >= 1 && flags.ranks <= kMostRanks) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--ranks is ", flags.ranks, ", must be from 1 to ", kMostRanks));
 }
 
 StartOptions MakeStart(const Flags& flags) {
@@ -223,42 +231,47 @@ std::string PresetList() {
   return text;
 }
 
-// What a run started here would say of its data.
-std::string DataOutput(const TrainCommand& command, const TrainConfig& config) {
-  const absl::Status required = RequireTrainingData(config);
-  if (!required.ok()) return absl::StrCat("Note: ", required.message(), "\n");
-  const RunDirectory directory(config.run().directory());
-  return PreviewData(
-      config, command.start,
-      {.config = config.data(),
-       .vocab_size = config.model().vocab_size(),
-       .sequence_length = config.batch().sequence_length(),
-       .seed = config.run().seed(),
-       .cache_directory = directory.data(),
-       .share_directory = ShareDirectory(),
-       .vocabulary_from = command.start.vocabulary_from,
-       .vocab_size_may_shrink = command.start.vocab_size_may_shrink},
-      PosixFileSystem());
+CorpusOptions DataOptions(const TrainCommand& command,
+                          const TrainConfig& config) {
+  return {.config = config.data(),
+          .vocab_size = config.model().vocab_size(),
+          .sequence_length = config.batch().sequence_length(),
+          .seed = config.run().seed(),
+          .cache_directory = RunDirectory(config.run().directory()).data(),
+          .share_directory = ShareDirectory(),
+          .vocabulary_from = command.start.vocabulary_from,
+          .vocab_size_may_shrink = command.start.vocab_size_may_shrink};
 }
 
-// What is not here, or not as it must be, is no error: it may be otherwise
-// where the run is going to be.
-absl::StatusOr<std::string> DryRunOutput(const TrainCommand& command,
-                                         int world) {
+// Looks at what a run that is started here would look at, in its order. The
+// text is whole whatever it finds: a run may be planned before its data are
+// there.
+absl::Status RunDry(int world, TrainCommand& command) {
+  FileSystem& files = PosixFileSystem();
   const RunDirectory directory(command.config.run().directory());
-  if (BeginsAnew(command.start, directory, PosixFileSystem()))
+  if (BeginsAnew(command.start, directory, files))
     RETURN_IF_ERROR(CheckFitsFromBeginning(command.config));
   ASSIGN_OR_RETURN(const DryRun run, MakeDryRun(command.config, world));
-  std::string text = DryRunText(run) + DataOutput(command, run.config);
-  const auto note = [&text](absl::string_view line) {
-    absl::StrAppend(&text, "Note: ", line, "\n");
+  std::string notes;
+  const auto note = [&notes](absl::string_view line) {
+    absl::StrAppend(&notes, "Note: ", line, "\n");
   };
   for (const std::string& line : command.notes) note(line);
+  const CorpusOptions options = DataOptions(command, run.config);
+  absl::Status data = RequireTrainingData(run.config);
+  if (data.ok()) data = CheckSources(run.config, command.start, options, files);
   for (const absl::Status& status :
-       {CheckRunDirectory(directory),
-        CheckStart(command.start, run.config, PosixFileSystem(), note)})
-    if (!status.ok()) note(status.message());
-  return text;
+       {data, CheckRunDirectory(directory),
+        CheckStart(command.start, run.config, files, note)})
+    if (!status.ok()) command.refusals.push_back(status);
+  DataPreview preview;
+  if (data.ok())
+    preview = PreviewData(run.config, command.start, options, files);
+  for (absl::Status& refusal : preview.refusals)
+    command.refusals.push_back(std::move(refusal));
+  command.text = absl::StrCat(DryRunText(run), preview.text, notes);
+  command.notes.clear();
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -283,20 +296,26 @@ absl::StatusOr<TrainCommand> ParseTrainCommand(int argc,
     command.notes.clear();  // scripts ask for it, and then start the run
     return command;
   }
-  if (flags.ranks != 0) {
-    // ValidateConfig refuses what is out of its range.
-    world = static_cast<int>(
-        std::clamp<int64_t>(flags.ranks, -1, std::numeric_limits<int>::max()));
-  }
+  if (flags.ranks != kNotGiven) world = static_cast<int>(flags.ranks);
   RETURN_IF_ERROR(ValidateConfig(command.config, world));
   command.warnings = ConfigWarnings(command.config, world);
+  command.dry_run = flags.dry_run;
   if (flags.dry_run) {
-    ASSIGN_OR_RETURN(command.text, DryRunOutput(command, world));
-    command.notes.clear();
+    RETURN_IF_ERROR(RunDry(world, command));
     return command;
   }
   RETURN_IF_ERROR(RequireTrainingData(command.config));
   return command;
+}
+
+absl::Status DryRunStatus(const char* program, const TrainCommand& command) {
+  if (command.refusals.empty()) return absl::OkStatus();
+  const std::string line_begin = absl::StrCat("\n", program, ": ");
+  return absl::Status(command.refusals.front().code(),
+                      absl::StrJoin(command.refusals, line_begin,
+                                    [](std::string* out, const auto& refusal) {
+                                      absl::StrAppend(out, refusal.message());
+                                    }));
 }
 
 std::string BeforehandText(const char* program, const TrainCommand& command) {

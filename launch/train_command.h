@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "trainer/run_start.h"
 #include "trainer/train_config.pb.h"
@@ -13,6 +14,11 @@ namespace moe {
 // What moe-train was asked to do: print `text`, or, if that is empty, train.
 struct TrainCommand {
   std::string text;
+  // The text is a dry run's; any other only tells of the program.
+  bool dry_run = false;
+  // What a run that is started here would surely end with, as a dry run finds
+  // it: the first of them first.
+  std::vector<absl::Status> refusals;
   TrainConfig config;  // valid, not resolved
   StartOptions start;
   std::vector<std::string> warnings;
@@ -28,6 +34,10 @@ struct TrainCommand {
 absl::StatusOr<TrainCommand> ParseTrainCommand(int argc,
                                                const char* const* argv,
                                                int world);
+
+// What a dry run ends with: the first refusal's code, and the messages of all,
+// each on a line of its own that begins with the program.
+absl::Status DryRunStatus(const char* program, const TrainCommand& command);
 
 // The warnings and notes, each on a line of its own that a terminal can show.
 std::string BeforehandText(const char* program, const TrainCommand& command);

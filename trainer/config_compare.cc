@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <iterator>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "data/blend_order.h"
 #include "trainer/config_resolve.h"
 #include "trainer/config_text.h"
 
@@ -46,18 +48,36 @@ TrainConfig WithTokens(const TrainConfig& before, const TrainConfig& now) {
   return StepsOf(asked) == before.schedule().steps() ? asked : before;
 }
 
-// What of the data is left to compare where their content is known: how many
-// sources there are and what they weigh.
-TrainConfig WithoutNames(const TrainConfig& config) {
-  TrainConfig nameless = config;
-  DataConfig& data = *nameless.mutable_data();
-  for (DataBlend* blend : {data.mutable_train(), data.mutable_valid()})
-    for (DataSource& source : *blend->mutable_source()) source.clear_path();
-  // In a blend of validation data weights mean nothing.
+// In the place of the weights what they give each source of all samples: 1 and
+// 1 make the same order as 0.5 and 0.5.
+void SetShares(DataBlend& blend) {
+  std::vector<double> weights;
+  for (const DataSource& source : blend.source())
+    weights.push_back(source.weight());
+  if (weights.empty()) return;
+  const absl::StatusOr<BlendOrder> order = BlendOrder::Create(weights);
+  if (!order.ok()) return;  // as it was typed, then
+  for (int i = 0; i < blend.source_size(); ++i)
+    blend.mutable_source(i)->set_weight(order->ShareOf(i));
+}
+
+// What is left of a configuration when all that says the same in other words,
+// or means nothing, is written in one way. Where the content of the data is
+// known, their names mean nothing.
+TrainConfig AsMeant(const TrainConfig& config, KnowData know) {
+  TrainConfig meant = config;
+  DataConfig& data = *meant.mutable_data();
+  SetShares(*data.mutable_train());
+  // In a blend of validation data weights mean nothing, and beside one the
+  // share that is held out.
   for (DataSource& source : *data.mutable_valid()->mutable_source())
     source.clear_weight();
+  if (data.valid().source_size() > 0) data.clear_valid_fraction();
+  if (know == KnowData::kByName) return meant;
+  for (DataBlend* blend : {data.mutable_train(), data.mutable_valid()})
+    for (DataSource& source : *blend->mutable_source()) source.clear_path();
   data.clear_tokenizer();
-  return nameless;
+  return meant;
 }
 
 }  // namespace
@@ -87,8 +107,8 @@ std::vector<ConfigDifference> CompareConfigs(const TrainConfig& before,
                                              KnowData data) {
   const TrainConfig a = WithDefaults(WithTokens(before, now));
   const TrainConfig b = WithDefaults(now);
-  const TrainConfig nameless_a = WithoutNames(a);
-  const TrainConfig nameless_b = WithoutNames(b);
+  const TrainConfig meant_a = AsMeant(a, data);
+  const TrainConfig meant_b = AsMeant(b, data);
   std::vector<ConfigDifference> differences;
   for (int i = 0; i < a.GetDescriptor()->field_count(); ++i) {
     const FieldDescriptor& section = *a.GetDescriptor()->field(i);
@@ -100,12 +120,11 @@ std::vector<ConfigDifference> CompareConfigs(const TrainConfig& before,
       const std::string value_a = ConfigValueText(section_a, field);
       const std::string value_b = ConfigValueText(section_b, field);
       if (value_a == value_b || IsAmong(key, kIgnoredKeys)) continue;
-      const bool renamed = data == KnowData::kByContent &&
-                           section.name() == "data" &&
-                           ConfigValueText(nameless_a.data(), field) ==
-                               ConfigValueText(nameless_b.data(), field);
+      const bool means_the_same = section.name() == "data" &&
+                                  ConfigValueText(meant_a.data(), field) ==
+                                      ConfigValueText(meant_b.data(), field);
       differences.push_back(
-          {key, value_a, value_b, IsFixedByCheckpoint(key) && !renamed});
+          {key, value_a, value_b, IsFixedByCheckpoint(key) && !means_the_same});
     }
   }
   return differences;

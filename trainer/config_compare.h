@@ -28,7 +28,8 @@ enum class KnowData {
 };
 
 // In the order of the keys, defaults filled in; paths of the run and of logs
-// are no difference.
+// are no difference. Weights of data.train that give each source the same share
+// are a change that contradicts nothing.
 std::vector<ConfigDifference> CompareConfigs(const TrainConfig& before,
                                              const TrainConfig& now,
                                              KnowData data);

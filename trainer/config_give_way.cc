@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "comm/check.h"
+#include "comm/counted.h"
 #include "trainer/config_compare.h"
 #include "trainer/config_resolve.h"
 #include "trainer/trace_range.h"
@@ -386,7 +387,7 @@ void Rules::WarmUp() {
     return;
   }
   const Reason length =
-      Reason::Fact(absl::StrCat("the run has ", steps, " steps"));
+      Reason::Fact(absl::StrCat("the run has ", Counted(steps, "step")));
   if (!cool_down_is_given && schedule.cooldown_steps() > 0) {
     const int64_t wanted =
         Has(layers_.preset, "schedule.cooldown_steps")

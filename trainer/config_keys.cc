@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "trainer/foreign_keys.h"
 #include "trainer/nearest_name.h"
 
 namespace moe {
@@ -22,7 +23,8 @@ std::vector<absl::string_view> Words(absl::string_view key) {
 }
 
 // How many words of `key` are left out where `typed` begins the others in their
-// order ("seq_len") or is the first letters of those behind the dot ("lr").
+// order ("seq_len", "model.layers") or is the first letters of those behind the
+// dot ("lr").
 std::optional<int> WordsLeftOut(absl::string_view typed,
                                 absl::string_view key) {
   std::string initials;
@@ -70,6 +72,7 @@ std::string NearestConfigKey(absl::string_view typed) {
   // "optimizer.steps" finds "schedule.steps".
   constexpr int kWrongSection = 2;
   typed = typed.substr(0, kMostCompared);
+  if (std::string key = FindForeignKey(typed); !key.empty()) return key;
   const bool has_section = absl::StrContains(typed, '.');
   std::string nearest;
   // More than half of what was typed being wrong is no likeness.
@@ -78,9 +81,13 @@ std::string NearestConfigKey(absl::string_view typed) {
     const int whole = EditDistance(typed, key);
     const int end = EditDistance(AfterDot(typed), AfterDot(key));
     std::pair<int, int> distance(std::min(whole, kWrongSection + end), whole);
-    const std::optional<int> left_out =
-        has_section ? std::nullopt : WordsLeftOut(typed, key);
-    if (left_out.has_value()) distance = {0, *left_out};
+    const std::optional<int> left_out = WordsLeftOut(typed, key);
+    // With a section a word left out is as bad as a wrong letter: a key that is
+    // spelled so in another section may be meant.
+    if (left_out.has_value()) {
+      distance = has_section ? std::min(distance, std::pair(*left_out, whole))
+                             : std::pair(0, *left_out);
+    }
     if (distance >= least) continue;
     nearest = key;
     least = distance;

@@ -20,9 +20,10 @@ std::string ValueNames(const google::protobuf::EnumDescriptor& type);
 // Every "section.key".
 std::vector<std::string> ConfigKeys();
 
-// The "section.key" that `typed` most likely means: nearly the same letters,
-// nearly the same key in another section or in none, or without a section an
-// abbreviation: "lr", "seq_len". Empty if none is like it.
+// The "section.key" that `typed` most likely means: what other trainers call so
+// ("optimizer.lr", "grad_clip"), nearly the same letters, nearly the same key
+// in another section or in none, or an abbreviation ("model.layers",
+// "seq_len"). Empty if none is like it.
 std::string NearestConfigKey(absl::string_view typed);
 
 }  // namespace moe

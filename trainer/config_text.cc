@@ -12,6 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "comm/check.h"
 #include "trainer/config_keys.h"
+#include "trainer/foreign_keys.h"
 #include "trainer/nearest_name.h"
 #include "trainer/nesting.h"
 
@@ -54,6 +55,26 @@ const google::protobuf::EnumDescriptor* FindEnum(absl::string_view field_name) {
   return nullptr;
 }
 
+// Whether the fields of `type` are sections or keys.
+bool HasKeys(const Descriptor& type) {
+  const Descriptor& config = *TrainConfig::descriptor();
+  if (&type == &config) return true;
+  for (int i = 0; i < config.field_count(); ++i)
+    if (config.field(i)->message_type() == &type) return true;
+  return false;
+}
+
+// What `word`, no field of `type`, most likely means: one of its fields, or
+// "section.key" of another section.
+std::string NearestField(const Descriptor& type, const std::string& word) {
+  const std::string key = HasKeys(type) ? FindForeignKey(word) : "";
+  if (key.empty()) return NearestName(word, FieldNames(type));
+  const size_t dot = key.find('.');
+  const FieldDescriptor* section =
+      TrainConfig::descriptor()->FindFieldByName(key.substr(0, dot));
+  return section->message_type() == &type ? key.substr(dot + 1) : key;
+}
+
 // Protobuf's message, and after it what would have been right. Its texts are
 // not a promise: one that we do not know is left as it is.
 std::string Explain(absl::string_view message) {
@@ -63,7 +84,7 @@ std::string Explain(absl::string_view message) {
     if (type != nullptr) {
       return absl::StrCat("there is no field '", unknown[1], "' in ",
                           type->name(), "; did you mean '",
-                          NearestName(unknown[1], FieldNames(*type)), "'?");
+                          NearestField(*type, unknown[1]), "'?");
     }
   }
   const std::vector<std::string> words = QuotedWords(message);

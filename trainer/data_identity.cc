@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"
+#include "comm/counted.h"
 #include "comm/status_macros.h"
 #include "data/corpus_source.h"
 #include "data/digest.h"
@@ -43,8 +44,9 @@ absl::Status CheckSameBlend(absl::string_view key, const DataBlend& blend,
                             const std::string& checkpoint) {
   if (static_cast<int>(now.size()) != stored.size()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        key, " has ", now.size(), " sources, had ", stored.size(), " when ",
-        checkpoint, " was written: a run that goes on cannot change its data"));
+        key, " has ", Counted(static_cast<int64_t>(now.size()), "source"),
+        ", had ", stored.size(), " when ", checkpoint,
+        " was written: a run that goes on cannot change its data"));
   }
   for (size_t i = 0; i < now.size(); ++i) {
     const int index = static_cast<int>(i);
@@ -139,7 +141,7 @@ absl::Status CheckSameTokens(const FoundCheckpoint& checkpoint,
   const int64_t samples = corpus.train().samples_per_epoch();
   if (manifest.samples_per_epoch() == samples) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("data.train holds ", samples, " sequences, had ",
+      absl::StrCat("data.train holds ", Counted(samples, "sequence"), ", had ",
                    manifest.samples_per_epoch(), " when ", checkpoint.path,
                    " was written: a run that goes on cannot change its data"));
 }

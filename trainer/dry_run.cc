@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "comm/check.h"
+#include "comm/counted.h"
 #include "comm/status_macros.h"
 #include "trainer/batch_plan.h"
 #include "trainer/config_check.h"
@@ -21,11 +22,6 @@ std::string Line(absl::string_view what, absl::string_view value,
   std::string line = absl::StrFormat("  %-26s %18s", what, value);
   if (!remark.empty()) absl::StrAppend(&line, "  ", remark);
   return line + "\n";
-}
-
-// "1 rank", "2 ranks".
-std::string Many(int64_t number, absl::string_view noun) {
-  return absl::StrCat(number, " ", noun, number == 1 ? "" : "s");
 }
 
 // Nothing where all rows reach their experts.
@@ -65,16 +61,15 @@ std::string StepText(const DryRun& run) {
   return absl::StrCat(
       "Step\n",
       Line("steps", WithCommas(StepsOf(run.config)),
-           absl::StrCat(WithCommas(StepsOf(run.config) * run.tokens_per_step),
-                        " tokens")),
+           WithCommas(StepsOf(run.config) * run.tokens_per_step, "token")),
       Line("tokens a step", WithCommas(run.tokens_per_step),
-           absl::StrCat(Many(batch.global_size(), "sequence"), " of ",
+           absl::StrCat(Counted(batch.global_size(), "sequence"), " of ",
                         batch.sequence_length())),
       Line(run.mesh.tensor() == 1 ? "sequences a rank"
                                   : "sequences a tensor group",
            WithCommas(run.sequences_per_rank),
            absl::StrCat(
-               "at most, in ", Many(run.micro_steps, "micro-step"), " of ",
+               "at most, in ", Counted(run.micro_steps, "micro-step"), " of ",
                std::min<int64_t>(batch.micro_size(), run.sequences_per_rank))),
       Line("work a token", FormatDecimal(run.flops_per_token, "FLOP"),
            "forward and backward"),
@@ -149,7 +144,7 @@ std::string TrafficText(const DryRun& run) {
         Line(absl::StrCat(Name(axis), " group"),
              absl::StrCat(WithCommas(bytes), " B"),
              absl::StrCat(FormatBytes(bytes), " to ",
-                          Many(others, "other rank"), ": ",
+                          Counted(others, "other rank"), ": ",
                           Purpose(axis, run.config.router().force_balance()))));
   }
   if (run.mesh.world() == 1) text += "  nothing: it is alone\n";

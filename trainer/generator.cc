@@ -6,8 +6,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "comm/counted.h"
 #include "comm/philox.h"
 #include "comm/status_macros.h"
+#include "data/utf8.h"
 #include "trainer/checkpoint/checkpoint_audit.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/json_settings.h"
@@ -42,6 +44,23 @@ Mesh OneRank(const ModelConfig& model) {
 }
 
 }  // namespace
+
+absl::Status ValidateGenerate(const GenerateOptions& options) {
+  RETURN_IF_ERROR(ValidateSampling(options.sampling));
+  if (options.max_tokens < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--max-tokens is ", options.max_tokens, ", must be at least 1"));
+  }
+  if (options.seed < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--seed is ", options.seed, ", must be at least 0"));
+  }
+  const IllFormedBytes ill_formed = FindIllFormedBytes(options.prompt);
+  if (ill_formed.count == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--prompt is '", options.prompt, "', must be UTF-8; the byte at offset ",
+      ill_formed.first, " is none"));
+}
 
 absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(
     FileSystem& files, const std::string& checkpoint, int threads) {
@@ -121,17 +140,14 @@ absl::Status Generator::PrepareModel(int64_t length) {
 absl::StatusOr<StopReason> Generator::Generate(
     const GenerateOptions& options,
     absl::FunctionRef<void(absl::string_view)> output) {
-  RETURN_IF_ERROR(ValidateSampling(options.sampling));
-  if (options.max_tokens < 1) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "max-tokens is ", options.max_tokens, ", must be at least 1"));
-  }
+  RETURN_IF_ERROR(ValidateGenerate(options));
   std::vector<int32_t> ids = PromptIds(options.prompt);
   const int64_t prompt_size = static_cast<int64_t>(ids.size());
   if (prompt_size > max_positions()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the prompt is ", prompt_size, " tokens long, must be at most ",
-        max_positions_key(), " (", max_positions(), ")"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("--prompt is ", Counted(prompt_size, "token"),
+                     " long, must be at most ", max_positions_key(), " (",
+                     max_positions(), ")"));
   }
   // A token is made from all before it, which have to have positions.
   const bool cut = options.max_tokens > max_positions() - prompt_size + 1;
@@ -171,12 +187,12 @@ absl::StatusOr<int32_t> Generator::NextToken(std::vector<int32_t>& ids,
   if (!std::all_of(logits.begin(), logits.end(),
                    [](float x) { return std::isfinite(x); })) {
     return absl::OutOfRangeError(
-        absl::StrCat("the logits after ", length,
-                     " tokens are not finite: the weights hold "
+        absl::StrCat("the logits after ", Counted(length, "token"),
+                     " are not finite: the weights hold "
                      "NaN, infinity or too large values"));
   }
-  const double uniform =
-      Philox(options.seed, "generate").Uniform(static_cast<uint64_t>(length));
+  const double uniform = Philox(static_cast<uint64_t>(options.seed), "generate")
+                             .Uniform(static_cast<uint64_t>(length));
   return SampleToken(logits, options.sampling, uniform);
 }
 

@@ -26,8 +26,12 @@ struct GenerateOptions {
   std::string prompt;
   int64_t max_tokens = 128;  // made at most
   SamplingOptions sampling;
-  uint64_t seed = 1;
+  int64_t seed = 1;
 };
+
+// InvalidArgument names the option of moe-generate. What needs a model to be
+// known, as how long a prompt may be, is told by Generate.
+absl::Status ValidateGenerate(const GenerateOptions& options);
 
 enum class StopReason {
   kEndOfText,    // the model said one of the tokens that end a text

@@ -147,8 +147,9 @@ std::string StepLine(const StepReport& report, const StepCost& cost,
   if (report.skipped) {
     absl::StrAppend(&line, "skipped");
   } else {
-    const std::string loss =
-        report.has_targets ? LossText(report.losses.cross_entropy) : "none";
+    const std::string loss = report.has_targets
+                                 ? LossText(report.losses.cross_entropy)
+                                 : "none (no target in the batch)";
     absl::StrAppendFormat(&line, "loss %s  aux %.3f  grad %.3g  lr %.3g", loss,
                           report.losses.aux, report.grad_norm,
                           report.learning_rate);

@@ -48,7 +48,8 @@ class ProgressDisplay {
 
 // "step 12/300  loss 6.1234  aux 4.021  grad 1.23  lr 0.003  9,876 tok/s  mfu
 // 31.2 %  0:01:23 left"; "skipped" in place of the numbers of a skipped step,
-// "none" in place of a loss that is not there or not finite.
+// "none" in place of a loss that is not finite or not there, as that of a batch
+// without a target.
 std::string StepLine(const StepReport& report, const StepCost& cost,
                      int64_t num_steps, absl::Duration left);
 

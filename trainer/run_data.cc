@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "comm/counted.h"
 #include "comm/process_groups.h"
 #include "comm/status_macros.h"
 #include "data/corpus_source.h"
@@ -34,8 +35,9 @@ absl::Status CheckSameEverywhere(const Corpus& corpus, ProcessGroup& world) {
   absl::Status same;
   if (mine != first) {
     same = absl::FailedPreconditionError(
-        absl::StrCat("data.train holds ", mine[0], " sequences and ", mine[1],
-                     " are held out, on rank 0 ", first[0], " and ", first[1],
+        absl::StrCat("data.train holds ", Counted(mine[0], "sequence"), " and ",
+                     mine[1], mine[1] == 1 ? " is" : " are",
+                     " held out, on rank 0 ", first[0], " and ", first[1],
                      mine[2] == first[2] ? "" : "; the tokenizers differ too",
                      ": all nodes must see the same data"));
   }
@@ -54,7 +56,7 @@ std::string HeldOutText(absl::Span<const HeldOut> sources, double fraction) {
     inside += source.inside_document ? 1 : 0;
     if (source.tokens == 0) {
       absl::StrAppend(&none, "; nothing of ", source.path, ", which has ",
-                      source.all_tokens, " tokens");
+                      Counted(source.all_tokens, "token"));
     }
   }
   std::string cut;
@@ -75,17 +77,36 @@ absl::Status CheckExport(const Corpus& corpus) {
              : CheckTokenizerExport(*corpus.tokenizer());
 }
 
-std::string DataText(const Corpus& corpus, double valid_fraction) {
+// What of the validation data a validation reads, if that is not all.
+std::string ReadText(const Corpus& corpus, const TrainConfig& config) {
+  if (config.eval().interval_steps() == 0)
+    return ", never read (eval.interval_steps is 0)";
+  const int64_t batches = config.eval().batches();
+  const int64_t all = corpus.valid()->samples_per_epoch();
+  // As many batches may be asked for as no product has room for.
+  const int64_t batch = config.batch().global_size();
+  if (batches == 0 || batches > all / batch) return "";
+  const int64_t read = batches * batch;
+  if (read == all) return "";
+  return absl::StrCat(", of which each validation reads the first ",
+                      WithCommas(read), " (eval.batches is ", batches, ")");
+}
+
+std::string DataText(const Corpus& corpus, const TrainConfig& config) {
   const std::string train =
-      absl::StrCat(WithCommas(corpus.train().samples_per_epoch()),
-                   " sequences to train on, ");
+      absl::StrCat(WithCommas(corpus.train().samples_per_epoch(), "sequence"),
+                   " to train on, ");
   if (corpus.valid() == nullptr)
     return absl::StrCat(train, "none held out for validation");
   const std::string valid = WithCommas(corpus.valid()->samples_per_epoch());
-  if (corpus.held_out().empty())
-    return absl::StrCat(train, valid, " of data.valid for validation");
-  return absl::StrCat(train, valid, " held out for validation (",
-                      HeldOutText(corpus.held_out(), valid_fraction), ")");
+  const std::string from =
+      corpus.held_out().empty()
+          ? " of data.valid for validation"
+          : absl::StrCat(
+                " held out for validation (",
+                HeldOutText(corpus.held_out(), config.data().valid_fraction()),
+                ")");
+  return absl::StrCat(train, valid, from, ReadText(corpus, config));
 }
 
 absl::Status CheckEnoughData(const TrainConfig& config, const Corpus& corpus) {
@@ -94,10 +115,11 @@ absl::Status CheckEnoughData(const TrainConfig& config, const Corpus& corpus) {
   if (samples >= batch) return absl::OkStatus();
   const bool holds_out = !corpus.held_out().empty();
   return absl::FailedPreconditionError(absl::StrCat(
-      "data.train holds ", samples, " sequences of batch.sequence_length (",
-      config.batch().sequence_length(), ") tokens",
+      "data.train holds ", Counted(samples, "sequence"),
+      " of batch.sequence_length (", config.batch().sequence_length(),
+      ") tokens",
       holds_out ? absl::StrCat(", beside ", corpus.valid()->samples_per_epoch(),
-                               " that are held out")
+                               " held out")
                 : "",
       ", must be at least one batch: batch.global_size is ", batch));
 }
@@ -108,21 +130,21 @@ std::string Note(const absl::Status& status) {
 }
 
 // Whether the checkpoints could have a tokenizer.json; one that is trained on
-// the text always can.
-std::string ExportNote(const CorpusSources& sources,
-                       const CorpusOptions& options) {
-  if (sources.trains_tokenizer) return "";
-  const auto tokenizer = LoadCorpusTokenizer(sources, options);
-  if (!tokenizer.ok()) return Note(tokenizer.status());
-  return *tokenizer == nullptr ? "" : Note(CheckTokenizerExport(**tokenizer));
+// the text always can. Errors of LoadCorpusTokenizer.
+absl::StatusOr<std::string> ExportNote(const CorpusSources& sources,
+                                       const CorpusOptions& options) {
+  if (sources.trains_tokenizer) return std::string();
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                   LoadCorpusTokenizer(sources, options));
+  return tokenizer == nullptr ? std::string()
+                              : Note(CheckTokenizerExport(*tokenizer));
 }
 
 // What becomes of model.vocab_size where a vocabulary is learned.
-std::string VocabularyNote(const CorpusOptions& options) {
-  const absl::StatusOr<int> pieces = PreviewVocabulary(options);
-  if (!pieces.ok()) return Note(pieces.status());
-  if (*pieces == 0 || *pieces == options.vocab_size) return "";
-  return absl::StrCat("Note: model.vocab_size will be ", *pieces, ", not ",
+absl::StatusOr<std::string> VocabularyNote(const CorpusOptions& options) {
+  ASSIGN_OR_RETURN(const int pieces, PreviewVocabulary(options));
+  if (pieces == 0 || pieces == options.vocab_size) return std::string();
+  return absl::StrCat("Note: model.vocab_size will be ", pieces, ", not ",
                       options.vocab_size,
                       ": the text allows no more pieces; the sizes above are "
                       "those of ",
@@ -159,9 +181,9 @@ absl::StatusOr<RunData> OpenRunData(const TrainConfig& config,
   RunData data;
   data.identity.split = options.split;
   const auto prepare = [&]() -> absl::Status {
-    RETURN_IF_ERROR(PrepareCorpus(options, listeners.progress));
+    RETURN_IF_ERROR(PrepareCorpus(options, listeners.progress, listeners.say));
     ASSIGN_OR_RETURN(data.identity.digest,
-                     DigestCorpus(options, /*keep=*/true));
+                     DigestCorpus(options, /*store=*/true));
     return absl::OkStatus();
   };
   RETURN_IF_ERROR(RunOnRankZero(prepare, world));
@@ -181,7 +203,7 @@ absl::StatusOr<RunData> OpenRunData(const TrainConfig& config,
          WhatIsOlder(*checkpoint, options, *data.corpus))
       listeners.say(line);
   }
-  listeners.say(DataText(*data.corpus, config.data().valid_fraction()));
+  listeners.say(DataText(*data.corpus, config));
   const absl::Status exported = CheckExport(*data.corpus);
   if (!exported.ok()) listeners.say(std::string(exported.message()));
   return data;
@@ -191,42 +213,63 @@ absl::Status CheckSources(const TrainConfig& config, const StartOptions& start,
                           CorpusOptions options, FileSystem& files) {
   const auto found =
       FindStart(start, RunDirectory(config.run().directory()), files);
-  if (found.ok() && found->has_value()) TakeFromCheckpoint(**found, options);
-  return FindSources(options).status();
+  const bool goes_on = found.ok() && found->has_value();
+  if (goes_on) TakeFromCheckpoint(**found, options);
+  const absl::Status status = FindSources(options).status();
+  if (!goes_on || !absl::IsNotFound(status) ||
+      (*found)->manifest.train_size() == 0)  // from before digests
+    return status;
+  return absl::NotFoundError(absl::StrCat(
+      status.message(), "; the run goes on from ", (*found)->path,
+      ": data that were moved may be given by their new path, since they are "
+      "known by what they hold"));
 }
 
-std::string PreviewData(const TrainConfig& config, const StartOptions& start,
+DataPreview PreviewData(const TrainConfig& config, const StartOptions& start,
                         CorpusOptions options, FileSystem& files) {
+  DataPreview preview;
+  const auto refuse = [&preview](const absl::Status& status) {
+    if (!status.ok()) preview.refusals.push_back(status);
+    return !status.ok();
+  };
   // Why a start cannot be found is told by CheckStart.
   const auto found =
       FindStart(start, RunDirectory(config.run().directory()), files);
   const bool goes_on = found.ok() && found->has_value();
   if (goes_on) TakeFromCheckpoint(**found, options);
   const auto sources = FindSources(options);
-  if (!sources.ok()) return Note(sources.status());
-  if (goes_on) {
-    const absl::Status same = CheckSameTokenizer(**found, options, files);
-    if (!same.ok()) return Note(same);
-  }
-  const std::string exported =
-      absl::StrCat(ExportNote(*sources, options), VocabularyNote(options));
+  if (refuse(sources.status())) return preview;
+  if (goes_on && refuse(CheckSameTokenizer(**found, options, files)))
+    return preview;
+  auto exported = ExportNote(*sources, options);
+  if (refuse(exported.status())) return preview;
+  const auto vocabulary = VocabularyNote(options);
+  if (refuse(vocabulary.status())) return preview;
+  *exported += *vocabulary;
   if (!IsTokenized(*sources, options)) {
-    return absl::StrCat(
+    preview.text = absl::StrCat(
         "Data\n  how much is held out for validation is known when the text is "
         "tokenized\n",
-        exported);
+        *exported);
+    return preview;
   }
   const auto corpus = Corpus::Open(options);
-  if (!corpus.ok()) return Note(corpus.status());
-  std::string text = absl::StrCat(
-      "Data\n  ", DataText(**corpus, config.data().valid_fraction()), "\n",
-      Note(CheckEnoughData(config, **corpus)), exported);
-  if (!goes_on) return text;
-  const auto digest = DigestCorpus(options, /*keep=*/false);
-  return absl::StrCat(
-      text,
-      Note(digest.ok() ? CheckSameTokens(**found, options, *digest, **corpus)
-                       : digest.status()));
+  // A run makes a damaged cache of a text anew.
+  if (absl::IsDataLoss(corpus.status()) && !sources->TextPaths().empty()) {
+    preview.text = Note(corpus.status());
+    return preview;
+  }
+  if (refuse(corpus.status())) return preview;
+  preview.text =
+      absl::StrCat("Data\n  ", DataText(**corpus, config), "\n", *exported);
+  if (goes_on) {
+    const auto digest = DigestCorpus(options, /*store=*/false);
+    if (refuse(digest.status()) ||
+        refuse(CheckSameTokens(**found, options, *digest, **corpus)))
+      return preview;
+  }
+  refuse(CheckEnoughData(config, **corpus));
+  return preview;
 }
 
 }  // namespace moe

@@ -1,9 +1,9 @@
 #ifndef TRAINER_RUN_DATA_H_
 #define TRAINER_RUN_DATA_H_
 
-#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -24,7 +24,7 @@ struct RunData {
 // Whom to tell what; for rank 0.
 struct DataListeners {
   ProgressFunction progress;
-  std::function<void(const std::string&)> say;
+  SayFunction say;
 };
 
 // Prepares and opens the data that the options name. A run that goes on takes
@@ -41,14 +41,22 @@ absl::StatusOr<RunData> OpenRunData(const TrainConfig& config,
 
 // The sources that the options name, looked up as a run with this start would:
 // one that goes on needs no data.tokenizer. By names alone; for one process.
-// Errors of FindSources.
+// Errors of FindSources; to a run that goes on and misses a file they say that
+// its data may lie elsewhere.
 absl::Status CheckSources(const TrainConfig& config, const StartOptions& start,
                           CorpusOptions options, FileSystem& files);
 
-// For a dry run of one process: "4,752 sequences to train on, 48 held out ..."
-// and, each on a line that begins with "Note: ", what a run would refuse of its
-// data or change for it. Nothing of the run is written.
-std::string PreviewData(const TrainConfig& config, const StartOptions& start,
+// What a dry run of one process finds of its data.
+struct DataPreview {
+  // "4,752 sequences to train on, 48 held out ...", and what a run would only
+  // say or change, each on a line that begins with "Note: ".
+  std::string text;
+  // What a run would surely end with, the first of them first.
+  std::vector<absl::Status> refusals;
+};
+
+// For sources that CheckSources finds. Nothing of the run is written.
+DataPreview PreviewData(const TrainConfig& config, const StartOptions& start,
                         CorpusOptions options, FileSystem& files);
 
 }  // namespace moe

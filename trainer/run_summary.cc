@@ -10,9 +10,8 @@ namespace {
 
 // Those before a change of the batch are not counted with these.
 std::string Steps(const RunLength& length, int64_t step) {
-  if (length.changes().empty())
-    return absl::StrCat(WithCommas(length.last_step()), " steps");
-  return absl::StrCat(WithCommas(length.last_step() - step), " more steps");
+  if (length.changes().empty()) return WithCommas(length.last_step(), "step");
+  return WithCommas(length.last_step() - step, "more step");
 }
 
 }  // namespace
@@ -27,9 +26,10 @@ std::vector<std::string> RunSummary(const TrainConfig& config, const Mesh& mesh,
                                " parameters (", WithCommas(counts.active),
                                " active for a token) on ", mesh.ToString()));
   lines.push_back(absl::StrFormat(
-      "%s of %s tokens; auxiliary loss %s over a %s, %.3g at balance",
+      "%s of %s; auxiliary loss %s over a %s, %.3g at balance",
       Steps(length, step),
-      WithCommas(int64_t{batch.global_size()} * batch.sequence_length()),
+      WithCommas(int64_t{batch.global_size()} * batch.sequence_length(),
+                 "token"),
       RouterConfig::AuxLossSemantics_Name(router.aux_loss_semantics()),
       RouterConfig::AuxLossScope_Name(router.aux_loss_scope()),
       AuxLossAtBalance(config.model(), router)));

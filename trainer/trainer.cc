@@ -365,8 +365,9 @@ absl::StatusOr<double> Trainer::ValidationLoss(int64_t batches) {
                                 counts ? static_cast<double>(targets) : 0.0};
   RETURN_IF_ERROR(
       world.AllReduce(ViewOf(absl::MakeSpan(sums)), ReduceOp::kSum));
-  return sums[1] > 0 ? sums[0] / sums[1]
-                     : std::numeric_limits<double>::quiet_NaN();
+  validation_has_targets_ = sums[1] > 0;
+  return validation_has_targets_ ? sums[0] / sums[1]
+                                 : std::numeric_limits<double>::quiet_NaN();
 }
 
 }  // namespace moe

@@ -97,6 +97,8 @@ class Trainer {
   // samples (0: all of them). NaN where they have no target; the network may
   // make it NaN or infinite too. Collective.
   absl::StatusOr<double> ValidationLoss(int64_t batches);
+  // Whether what the last ValidationLoss read has a target.
+  bool validation_has_targets() const { return validation_has_targets_; }
 
   const ParameterTable& table() const { return table_; }
   LanguageModel& model() { return *model_; }
@@ -162,6 +164,7 @@ class Trainer {
   int64_t skipped_steps_;
   bool stop_requested_ = false;
   bool save_requested_ = false;
+  bool validation_has_targets_ = true;
   absl::Status data_status_;
   std::optional<NonFinite> non_finite_;
 };

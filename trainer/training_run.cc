@@ -330,9 +330,12 @@ absl::Status TrainingRun::Log(const StepReport& report, bool validates) {
                      trainer_->ValidationLoss(config_.eval().batches()));
     saver_->NoteValidLoss(*cost.valid_loss);
     if (!std::isfinite(*cost.valid_loss)) {
-      display_.Say(absl::StrCat(
-          "step ", report.step, " has no finite validation loss (",
-          *cost.valid_loss, "): no checkpoint of it counts as the best"));
+      const std::string why =
+          trainer_->validation_has_targets()
+              ? absl::StrCat(" finite validation loss (", *cost.valid_loss, ")")
+              : " validation loss (what is validated on has no target)";
+      display_.Say(absl::StrCat("step ", report.step, " has no", why,
+                                ": no checkpoint of it counts as the best"));
     }
   }
   display_.Step(report, cost, last_step_);

@@ -25,6 +25,10 @@ std::string WithCommas(int64_t number) {
   return text;
 }
 
+std::string WithCommas(int64_t number, absl::string_view noun) {
+  return absl::StrCat(WithCommas(number), " ", noun, number == 1 ? "" : "s");
+}
+
 std::string FormatBytes(int64_t bytes) {
   if (bytes < 1024) return absl::StrCat(bytes, " B");
   const char* units = "KMGTPE";

@@ -10,8 +10,9 @@ namespace moe {
 
 // Numbers as people read them.
 
-// "46,702,792,704".
+// "46,702,792,704"; of a noun "1 token", "4,096 tokens".
 std::string WithCommas(int64_t number);
+std::string WithCommas(int64_t number, absl::string_view noun);
 
 // "1.50 GiB", "640 B": binary multiples, three digits.
 std::string FormatBytes(int64_t bytes);

@@ -19,7 +19,8 @@ std::optional<ForeignLauncher> FindIn(
   for (const char* name :
        {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMIX_RANK",
         "SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS", "PMI_RANK",
-        "PMI_SIZE", "RANK", "WORLD_SIZE", "MASTER_ADDR"})
+        "PMI_SIZE", "RANK", "WORLD_SIZE", "MASTER_ADDR", "PALS_RANKID",
+        "PALS_LOCAL_SIZE", "ALPS_APP_PE", "FLUX_TASK_RANK", "FLUX_JOB_SIZE"})
     unsetenv(name);
   for (const auto& [name, value] : variables)
     setenv(name.c_str(), value.c_str(), 1);
@@ -54,6 +55,47 @@ TEST(ForeignLauncher, OneOfSeveralIsToldWhatToTypeInstead) {
           .has_value());
 }
 
+TEST(ForeignLauncher, CrayPalsSaysHowManyThereAreInWordsOfItsPmi) {
+  const auto pals = FindIn({{"PALS_RANKID", "1"},
+                            {"PALS_LOCAL_SIZE", "1"},
+                            {"PMI_RANK", "1"},
+                            {"PMI_SIZE", "2"}});
+  ASSERT_TRUE(pals.has_value());
+  EXPECT_EQ(pals->world, 2);
+  EXPECT_FALSE(pals->is_first);
+  EXPECT_THAT(pals->message, HasSubstr("one of 2 processes that Cray PALS "
+                                       "started (PALS_RANKID, PMI_SIZE)"));
+  // Without them it tells of this node alone.
+  const auto node = FindIn({{"PALS_RANKID", "0"}, {"PALS_LOCAL_SIZE", "4"}});
+  ASSERT_TRUE(node.has_value());
+  EXPECT_TRUE(node->is_first);
+  EXPECT_THAT(node->message, HasSubstr("one of 4 processes that Cray PALS"));
+  // flux run sets its words too.
+  EXPECT_THAT(FindIn({{"FLUX_TASK_RANK", "0"},
+                      {"FLUX_JOB_SIZE", "2"},
+                      {"PALS_RANKID", "0"},
+                      {"PMI_SIZE", "2"}})
+                  ->message,
+              HasSubstr("flux run"));
+}
+
+// The first that knows speaks; rank 0 does not know.
+TEST(ForeignLauncher, ARankAboveZeroIsNotAloneWhateverElseIsSaid) {
+  using Words = std::map<std::string, std::string>;
+  for (const Words& words :
+       {Words{{"ALPS_APP_PE", "1"}}, Words{{"PALS_RANKID", "1"}},
+        Words{{"PALS_RANKID", "1"}, {"PALS_LOCAL_SIZE", "1"}}}) {
+    const auto found = FindIn(words);
+    ASSERT_TRUE(found.has_value());
+    EXPECT_EQ(found->rank, 1);
+    EXPECT_EQ(found->world, 0);
+    EXPECT_TRUE(found->is_first);
+    EXPECT_THAT(found->message, AllOf(HasSubstr("process 1 of several that "),
+                                      HasSubstr("launch/run.sh -n RANKS")));
+  }
+  EXPECT_FALSE(FindIn({{"ALPS_APP_PE", "2"}})->is_first);
+}
+
 TEST(ForeignLauncher, WhatIsAloneIsLeftAlone) {
   EXPECT_FALSE(FindIn({}).has_value());
   // The shell of salloc, and a batch script's own.
@@ -71,6 +113,13 @@ TEST(ForeignLauncher, WhatIsAloneIsLeftAlone) {
                        {"SLURM_STEP_NUM_TASKS", "2"}})
                    .has_value());
   EXPECT_FALSE(FindIn({{"PMI_RANK", "0"}, {"PMI_SIZE", "1"}}).has_value());
+  EXPECT_FALSE(FindIn({{"ALPS_APP_PE", "0"}}).has_value());
+  EXPECT_FALSE(FindIn({{"PALS_RANKID", "0"}}).has_value());
+  EXPECT_FALSE(FindIn({{"PALS_RANKID", "0"},
+                       {"PALS_LOCAL_SIZE", "1"},
+                       {"PMI_RANK", "0"},
+                       {"PMI_SIZE", "1"}})
+                   .has_value());
   EXPECT_FALSE(FindIn({{"PMI_SIZE", "4"}}).has_value());
   EXPECT_FALSE(FindIn({{"PMI_RANK", "4"}, {"PMI_SIZE", "4"}}).has_value());
   EXPECT_FALSE(FindIn({{"PMI_RANK", "x"}, {"PMI_SIZE", "4"}}).has_value());

@@ -47,8 +47,13 @@ class CorpusTest : public testing::Test {
   }
   absl::Status Prepare() {
     work_.clear();
-    return PrepareCorpus(options_, [this](const std::string& what, int64_t,
-                                          int64_t) { work_.insert(what); });
+    said_.clear();
+    return PrepareCorpus(
+        options_,
+        [this](const std::string& what, int64_t, int64_t) {
+          work_.insert(what);
+        },
+        [this](const std::string& line) { said_.push_back(line); });
   }
   absl::StatusOr<std::unique_ptr<Corpus>> PrepareAndOpen() {
     if (absl::Status status = Prepare(); !status.ok()) return status;
@@ -97,6 +102,7 @@ class CorpusTest : public testing::Test {
   CorpusOptions options_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::set<std::string> work_;  // what progress was told of
+  std::vector<std::string> said_;
 };
 
 }  // namespace moe

@@ -126,6 +126,19 @@ TEST_F(CorpusTest, ASecondStartUsesTheCache) {
   EXPECT_THAT(work_, IsEmpty());
 }
 
+TEST_F(CorpusTest, ATextThatIsNotUtf8IsToldOfOnce) {
+  UseTokenizer();
+  const std::string path =
+      directory_.Write("a.txt", GeneratedText(5000, 1) + "\xE9.");
+  AddTrain(path);
+  ASSERT_TRUE(Prepare().ok());
+  EXPECT_THAT(said_, testing::ElementsAre(testing::HasSubstr(
+                         path + " is not all UTF-8: 1 byte is read as U+FFFD, "
+                                "at offset ")));
+  ASSERT_TRUE(Prepare().ok());
+  EXPECT_THAT(said_, IsEmpty());
+}
+
 TEST_F(CorpusTest, ATextThatChangedIsTokenizedAnewInPlaceOfTheOld) {
   UseTokenizer();
   const std::string path = directory_.Write("a.txt", "the cat and the owl");

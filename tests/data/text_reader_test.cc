@@ -214,6 +214,14 @@ TEST_F(TextReaderTest, AFewBytesThatAreNoUtf8AreTheTokenizersMatter) {
               ElementsAre("caf\xE9 au lait, s'il vous pla\xEEt"));
 }
 
+TEST_F(TextReaderTest, TheWarningOfThemNamesFileNumberAndPlace) {
+  EXPECT_THAT(IllFormedWarning({"a.txt", 3, 17}),
+              HasSubstr("warning: a.txt is not all UTF-8: 3 bytes are read as "
+                        "U+FFFD, the first at offset 17; "));
+  EXPECT_THAT(IllFormedWarning({"a.txt", 1, 17}),
+              HasSubstr("1 byte is read as U+FFFD, at offset 17; "));
+}
+
 TEST_F(TextReaderTest, OtherNamesAndPlacesAreRefused) {
   const auto open = [](const std::string& path) {
     return TextReader::Open(PosixFileSystem(), path).status();

@@ -89,6 +89,30 @@ TEST_F(TokenizeTest, DocumentsAreEncodedAndEndWithEos) {
             static_cast<int64_t>(Concatenate(ReadDocuments("out")).size()));
 }
 
+// Text of an old encoding, as tokens of U+FFFD, is told of; JSON is refused.
+TEST_F(TokenizeTest, BytesThatAreNoUtf8AreCountedOverTheWholeFile) {
+  std::string latin1;
+  while (latin1.size() < 700000) latin1 += "the an th\n";
+  const auto good = Tokenize({directory_.Write("good.txt", latin1)}, "out");
+  ASSERT_TRUE(good.ok()) << good.status();
+  EXPECT_THAT(good->ill_formed, testing::IsEmpty());
+  for (const size_t at : {100001u, 300000u, 300001u, 699999u})
+    latin1[at] = '\xE9';
+  const std::string bom = directory_.Write("bom.txt",
+                                           "\xEF\xBB\xBF"
+                                           "a\xE9");
+  const auto result = Tokenize(
+      {directory_.Write("bad.txt", latin1), directory_.Path("good.txt"), bom},
+      "out");
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_EQ(result->ill_formed.size(), 2u);
+  EXPECT_EQ(result->ill_formed[0].path, directory_.Path("bad.txt"));
+  EXPECT_EQ(result->ill_formed[0].num_bytes, 4);
+  EXPECT_EQ(result->ill_formed[0].first_offset, 100001);
+  EXPECT_EQ(result->ill_formed[1].path, bom);
+  EXPECT_EQ(result->ill_formed[1].first_offset, 4);
+}
+
 TEST_F(TokenizeTest, TheFilesDoNotDependOnTheNumberOfThreads) {
   const std::string one =
       directory_.Write("one.txt", GeneratedText(1 << 20, 7));

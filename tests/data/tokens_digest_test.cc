@@ -39,7 +39,8 @@ class TokensDigestTest : public CorpusTest {
   void RemoveOwnDigest() { std::filesystem::remove(DigestPath(prefix_)); }
   TokensDigest Find() {
     files_.mapped.clear();
-    const auto digest = FindTokensDigest(files_, prefix_, cache_);
+    const auto digest =
+        FindTokensDigest(files_, prefix_, {.path = cache_, .store = true});
     EXPECT_TRUE(digest.ok()) << digest.status();
     return digest.ok() ? *digest : TokensDigest();
   }
@@ -79,15 +80,28 @@ TEST_F(TokensDigestTest, AnothersPairIsReadOnce) {
   EXPECT_THAT(files_.mapped, testing::IsEmpty());
 }
 
+TEST_F(TokensDigestTest, WhoStoresNothingTakesWhatIsStored) {
+  RemoveOwnDigest();
+  const DigestCache cache = {.path = cache_, .store = false};
+  const auto read = FindTokensDigest(files_, prefix_, cache);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_THAT(files_.mapped, testing::SizeIs(2));
+  EXPECT_FALSE(std::filesystem::exists(cache_));
+  EXPECT_EQ(Find(), *read);  // and stores it
+  files_.mapped.clear();
+  EXPECT_EQ(*FindTokensDigest(files_, prefix_, cache), *read);
+  EXPECT_THAT(files_.mapped, testing::IsEmpty());
+}
+
 TEST_F(TokensDigestTest, ItIsOfTheBytesAndNotOfTheName) {
   const TokensDigest digest = Find();
   const std::string other = directory_.Path("other");
   for (const char* end : {".bin", ".idx"})
     std::filesystem::copy(prefix_ + end, other + end);
-  EXPECT_EQ(*FindTokensDigest(files_, other, ""), digest);
+  EXPECT_EQ(*FindTokensDigest(files_, other, {}), digest);
   for (const char* end : {".bin", ".idx", ".digest"})
     std::filesystem::rename(prefix_ + end, directory_.Path("q") + end);
-  EXPECT_EQ(*FindTokensDigest(files_, directory_.Path("q"), ""), digest);
+  EXPECT_EQ(*FindTokensDigest(files_, directory_.Path("q"), {}), digest);
 }
 
 // Whatever is changed of the files, with all times as they were.
@@ -136,11 +150,11 @@ TEST_F(TokensDigestTest, ADamagedStoredDigestIsMadeAnew) {
 TEST_F(TokensDigestTest, AFileThatCannotBeReadIsNamed) {
   RemoveOwnDigest();
   std::filesystem::remove(prefix_ + ".bin");
-  const absl::Status gone = FindTokensDigest(files_, prefix_, "").status();
+  const absl::Status gone = FindTokensDigest(files_, prefix_, {}).status();
   EXPECT_TRUE(absl::IsNotFound(gone)) << gone;
   EXPECT_THAT(std::string(gone.message()), testing::HasSubstr("p.bin"));
   std::filesystem::create_directory(prefix_ + ".bin");
-  const absl::Status none = FindTokensDigest(files_, prefix_, "").status();
+  const absl::Status none = FindTokensDigest(files_, prefix_, {}).status();
   EXPECT_TRUE(absl::IsFailedPrecondition(none)) << none;
 }
 
@@ -195,7 +209,7 @@ TEST_F(TokensDigestTest, ACorpusHasADigestOfEachSourceInOrder) {
   AddTrain(directory_.Path("p"));
   AddTrain(directory_.Path("q"));
   AddValid(directory_.Path("q"));
-  const auto digest = DigestCorpus(options_, /*keep=*/true);
+  const auto digest = DigestCorpus(options_, /*store=*/true);
   ASSERT_TRUE(digest.ok()) << digest.status();
   const TokensDigest p = *ReadTokensDigest(files_, directory_.Path("p"));
   const TokensDigest q = *ReadTokensDigest(files_, directory_.Path("q"));
@@ -203,23 +217,45 @@ TEST_F(TokensDigestTest, ACorpusHasADigestOfEachSourceInOrder) {
   EXPECT_THAT(digest->valid, testing::ElementsAre(q));
 }
 
+// That nothing is read again shows where what is stored is another's.
+TEST_F(TokensDigestTest, ACorpusTakesWhatItsCacheHasAlsoWhereItStoresNothing) {
+  RemoveOwnDigest();
+  AddTrain(prefix_);
+  const auto first = DigestCorpus(options_, /*store=*/false);
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_FALSE(std::filesystem::exists(options_.cache_directory));
+  EXPECT_EQ(*DigestCorpus(options_, /*store=*/true), *first);
+  TokensDigest other = first->train[0];
+  ++other.xxh3;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(options_.cache_directory)) {
+    ASSERT_TRUE(StoreTokensDigest(PosixFileSystem(), entry.path().string(),
+                                  *IdentifyPair(PosixFileSystem(), prefix_),
+                                  other)
+                    .ok());
+  }
+  for (const bool store : {false, true})
+    EXPECT_THAT(DigestCorpus(options_, store)->train,
+                testing::ElementsAre(other));
+}
+
 TEST_F(TokensDigestTest, ATextHasTheDigestOfItsTokens) {
   UseTokenizer();
   AddTrain(directory_.Write("a.txt", GeneratedText(5000, 1)));
   ASSERT_TRUE(Prepare().ok());
-  const auto digest = DigestCorpus(options_, /*keep=*/false);
+  const auto digest = DigestCorpus(options_, /*store=*/false);
   ASSERT_TRUE(digest.ok()) << digest.status();
   options_.config.clear_train();
   std::filesystem::create_directory(directory_.Path("moved"));
   AddTrain(directory_.Write("moved/b.txt", GeneratedText(5000, 1)));
   ASSERT_TRUE(Prepare().ok());
-  EXPECT_EQ(*DigestCorpus(options_, /*keep=*/false), *digest);
+  EXPECT_EQ(*DigestCorpus(options_, /*store=*/false), *digest);
   options_.config.clear_train();
   AddTrain(directory_.Write("c.txt", GeneratedText(5000, 2)));
-  EXPECT_FALSE(DigestCorpus(options_, /*keep=*/false).ok())
+  EXPECT_FALSE(DigestCorpus(options_, /*store=*/false).ok())
       << "it is not tokenized";
   ASSERT_TRUE(Prepare().ok());
-  EXPECT_NE(*DigestCorpus(options_, /*keep=*/false), *digest);
+  EXPECT_NE(*DigestCorpus(options_, /*store=*/false), *digest);
 }
 
 }  // namespace

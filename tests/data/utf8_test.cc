@@ -1,6 +1,8 @@
 #include "data/utf8.h"
 
+#include <cstdint>
 #include <string>
+#include <utility>
 
 #include "gtest/gtest.h"
 
@@ -63,6 +65,19 @@ TEST(Utf8, FindsTheFirstIllFormedByteAtAnyOffset) {
     EXPECT_EQ(ValidUtf8Prefix(good + "\xFF tail of text"), before + 2);
     EXPECT_EQ(ValidUtf8Prefix(good), good.size());
   }
+}
+
+TEST(Utf8, CountsEachByteThatIsReadAsAnother) {
+  const auto find = [](absl::string_view text) {
+    const IllFormedBytes found = FindIllFormedBytes(text);
+    return std::pair(found.count, found.first);
+  };
+  using Pair = std::pair<int64_t, int64_t>;
+  EXPECT_EQ(find(""), Pair(0, -1));
+  EXPECT_EQ(find("caf\xC3\xA9, twenty bytes of text"), Pair(0, -1));
+  EXPECT_EQ(find("caf\xE9"), Pair(1, 3));
+  EXPECT_EQ(find("\xFF\xFE text, a good \xE2\x82\xAC, a cut \xE2\x82"),
+            Pair(4, 0));
 }
 
 }  // namespace

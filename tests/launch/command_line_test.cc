@@ -66,6 +66,17 @@ TEST_F(CommandLineTest, AnEmptyValueIsAValue) {
   EXPECT_TRUE(switch_);
 }
 
+TEST_F(CommandLineTest, ASwitchTakesNoValue) {
+  EXPECT_EQ(ErrorOf({"--switch=yes"}),
+            "--switch is given the value 'yes', must be given without one");
+  EXPECT_THAT(ErrorOf({"--switch=false"}), HasSubstr("must be given without"));
+  EXPECT_THAT(ErrorOf({"--switch="}), HasSubstr("the value ''"));
+  EXPECT_THAT(ErrorOf({"--help=no"}), HasSubstr("must be given without"));
+  ASSERT_TRUE(Parse({"--text=--switch=yes"}).ok());
+  EXPECT_EQ(text_, "--switch=yes");
+  EXPECT_FALSE(switch_);
+}
+
 TEST_F(CommandLineTest, OneValueIsWantedOnce) {
   EXPECT_EQ(ErrorOf({"--number=1", "--number", "2"}),
             "--number is given 2 times, as '1' and '2', must be given once");

@@ -56,8 +56,9 @@ prints "Usage: moe-train" --help
 prints "moe-train 0." --version
 prints "quickstart " --list-presets
 prints "hidden_size: 77" --print-config model.hidden_size=77
-prints "46,702,792,704" --dry-run --preset=mixtral-8x7b --ranks=64
-prints "12,879,925,248" --dry-run --preset=mixtral-8x7b --ranks=64
+large=(--dry-run --preset=mixtral-8x7b --ranks=64 data.train=share:kjv.txt)
+prints "46,702,792,704" "${large[@]}"
+prints "12,879,925,248" "${large[@]}"
 # No byte that the terminal cannot show.
 refuses 64 'caf\xE9' $'caf\xe9=1'
 refuses 64 "did you mean --dry-run?" --dry-rum
@@ -66,11 +67,45 @@ refuses 64 "schedule.steps is 'abc', must be an integer" schedule.steps=abc
 refuses 64 "did you mean 'e8'?" --preset=e9
 refuses 64 "--resume is given 2 times, as 'none' and 'x', must be given once" \
   --resume=none --resume=x
+refuses 64 "did you mean optimizer.learning_rate=1?" --lr=1
+refuses 64 "--ranks is 0, must be from 1" --dry-run --ranks=0
+refuses 64 "must be given without one" --dry-run=yes
 refuses 64 "data.train is empty" --preset=e8
 refuses 64 "/nowhere" --config=/nowhere/run.textproto
 refuses 64 "the nearest numbers of ranks are 8 and 16" --dry-run --ranks=9 \
   parallel.expert=8
 refuses 69 "not in this build" run.device=CUDA
+
+# A dry run prints what it can, and ends as the run would.
+run --dry-run --preset=e8
+[[ $? -eq 64 ]] || fail "exit code is not 64"
+grep -q "^Memory of the largest rank" "$work/out" || fail "no sizes"
+[[ $(cat "$work/err") == "moe-train: data.train is empty"* ]] ||
+  fail "not the run's message"
+[[ $(wc -l <"$work/err") -eq 1 ]] || fail "not one line of message"
+
+# Under a launcher that this MPI does not understand, what only tells of a
+# program is told, and nothing else is done.
+if [[ $ranks -eq 0 ]]; then
+  export PMI_RANK=0 PMI_SIZE=2
+  for named in bench checkpoint generate tokenize train; do
+    for flag in --help --version; do
+      arguments="($named) $flag, one of two"
+      "${program%train}$named" $flag >"$work/out" 2>"$work/err" ||
+        fail "exit code $?, must be 0"
+      [[ -s "$work/out" && ! -s "$work/err" ]] || fail "not the text alone"
+    done
+    arguments="($named), one of two"
+    "${program%train}$named" >"$work/out" 2>"$work/err" </dev/null
+    [[ $? -eq 64 ]] || fail "exit code is not 64"
+    [[ $(grep -c "^moe-$named: this is one of 2 processes" "$work/err") -eq 1 ]] ||
+      fail "not one message of it"
+  done
+  prints "hidden_size: 77" --print-config model.hidden_size=77
+  prints "quickstart " --list-presets
+  refuses 64 "this is one of 2 processes" --dry-run
+  unset PMI_RANK PMI_SIZE
+fi
 
 # Text that nobody gets is no success.
 if [[ $ranks -eq 0 && -c /dev/full ]]; then

@@ -258,7 +258,7 @@ reads_one() {
 reads_one "list | head" 0 "$programs/moe-checkpoint" list "$work/good"
 reads_one "inspect | head" 0 "$programs/moe-checkpoint" inspect "$good"
 reads_one "--print-config | head" 0 "$program" --print-config
-reads_one "--dry-run | head" 0 "${train[@]}" --dry-run
+reads_one "--dry-run | head" 0 "${train[@]}" run.directory="$work/dry" --dry-run
 reads_one "generate | head" 0 "$programs/moe-generate" --checkpoint="$good" \
   --prompt=$'the\ncats' --max-tokens=20
 reads_one "bench | head" 0 "${bench[@]}"

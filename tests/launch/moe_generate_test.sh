@@ -77,6 +77,11 @@ expect 64 "--checkpoint=DIRECTORY is missing"
 expect 64 "--top-k" --checkpoint="$run" --topk=3
 expect 64 "--top-p is 2" --checkpoint="$run" --top-p=2
 expect 64 "--temperature is -1" --checkpoint="$run" --temperature=-1
+expect 64 "--max-tokens is 0, must be" --checkpoint="$run" --max-tokens=0
+expect 64 "--seed is -1, must be" --checkpoint="$run" --seed=-1
+expect 64 "--prompt is 'caf\xE9', must be UTF-8" --checkpoint="$run" \
+  --prompt=$'caf\xe9'
+expect 64 "--top-p is 2" --checkpoint="$work/nowhere" --top-p=2
 expect 64 "max_position_embeddings (32)" --checkpoint="$run" \
   --prompt="$(head -c 400 "$work/text.txt")"
 expect 65 "$work/nowhere" --checkpoint="$work/nowhere"

@@ -96,9 +96,11 @@ expect 64 "model.num_hidden_layers is" run.directory="$used" \
   model.num_hidden_layers=3
 train run.directory="$used" --dry-run && ! grep -F 'Note: ' "$work/out" ||
   fail "a note that a dry run would be refused, which is not so"
-train run.directory="$used" run.seed=9 --dry-run &&
-  grep -qF 'Note: the configuration is not that of ' "$work/out" ||
-  fail "no note that a dry run would be refused: $(cat "$work/out")"
+expect 64 "the configuration is not that of " run.directory="$used" run.seed=9 \
+  --dry-run
+grep -q '^Memory of the largest rank' "$work/out" ||
+  fail "a dry run that would be refused prints no sizes"
+expect 65 "$work/missing.txt" data.train="$work/missing.txt" --dry-run
 # What nobody types now, and may have given way when the run began, stays.
 config=$("$build/bin/moe-train" run.directory="$used" schedule.steps=600 \
   --print-config 2>"$work/err") || fail "--print-config: $(cat "$work/err")"

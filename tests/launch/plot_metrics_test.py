@@ -85,6 +85,8 @@ class PlotMetricsTest(unittest.TestCase):
     self.refuses(64, "are required")
     self.refuses(64, "must end in .svg or .png", self.run_file, "--out",
                  "a.pdf")
+    self.refuses(64, "--label has 2 names", self.run_file, "--out", "a.svg",
+                 "--label", "a", "b")
     self.refuses(64, "--x", self.run_file, "--out", "a.svg", "--x", "hours")
 
   def test_broken_lines_cost_themselves_alone(self):

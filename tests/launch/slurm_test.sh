@@ -59,7 +59,7 @@ id=
 # srun refuses the rest of a step's tasks the sooner for it.
 several=(srun --kill-on-bad-exit -n 2)
 for plugin in none pmi2; do
-  for named in moe-train moe-bench; do
+  for named in moe-train moe-bench moe-tokenize moe-generate; do
     "${several[@]}" --mpi=$plugin "$build/bin/$named" >"$work/log" 2>&1 &&
       fail "srun --mpi=$plugin $named runs"
     [[ $(grep -c "^$named: this is one of 2 processes that srun started" \

@@ -145,6 +145,11 @@ if grep -q "^  moe-train: other" "$work/err"; then
   fail "the cause of another step's failure is among them"
 fi
 logs step 5 7 5 5
+says "code 71 at step 5; starting again in 0 s"
+plan=("71 0 0" "71 0 0" "71 0 0" "0 9 0")
+plays "thrice before a step" 71 3
+says "code 71 before a step was logged; starting again in 0 s"
+says "3 failures before a step was logged"
 plan=("76 5 0 first" "76 5 0 second" "0 9 0")
 plays "not finite twice" 76 2
 plan=("71 5 0" "71 5 0" "71 5 4" "71 5 0" "71 5 0" "0 9 0")
@@ -153,10 +158,13 @@ plays "thrice the same step, with a checkpoint" 71 5
 # --- limits and delays ------------------------------------------------------
 plan=("71 1 0" "71 2 0" "71 3 0" "71 4 0" "0 9 0")
 plays "more than --max-restarts" 71 3 --max-restarts=2
-says "2 restarts without a new checkpoint"
+says "2 restarts without a new checkpoint, the last because of: "
 logs delay_seconds 0 0 None
 plan=("71 1 0" "71 2 0" "71 3 2" "71 4 0" "0 9 0")
 plays "progress among failures" 0 5 --max-restarts=2
+plan=("71 1 0" "71 2 0" "0 9 0")
+plays "one restart" 71 2 --max-restarts=1
+says "1 restart without a new checkpoint"
 plan=("71 1 0" "0 9 0")
 plays "no restarts" 71 1 --max-restarts=0
 plan=("71 1 0" "71 2 0" "71 3 2" "71 4 0" "0 9 0")

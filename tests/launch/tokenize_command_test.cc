@@ -30,11 +30,15 @@ absl::StatusOr<TokenizeCommand> Parse(
   return ParseTokenizeCommand(static_cast<int>(argv.size()), argv.data());
 }
 
-absl::StatusOr<std::string> RunWith(const std::vector<std::string>& arguments) {
+absl::StatusOr<std::string> RunWith(const std::vector<std::string>& arguments,
+                                    std::vector<std::string>* said = nullptr) {
   absl::StatusOr<TokenizeCommand> command = Parse(arguments);
   if (!command.ok()) return command.status();
-  return RunTokenizeCommand(*command,
-                            [](const std::string&, int64_t, int64_t) {});
+  return RunTokenizeCommand(
+      *command, [](const std::string&, int64_t, int64_t) {},
+      [said](const std::string& line) {
+        if (said != nullptr) said->push_back(line);
+      });
 }
 
 void ExpectUsageError(const std::vector<std::string>& arguments,
@@ -72,6 +76,7 @@ TEST(TokenizeCommand, WhatIsTypedWronglyIsNamed) {
   ExpectUsageError({}, "--input is missing");
   ExpectUsageError({"--input=a.txt"}, "--output is missing");
   ExpectUsageError({"--inspect=a", "--output=b"}, "--inspect writes nothing");
+  ExpectUsageError({"--inspect=a", "--vocab-size=9"}, "and --workers");
   ExpectUsageError({"--input=a.txt", "--output=b", "--workers=-1"},
                    "--workers is -1, must be from 0 (the default) to 4096");
   ExpectUsageError({"--input=a.txt", "--output=b", "--vocab-size=99999999999"},
@@ -105,6 +110,37 @@ TEST(TokenizeCommand, TextIsTokenizedAndShown) {
   auto ids = RunWith({"--inspect=" + directory.Path("o.idx")});
   ASSERT_TRUE(ids.ok()) << ids.status();
   EXPECT_THAT(*ids, HasSubstr("document 1, 4 tokens: 259 198 172 2\n"));
+}
+
+TEST(TokenizeCommand, TextThatIsNotUtf8IsToldOfOnceAFile) {
+  TemporaryDirectory directory;
+  const std::string model =
+      directory.Write("t.model", ModelBuilder().Bytes().Serialize());
+  const std::string good = directory.Write("good.txt", "caf\xC3\xA9");
+  const std::string bad = directory.Write("bad.txt", "caf\xE9\fpla\xEEt");
+  std::vector<std::string> said;
+  const auto result =
+      RunWith({"--input=" + good, "--input=" + bad,
+               "--output=" + directory.Path("o"), "--tokenizer=" + model},
+              &said);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_THAT(said, ElementsAre(StartsWith("warning: " + bad +
+                                           " is not all UTF-8: 2 bytes are")));
+}
+
+TEST(TokenizeCommand, OneOfAKindIsNotSeveral) {
+  TemporaryDirectory directory;
+  const std::string model =
+      directory.Write("t.model", ModelBuilder().Bytes().Serialize());
+  const std::string input = directory.Write("a.txt", "x");
+  const auto result =
+      RunWith({"--input=" + input, "--output=" + directory.Path("o"),
+               "--tokenizer=" + model});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_THAT(*result, HasSubstr(": 1 document, "));
+  EXPECT_THAT(*result, HasSubstr(", 1 byte of text, "));
+  EXPECT_THAT(*RunWith({"--inspect=" + directory.Path("o")}),
+              HasSubstr(": 1 document, 1 sequence, "));
 }
 
 TEST(TokenizeCommand, OfManyDocumentsTheFirstAreShown) {

@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_replace.h"
@@ -30,6 +31,23 @@ std::string ErrorOf(const std::vector<const char*>& words, int world = 1) {
   const auto command = Parse(words, world);
   EXPECT_EQ(command.status().code(), absl::StatusCode::kInvalidArgument);
   return std::string(command.status().message());
+}
+
+// What a dry run would end with.
+absl::Status DryRunOf(std::vector<const char*> words) {
+  words.push_back("--dry-run");
+  const auto command = Parse(words);
+  if (!command.ok()) return command.status();
+  EXPECT_TRUE(command->dry_run);
+  EXPECT_THAT(command->text, HasSubstr("Memory of the largest rank"));
+  return DryRunStatus("moe-train", *command);
+}
+
+void ExpectRefused(const std::vector<const char*>& words, absl::StatusCode code,
+                   const std::string& message) {
+  const absl::Status status = DryRunOf(words);
+  EXPECT_EQ(status.code(), code) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr(message));
 }
 
 TEST(TrainCommand, BareItTrainsTheQuickStart) {
@@ -68,44 +86,54 @@ TEST(TrainCommand, DryRunPretendsAnyNumberOfRanks) {
   ASSERT_TRUE(command.ok()) << command.status();
   EXPECT_THAT(command->text, HasSubstr("1024 ranks: data 1024"));
   EXPECT_THAT(command->text, HasSubstr("46,702,792,704"));
-  EXPECT_THAT(command->text, HasSubstr("data.train is empty"));
+  EXPECT_THAT(std::string(DryRunStatus("moe-train", *command).message()),
+              HasSubstr("data.train is empty"));
   EXPECT_THAT(Parse({"--dry-run"}, 4)->text, HasSubstr("4 ranks: data 4"));
 }
 
 TEST(TrainCommand, DryRunRefusesWhatCannotRun) {
   EXPECT_THAT(ErrorOf({"--dry-run", "--ranks=10", "parallel.expert=4"}),
               HasSubstr("the nearest numbers of ranks are 8 and 12"));
-  EXPECT_THAT(ErrorOf({"--dry-run", "--ranks=-5"}),
-              HasSubstr("must be from 1"));
-  EXPECT_THAT(ErrorOf({"--dry-run", "--ranks=99999999999"}),
-              HasSubstr("must be from 1"));
+  for (const char* ranks : {"--ranks=0", "--ranks=-5", "--ranks=99999999999"})
+    EXPECT_EQ(ErrorOf({"--dry-run", ranks}),
+              std::string(ranks).replace(7, 1, " is ") +
+                  ", must be from 1 to 1048576");
 }
 
-TEST(TrainCommand, DryRunNotesDataThatIsNotHere) {
-  const auto command = Parse({"--dry-run", "data.train=nowhere.txt"});
-  ASSERT_TRUE(command.ok()) << command.status();
-  EXPECT_THAT(command->text,
-              HasSubstr("Note: data.train: there is no file nowhere.txt\n"));
-  EXPECT_THAT(
-      Parse({"--dry-run", "--init-from=nowhere", "schedule.steps=1"})->text,
-      HasSubstr("Note: --init-from: nowhere: no such directory\n"));
-  EXPECT_THAT(Parse({"--dry-run", "--resume=nowhere"})->text,
-              HasSubstr("Note: --resume is nowhere, which holds no complete "
-                        "checkpoint"));
+TEST(TrainCommand, DryRunEndsAsTheRunWouldOnWhatIsNotHere) {
+  ExpectRefused({"data.train=nowhere.txt"}, absl::StatusCode::kNotFound,
+                "data.train: there is no file nowhere.txt");
+  ExpectRefused({"--preset=e8"}, absl::StatusCode::kInvalidArgument,
+                "data.train is empty");
+  const std::string text = ::testing::TempDir() + "/here.txt";
+  std::ofstream(text) << "text\n";
+  const std::string data = "data.train=" + text;
+  ExpectRefused({"--init-from=nowhere", "schedule.steps=1", data.c_str()},
+                absl::StatusCode::kNotFound,
+                "--init-from: nowhere: no such directory");
+  ExpectRefused({"--resume=nowhere", data.c_str()}, absl::StatusCode::kNotFound,
+                "--resume is nowhere, which holds no complete checkpoint");
+  EXPECT_TRUE(DryRunOf({data.c_str()}).ok()) << DryRunOf({data.c_str()});
 }
 
-TEST(TrainCommand, DryRunNotesWhatTheRunWouldRefuseHere) {
+TEST(TrainCommand, DryRunEndsAsTheRunWouldOnWhatItRefusesHere) {
   const std::string empty = ::testing::TempDir() + "/empty.txt";
   std::ofstream(empty) << "";
   const std::string data = "data.train=" + empty;
-  EXPECT_THAT(Parse({"--dry-run", data.c_str()})->text,
-              HasSubstr("Note: data.train: " + empty + " is empty\n"));
+  ExpectRefused({data.c_str()}, absl::StatusCode::kFailedPrecondition,
+                "data.train: " + empty + " is empty");
+  const std::string text = ::testing::TempDir() + "/here.txt";
+  std::ofstream(text) << "text\n";
+  const std::string good = "data.train=" + text;
   const std::string directory = "run.directory=" + empty + "/a/b";
-  EXPECT_THAT(Parse({"--dry-run", directory.c_str()})->text,
-              HasSubstr("Note: run.directory is " + empty +
-                        "/a/b, which cannot be written to: " + empty +
-                        ": Not a directory\n"));
-  EXPECT_THAT(Parse({"--dry-run"})->text, Not(HasSubstr("run.directory")));
+  ExpectRefused({good.c_str(), directory.c_str()}, absl::StatusCode::kAborted,
+                "run.directory is " + empty +
+                    "/a/b, which cannot be written to: " + empty +
+                    ": Not a directory");
+  // All are told; the code is that of the first.
+  ExpectRefused({data.c_str(), directory.c_str()},
+                absl::StatusCode::kFailedPrecondition,
+                empty + " is empty\nmoe-train: run.directory is ");
 }
 
 TEST(TrainCommand, DryRunNotesATokenizerThatCannotBeExported) {
@@ -146,10 +174,9 @@ TEST(TrainCommand, DryRunNotesAVocabularyThatTheTextDoesNotAllow) {
 }
 
 TEST(TrainCommand, ACommaInANameIsToldOf) {
-  EXPECT_THAT(
-      Parse({"--dry-run", "data.train=some,text.txt"})->text,
-      HasSubstr("there is no file some.idx (a comma divides names; one in a "
-                "name is typed as \\,)\n"));
+  ExpectRefused({"data.train=some,text.txt"}, absl::StatusCode::kNotFound,
+                "there is no file some.idx (a comma divides names; one in a "
+                "name is typed as \\,)");
 }
 
 TEST(TrainCommand, WhatWasNotTypedGivesWay) {
@@ -184,8 +211,8 @@ TEST(TrainCommand, WhatWasNotTypedGivesWay) {
 
 TEST(TrainCommand, InitFromStartsFromDefaultsUnlessAPresetIsNamed) {
   const char* source = "--init-from=nowhere";
-  EXPECT_THAT(Parse({source, "--dry-run", "schedule.steps=1"})->text,
-              HasSubstr("data.train is empty"));
+  ExpectRefused({source, "schedule.steps=1"},
+                absl::StatusCode::kInvalidArgument, "data.train is empty");
   EXPECT_EQ(Parse({source, "schedule.steps=1"}).status().code(),
             absl::StatusCode::kNotFound);
   const auto quick = Parse({source, "--preset=quickstart", "--dry-run"});
@@ -213,9 +240,32 @@ TEST(TrainCommand, WrongUsageIsNamed) {
               HasSubstr("exclude each other"));
   EXPECT_THAT(ErrorOf({"--ranks=4"}), HasSubstr("--dry-run only"));
   EXPECT_THAT(ErrorOf({"--dry-rum"}), HasSubstr("did you mean --dry-run?"));
+  EXPECT_EQ(ErrorOf({"--dry-run=yes"}),
+            "--dry-run is given the value 'yes', must be given without one");
   EXPECT_THAT(ErrorOf({"model.hiden_size=3"}), HasSubstr("model.hidden_size"));
   EXPECT_THAT(ErrorOf({"--preset=e8"}), HasSubstr("data.train is empty"));
   EXPECT_THAT(ErrorOf({"parallel.expert=3"}), HasSubstr("parallel.expert"));
+}
+
+// As other trainers take them.
+TEST(TrainCommand, AKeyThatIsTypedAsAFlagIsTold) {
+  EXPECT_EQ(ErrorOf({"--lr=3e-4"}),
+            "there is no flag --lr; did you mean "
+            "optimizer.learning_rate=3e-4?");
+  EXPECT_EQ(ErrorOf({"--seed", "3"}),
+            "there is no flag --seed; did you mean run.seed=...?");
+  for (const auto& [flag, key] :
+       std::vector<std::pair<const char*, std::string>>{
+           {"--steps=9", "schedule.steps=9"},
+           {"--batch-size=9", "batch.global_size=9"},
+           {"--ep=2", "parallel.expert=2"},
+           {"--output_dir=a=b", "run.directory=a=b"},
+           {"--schedule.steps=9", "schedule.steps=9"},
+           {"--resum=none", "--resume"},
+           {"--init=a", "--init-from"},
+           {"--rank=4", "--ranks"},
+           {"--hlep", "--help"}})
+    EXPECT_THAT(ErrorOf({flag}), HasSubstr("did you mean " + key + "?"));
 }
 
 TEST(TrainCommand, AutoAndNoneAreWaysToResume) {

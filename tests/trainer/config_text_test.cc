@@ -72,6 +72,12 @@ TEST(ConfigText, AnUnknownFieldGetsTheNearestOne) {
             "run.textproto:2:13: there is no field 'hiden_size' in "
             "ModelConfig; did you mean 'hidden_size'?");
   EXPECT_THAT(ErrorOf("modle { }"), HasSubstr("did you mean 'model'?"));
+  EXPECT_THAT(ErrorOf("optimizer { lr: 1 }"),
+              HasSubstr("did you mean 'learning_rate'?"));
+  EXPECT_THAT(ErrorOf("optimizer { max_steps: 1 }"),
+              HasSubstr("did you mean 'schedule.steps'?"));
+  EXPECT_THAT(ErrorOf("lr: 1"),
+              HasSubstr("did you mean 'optimizer.learning_rate'?"));
 }
 
 TEST(ConfigText, AStoredOneMayHaveUnknownKeysWhichAreNamed) {

@@ -181,8 +181,9 @@ TEST(ProgressDisplay, WhatIsNotFiniteIsNone) {
   const StepCost cost{
       .tokens_per_second = HUGE_VAL, .mfu = 0.312, .valid_loss = std::nan("")};
   EXPECT_EQ(StepLine(report, cost, 300, absl::Seconds(3723)),
-            "step 3/300  loss none  aux 4.500  grad 0.333  lr 0.0003  "
-            "? tok/s  mfu 31.2 %  1:02:03 left  valid loss none");
+            "step 3/300  loss none (no target in the batch)  aux 4.500  "
+            "grad 0.333  lr 0.0003  ? tok/s  mfu 31.2 %  1:02:03 left  valid "
+            "loss none");
 }
 
 TEST(ProgressDisplay, ASkippedStepSaysSoInPlaceOfItsNumbers) {

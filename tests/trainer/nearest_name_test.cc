@@ -1,10 +1,14 @@
 #include "trainer/nearest_name.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
+#include <vector>
 
 #include "trainer/config_keys.h"
+#include "trainer/foreign_keys.h"
 
 namespace moe {
 namespace {
@@ -54,6 +58,33 @@ TEST(NearestConfigKey, KnowsAbbreviations) {
   EXPECT_EQ(NearestConfigKey("steps"), "schedule.steps");
   EXPECT_EQ(NearestConfigKey("warmup"), "schedule.warmup_steps");
   EXPECT_EQ(NearestConfigKey("dtype"), "run.compute_dtype");
+}
+
+TEST(NearestConfigKey, KnowsThemInASectionToo) {
+  EXPECT_EQ(NearestConfigKey("optimizer.lr"), "optimizer.learning_rate");
+  EXPECT_EQ(NearestConfigKey("model.layers"), "model.num_hidden_layers");
+  EXPECT_EQ(NearestConfigKey("model.hidden"), "model.hidden_size");
+  EXPECT_EQ(NearestConfigKey("model.experts"), "model.num_local_experts");
+  EXPECT_EQ(NearestConfigKey("schedule.warmup"), "schedule.warmup_steps");
+  EXPECT_EQ(NearestConfigKey("run.dir"), "run.directory");
+  EXPECT_EQ(NearestConfigKey("batch.global"), "batch.global_size");
+  EXPECT_EQ(NearestConfigKey("checkpoint.interval"),
+            "checkpoint.interval_steps");
+}
+
+// Else a name would suggest what does not exist, or hide a key of ours.
+TEST(NearestConfigKey, WhatOthersCallAKeyIsAKey) {
+  const std::vector<std::string> keys = ConfigKeys();
+  std::set<std::string> names;
+  for (const ForeignKey& key : ForeignKeys()) {
+    EXPECT_THAT(keys, testing::Contains(std::string(key.ours))) << key.theirs;
+    EXPECT_TRUE(names.insert(std::string(key.theirs)).second) << key.theirs;
+    EXPECT_EQ(NearestConfigKey(key.theirs), key.ours);
+    for (const std::string& ours : keys)
+      EXPECT_NE(ours.substr(ours.find('.') + 1), key.theirs);
+  }
+  EXPECT_EQ(NearestConfigKey("Batch-Size"), "batch.global_size");
+  EXPECT_EQ(NearestConfigKey("training.grad_clip"), "optimizer.clip_norm");
 }
 
 TEST(NearestConfigKey, IsEmptyWhereNothingIsLikeIt) {

@@ -57,7 +57,7 @@ TEST_F(RunDataTest, ARankThatSeesOtherDataIsNamedOnAll) {
   EXPECT_THAT(std::string(data.status().message()),
               testing::HasSubstr(absl::StrCat(
                   "rank ", last,
-                  ": data.train holds 109 sequences and 1 are held out, "
+                  ": data.train holds 109 sequences and 1 is held out, "
                   "on rank 0 220 and 2: all nodes must see the same data")));
 }
 

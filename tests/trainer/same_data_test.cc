@@ -110,9 +110,15 @@ class SameDataTest : public OneRankRunTest {
     EXPECT_TRUE(digest.ok()) << digest.status();
     return digest.ok() ? DigestText(digest->xxh3) : "";
   }
+  // What a dry run finds; refusals on lines of their own.
   std::string Preview() const {
-    return PreviewData(config_, StartOptions(), Options(SplitRule::kTokens),
-                       PosixFileSystem());
+    const DataPreview preview =
+        PreviewData(config_, StartOptions(), Options(SplitRule::kTokens),
+                    PosixFileSystem());
+    std::string all = preview.text;
+    for (const absl::Status& refusal : preview.refusals)
+      absl::StrAppend(&all, "Refused: ", refusal.message(), "\n");
+    return all;
   }
 
   StartOptions options_;
@@ -133,6 +139,13 @@ TEST_F(SameDataTest, TokensThatMovedGoOnAndOthersAreRefused) {
   ExpectRuns();
   for (const char* end : {".bin", ".idx", ".digest"})
     fs::rename(Path("tokens") + end, Path("elsewhere") + end);
+  Train({Path("tokens")});
+  const absl::Status moved = Run();
+  EXPECT_TRUE(absl::IsNotFound(moved)) << moved;
+  EXPECT_THAT(std::string(moved.message()),
+              AllOf(HasSubstr("there is no file " + Path("tokens.idx")),
+                    HasSubstr("the run goes on from " + Checkpoint()),
+                    HasSubstr("may be given by their new path")));
   Train({Path("elsewhere")});
   ExpectRuns();
 
@@ -173,6 +186,37 @@ TEST_F(SameDataTest, SourcesOfABlendKeepTheirOrder) {
   ExpectRefused({"data.valid: " + Path("b"), "digest"});
 }
 
+TEST_F(SameDataTest, WeightsThatGiveTheSameSharesAreTheSame) {
+  WriteTokens("a", {300});
+  WriteTokens("b", {300}, 11);
+  const auto weigh = [&](double a, double b) {
+    Train({Path("a"), Path("b")});
+    config_.mutable_data()->mutable_train()->mutable_source(0)->set_weight(a);
+    config_.mutable_data()->mutable_train()->mutable_source(1)->set_weight(b);
+  };
+  weigh(1, 1);
+  ExpectRuns();
+  weigh(0.5, 0.5);
+  ExpectRuns();
+  EXPECT_THAT(said_, HasSubstr("changed since: data.train is"));
+  weigh(0.3, 0.3);
+  ExpectRuns();
+  weigh(0.5, 0.25);
+  ExpectRefused({"data.train is", "weight: 0.25"});
+}
+
+// What is held out of data.train means nothing beside data.valid.
+TEST_F(SameDataTest, AShareOfNothingMayChange) {
+  WriteTokens("a", {300});
+  Train({Path("a")});
+  config_.mutable_data()->mutable_valid()->add_source()->set_path(Path("a"));
+  ExpectRuns();
+  config_.mutable_data()->set_valid_fraction(0.2);
+  ExpectRuns();
+  config_.mutable_data()->clear_valid();
+  ExpectRefused({"data.valid is"});
+}
+
 // Its vocabulary is the checkpoint's, wherever text and caches are.
 TEST_F(SameDataTest, ATextThatMovedIsNeitherAnotherNorLearnedAgain) {
   const std::string text = GeneratedText(200000, 1);
@@ -193,8 +237,9 @@ TEST_F(SameDataTest, ATextThatMovedIsNeitherAnotherNorLearnedAgain) {
   EXPECT_THAT(said_, Not(HasSubstr("learning")));
   EXPECT_EQ(directory_.Read("run/checkpoints/step_00000003/tokenizer.model"),
             vocabulary);
-  EXPECT_THAT(Preview(), AllOf(HasSubstr("held out for validation (1"),
-                               Not(HasSubstr("Note"))));
+  EXPECT_THAT(Preview(),
+              AllOf(HasSubstr("held out for validation (1"),
+                    Not(HasSubstr("Note")), Not(HasSubstr("Refused"))));
 
   directory_.Write("moved/books.txt", GeneratedText(200000, 2));
   ExpectRefused({Path("moved/books.txt"), Checkpoint(), "digest", "was"});
@@ -255,6 +300,19 @@ TEST_F(SameDataTest, ARunOfTokensGetsNoTokenizer) {
   config_.mutable_data()->set_tokenizer(
       directory_.Write("t.model", ModelBuilder().Bytes().Serialize()));
   ExpectRefused({"data.tokenizer is", "has no tokenizer"});
+}
+
+// Each document is one token, and what follows it is another's.
+TEST_F(SameDataTest, DataWithoutATargetAreToldOf) {
+  WriteTokens("single", std::vector<size_t>(200, 1));
+  Train({Path("single")});
+  *config_.mutable_data()->mutable_valid() = config_.data().train();
+  config_.mutable_data()->set_reset_attention(true);
+  config_.mutable_eval()->set_interval_steps(1);
+  ExpectRuns();
+  EXPECT_THAT(said_, AllOf(HasSubstr("loss none (no target in the batch)"),
+                           HasSubstr("step 1 has no validation loss (what is "
+                                     "validated on has no target)")));
 }
 
 class OlderCheckpointTest : public SameDataTest {
@@ -324,10 +382,22 @@ TEST_F(SameDataTest, APreviewSaysWhatARunWouldSay) {
   config_.mutable_data()->mutable_valid()->add_source()->set_path(
       Path("tokens"));
   EXPECT_THAT(Preview(), HasSubstr("111 of data.valid for validation"));
+  config_.mutable_batch()->set_global_size(8);
+  config_.mutable_eval()->set_interval_steps(1);
+  config_.mutable_eval()->set_batches(4);
+  EXPECT_THAT(Preview(),
+              HasSubstr("111 of data.valid for validation, of which each "
+                        "validation reads the first 32 (eval.batches is 4)\n"));
+  for (const int batches : {0, 14}) {
+    config_.mutable_eval()->set_batches(batches);
+    EXPECT_THAT(Preview(), HasSubstr("111 of data.valid for validation\n"));
+  }
+  config_.mutable_eval()->set_interval_steps(0);
+  EXPECT_THAT(Preview(), HasSubstr("for validation, never read"));
   config_.mutable_batch()->set_global_size(200);
-  EXPECT_THAT(Preview(), HasSubstr("Note: data.train holds 111 sequences"));
+  EXPECT_THAT(Preview(), HasSubstr("Refused: data.train holds 111 sequences"));
   fs::resize_file(Path("tokens.bin"), 100);
-  EXPECT_THAT(Preview(), HasSubstr("Note: " + Path("tokens.idx")));
+  EXPECT_THAT(Preview(), HasSubstr("Refused: " + Path("tokens.idx")));
   fs::remove(Path("tokens.idx"));
   EXPECT_THAT(Preview(), HasSubstr("there is no file"));
   EXPECT_FALSE(fs::exists(Path("run")));

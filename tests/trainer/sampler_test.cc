@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "trainer/generator.h"
+
 namespace moe {
 namespace {
 
@@ -124,6 +126,24 @@ TEST(Sampler, OptionsOutOfRangeAreNamed) {
   EXPECT_TRUE(ValidateSampling({}).ok());
   EXPECT_TRUE(
       ValidateSampling({.temperature = 0, .top_k = 5, .top_p = 1}).ok());
+}
+
+TEST(ValidateGenerate, NamesTheOption) {
+  const auto message = [](const GenerateOptions& options) {
+    const absl::Status status = ValidateGenerate(options);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    return std::string(status.message());
+  };
+  const SamplingOptions sampling;
+  EXPECT_EQ(message({.prompt = "a", .max_tokens = 0, .sampling = sampling}),
+            "--max-tokens is 0, must be at least 1");
+  EXPECT_EQ(message({.prompt = "a", .sampling = sampling, .seed = -1}),
+            "--seed is -1, must be at least 0");
+  EXPECT_THAT(
+      message({.prompt = "ab\xE9", .sampling = sampling}),
+      testing::HasSubstr("must be UTF-8; the byte at offset 2 is none"));
+  EXPECT_TRUE(
+      ValidateGenerate({.prompt = "caf\xC3\xA9", .sampling = sampling}).ok());
 }
 
 }  // namespace

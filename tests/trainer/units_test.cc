@@ -16,6 +16,12 @@ TEST(Units, CommasStandBetweenThousands) {
   EXPECT_EQ(WithCommas(-123), "-123");
 }
 
+TEST(Units, OneOfAKindIsNotSeveral) {
+  EXPECT_EQ(WithCommas(0, "token"), "0 tokens");
+  EXPECT_EQ(WithCommas(1, "token"), "1 token");
+  EXPECT_EQ(WithCommas(4096, "token"), "4,096 tokens");
+}
+
 TEST(Units, BytesAreBinary) {
   EXPECT_EQ(FormatBytes(0), "0 B");
   EXPECT_EQ(FormatBytes(1023), "1023 B");

@@ -1,0 +1,25 @@
+#ifndef TRAINER_FOREIGN_KEYS_H_
+#define TRAINER_FOREIGN_KEYS_H_
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace moe {
+
+// What other trainers (transformers, Megatron-LM, torchtitan, nanoGPT) call a
+// key of ours.
+struct ForeignKey {
+  absl::string_view theirs;  // lower case, words divided by "_"
+  absl::string_view ours;    // "section.key"
+};
+absl::Span<const ForeignKey> ForeignKeys();
+
+// Our key for `typed`, a name with or without a section, in any case, its words
+// divided by "_" or "-". Empty: nobody calls one so.
+std::string FindForeignKey(absl::string_view typed);
+
+}  // namespace moe
+
+#endif  // TRAINER_FOREIGN_KEYS_H_
