@@ -40,15 +40,14 @@ absl::Status DamageStatus(const std::vector<CheckpointAudit>& damaged,
           ? absl::StrCat(first.path, " is damaged: ")
           : absl::StrCat(damaged.size(), " of ", num_checked, " checkpoints ",
                          damaged.size() == 1 ? "is" : "are",
-                         " damaged, missing or newer: ", first.path, ": ");
+                         " damaged or missing: ", first.path, ": ");
   absl::StrAppend(&message, first.problems.front());
   if (first.problems.size() > 1)
     absl::StrAppend(&message, ", and ", first.problems.size() - 1, " more");
   return absl::DataLossError(message);
 }
 
-// One that cannot be found, or is of a newer version of this program, is told
-// of among those that are damaged.
+// One that cannot be found is told of among those that are damaged.
 CheckpointOutcome Verify(FileSystem& files, const CheckpointCommand& command,
                          const ProgressFunction& progress) {
   CheckpointOutcome outcome;
