@@ -44,18 +44,24 @@ absl::Status FaultStatus(const std::vector<CheckpointAudit>& faulty,
   const CheckpointAudit& first = faulty.front();
   std::string message =
       num_checked == 1
+<<<<<<< HEAD
           ? absl::StrCat(first.path, " is ", TroubleOf(faulty), ": ")
           : absl::StrCat(faulty.size(), " of ", num_checked, " checkpoints ",
                          faulty.size() == 1 ? "is " : "are ", TroubleOf(faulty),
                          ": ", first.path, ": ");
+=======
+          ? absl::StrCat(first.path, " is damaged: ")
+          : absl::StrCat(damaged.size(), " of ", num_checked, " checkpoints ",
+                         damaged.size() == 1 ? "is" : "are",
+                         " damaged or missing: ", first.path, ": ");
+>>>>>>> w-save
   absl::StrAppend(&message, first.problems.front());
   if (first.problems.size() > 1)
     absl::StrAppend(&message, ", and ", first.problems.size() - 1, " more");
   return absl::DataLossError(message);
 }
 
-// One that cannot be found, or is of a newer version of this program, is told
-// of among those that are damaged.
+// One that cannot be found is told of among those that are damaged.
 CheckpointOutcome Verify(FileSystem& files, const CheckpointCommand& command,
                          const ProgressFunction& progress) {
   CheckpointOutcome outcome;

@@ -258,14 +258,18 @@ absl::Status RunDry(int world, TrainCommand& command) {
   };
   for (const std::string& line : command.notes) note(line);
   const CorpusOptions options = DataOptions(command, run.config);
+  // A plan may be of a run whose data are not named yet.
   absl::Status data = RequireTrainingData(run.config);
-  if (data.ok()) data = CheckSources(run.config, command.start, options, files);
+  const bool has_data = data.ok();
+  if (!has_data) note(data.message());
+  data = has_data ? CheckSources(run.config, command.start, options, files)
+                  : absl::OkStatus();
   for (const absl::Status& status :
        {data, CheckRunDirectory(directory),
         CheckStart(command.start, run.config, files, note)})
     if (!status.ok()) command.refusals.push_back(status);
   DataPreview preview;
-  if (data.ok())
+  if (has_data && data.ok())
     preview = PreviewData(run.config, command.start, options, files);
   for (absl::Status& refusal : preview.refusals)
     command.refusals.push_back(std::move(refusal));

@@ -33,13 +33,11 @@ std::vector<std::string> QuotedWords(absl::string_view message) {
   return words;
 }
 
-// The words, "moe.LogConfig" and "color", where Protobuf says of a field that
-// it is unknown; else nothing.
-std::vector<std::string> UnknownField(absl::string_view message) {
-  std::vector<std::string> words = QuotedWords(message);
-  if (words.size() != 2 || !absl::StrContains(message, "has no field named"))
-    words.clear();
-  return words;
+// Whether the words of the message are "moe.LogConfig" and "color", which that
+// type does not have.
+bool IsOfUnknownField(absl::string_view message,
+                      const std::vector<std::string>& words) {
+  return words.size() == 2 && absl::StrContains(message, "has no field named");
 }
 
 // The enumeration of the first field of this name, in any section.
@@ -78,16 +76,16 @@ std::string NearestField(const Descriptor& type, const std::string& word) {
 // Protobuf's message, and after it what would have been right. Its texts are
 // not a promise: one that we do not know is left as it is.
 std::string Explain(absl::string_view message) {
-  if (const auto unknown = UnknownField(message); !unknown.empty()) {
+  const std::vector<std::string> words = QuotedWords(message);
+  if (IsOfUnknownField(message, words)) {
     const Descriptor* type = google::protobuf::DescriptorPool::generated_pool()
-                                 ->FindMessageTypeByName(unknown[0]);
+                                 ->FindMessageTypeByName(words[0]);
     if (type != nullptr) {
-      return absl::StrCat("there is no field '", unknown[1], "' in ",
+      return absl::StrCat("there is no field '", words[1], "' in ",
                           type->name(), "; did you mean '",
-                          NearestField(*type, unknown[1]), "'?");
+                          NearestField(*type, words[1]), "'?");
     }
   }
-  const std::vector<std::string> words = QuotedWords(message);
   if (words.size() == 2 && absl::StrContains(message, "enumeration value")) {
     const google::protobuf::EnumDescriptor* type = FindEnum(words[1]);
     if (type != nullptr) {
@@ -131,8 +129,8 @@ class FirstError : public google::protobuf::io::ErrorCollector {
                   const std::string& message) override {
     constexpr size_t kMostUnknown = 12;
     if (unknown_.size() == kMostUnknown) return;
-    const std::vector<std::string> words = UnknownField(message);
-    if (words.empty()) return;
+    const std::vector<std::string> words = QuotedWords(message);
+    if (!IsOfUnknownField(message, words)) return;
     const std::string key = absl::StrCat(
         PathOf(words[0], *TrainConfig::descriptor()).value_or(""), words[1]);
     if (std::find(unknown_.begin(), unknown_.end(), key) == unknown_.end())
