@@ -175,6 +175,7 @@ absl::StatusOr<int32_t> Generator::NextToken(std::vector<int32_t>& ids,
                                              const GenerateOptions& options) {
   const int64_t length = static_cast<int64_t>(ids.size());
   RETURN_IF_ERROR(model_->Logits(
+      pass_,
       Tensor(logits_.data(), {1, config_.model.vocab_size()}, DType::kFloat32),
       Tensor(ids.data(), {length}, DType::kInt32), length, length - 1,
       weights_));

@@ -16,6 +16,7 @@
 #include "data/tokenizer.h"
 #include "moe/kernels.h"
 #include "moe/language_model.h"
+#include "moe/pass.h"
 #include "moe/weights.h"
 #include "trainer/checkpoint/source_words.h"
 #include "trainer/sampler.h"
@@ -89,6 +90,8 @@ class Generator {
   ParameterStorage storage_;
   ModelWeights weights_;
   std::unique_ptr<LanguageModel> model_;
+  Arena scratch_;
+  Pass pass_{scratch_};
   std::vector<float> logits_;  // of the last token, [V]
 };
 

@@ -160,6 +160,8 @@ class GeneratorTest : public testing::Test {
     const auto network = *LanguageModel::Create(
         {.model = model, .router = {}, .max_length = kMaxPositions}, table,
         groups, *kernels);
+    Arena scratch;
+    Pass pass(scratch);
     const int64_t vocabulary = model.vocab_size();
     std::vector<float> logits(static_cast<size_t>(kMaxPositions * vocabulary));
     for (; count > 0; --count) {
@@ -167,7 +169,8 @@ class GeneratorTest : public testing::Test {
       padded.resize(kMaxPositions);
       EXPECT_TRUE(
           network
-              ->Logits(Tensor(logits.data(), {kMaxPositions, vocabulary},
+              ->Logits(pass,
+                       Tensor(logits.data(), {kMaxPositions, vocabulary},
                               DType::kFloat32),
                        Tensor(padded.data(), {kMaxPositions}, DType::kInt32),
                        kMaxPositions, 0, BindWeights(model, table, storage))
