@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "comm/status_macros.h"
+#include "trainer/checkpoint/state_piece.h"
 
 namespace moe {
 namespace {
@@ -196,14 +197,15 @@ void ShardedAdamW::ForEachOwned(OwnedVisitor visit) {
     float* first = arena.first_moment.data<float>();
     float* second = arena.second_moment.data<float>();
     for (const ShardSegment& segment : arena.segments) {
-      ForEachParameter(table_, kind, segment.arena_begin, segment.count,
-                       [&](const Parameter& parameter, int64_t begin,
-                           int64_t in_range, int64_t count) {
-                         const int64_t place = segment.shard_begin + in_range;
-                         const size_t size = static_cast<size_t>(count);
-                         visit(parameter, begin, {first + place, size},
-                               {second + place, size});
-                       });
+      ForEachParameter(
+          table_, kind, segment.arena_begin, segment.count,
+          [&](const Parameter& parameter, int64_t begin, int64_t in_range,
+              int64_t count) {
+            const int64_t place = segment.shard_begin + in_range;
+            const size_t size = static_cast<size_t>(count);
+            visit(parameter, kFirstMoment, begin, {first + place, size});
+            visit(parameter, kSecondMoment, begin, {second + place, size});
+          });
     }
   }
 }

@@ -76,7 +76,8 @@ class FakeState : public TrainingState {
                      second[place] = 2000 + ValueOf(i, in_tensor + e);
                    }
                  });
-      visit(parameter, 0, absl::MakeSpan(first), absl::MakeSpan(second));
+      visit(parameter, kFirstMoment, 0, absl::MakeSpan(first));
+      visit(parameter, kSecondMoment, 0, absl::MakeSpan(second));
     }
   }
 
