@@ -21,16 +21,6 @@ std::string ValueText(double value) {
   return value > 0 ? "inf" : "-inf";
 }
 
-// -1: the parameter is of no layer.
-int LayerOf(const ParameterTable& table, int parameter) {
-  for (int layer = 0; layer < table.num_layers(); ++layer) {
-    if (parameter >= table.attention(layer).begin &&
-        parameter < table.moe(layer).end)
-      return layer;
-  }
-  return -1;
-}
-
 }  // namespace
 
 void NonFiniteSearch::LookAtSum(const NonFiniteElement& element) {
@@ -137,7 +127,7 @@ int64_t NonFiniteSearch::BackwardStage(int64_t num_ranges) const {
 NonFiniteSearch::Sighting NonFiniteSearch::OfParameter(int index, double value,
                                                        Order order) const {
   return {.order = order,
-          .layer = LayerOf(table_, index),
+          .layer = table_.parameters()[static_cast<size_t>(index)].layer,
           .expert = table_.parameters()[static_cast<size_t>(index)].expert,
           .parameter = index,
           .value = value};

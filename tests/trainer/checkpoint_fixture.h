@@ -14,6 +14,7 @@
 #include "comm/process_groups.h"
 #include "tests/mpi_test.h"
 #include "trainer/checkpoint/checkpoint_saver.h"
+#include "trainer/checkpoint/state_piece.h"
 
 namespace moe {
 
