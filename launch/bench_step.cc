@@ -189,8 +189,9 @@ absl::Status AddTrace(BenchResult& result, BenchTrainer& bench) {
 absl::Status BenchStep(const MpiRuntime& runtime, const BenchOptions& options) {
   ForgetPeakResidentBytes();
   const TrainConfig& config = options.config;
-  const KernelContextPtr kernels = MakeKernelContext(config.run().threads());
-  RETURN_IF_ERROR(KernelStatus(*kernels));
+  const std::unique_ptr<Kernels> kernels =
+      MakeCpuKernels(config.run().threads());
+  RETURN_IF_ERROR(kernels->status());
   ASSIGN_OR_RETURN(const std::unique_ptr<BenchTrainer> bench,
                    BenchTrainer::Create(config, runtime, *kernels));
   ASSIGN_OR_RETURN(const StepRecord record, RunSteps(*bench, options.seconds));

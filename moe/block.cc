@@ -15,7 +15,7 @@ absl::Status Block::Forward(LayerContext& context, Tensor out_TD,
   ASSIGN_OR_RETURN(const Tensor normed_TD,
                    FeedForwardInput(context, saved, weights));
   Show(context, TensorKind::kExpertsInput, normed_TD);
-  Convert(context.kernels, out_TD, saved.post_attention_TD);  // is added to
+  context.kernels.Convert(out_TD, saved.post_attention_TD);  // is added to
   RETURN_IF_ERROR(feed_forward_.Forward(context, out_TD, saved.moe, routing,
                                         normed_TD, weights, batch));
   Show(context, TensorKind::kLayerOutput, out_TD);
@@ -55,10 +55,9 @@ absl::Status Block::BackwardFeedForward(LayerContext& context, Tensor d_x_TD,
   const StageScope stage("router backward");
   ASSIGN_OR_RETURN(Tensor d_y_TD,
                    InDType(context, d_normed_TD, context.compute_dtype));
-  RmsNormBackward(context.kernels, d_x_TD, gradients.post_attention_norm_D,
-                  d_y_TD, saved.post_attention_TD,
-                  weights.post_attention_norm_D,
-                  saved.post_attention_inverse_rms_T);
+  context.kernels.RmsNormBackward(
+      d_x_TD, gradients.post_attention_norm_D, d_y_TD, saved.post_attention_TD,
+      weights.post_attention_norm_D, saved.post_attention_inverse_rms_T);
   return absl::OkStatus();
 }
 
@@ -80,8 +79,9 @@ absl::Status Block::BackwardAttention(LayerContext& context, Tensor d_x_TD,
   RETURN_IF_ERROR(attention_.Backward(context, d_normed_TD, gradients, d_out_TD,
                                       normed_TD, saved.attention, weights,
                                       batch));
-  RmsNormBackward(context.kernels, d_x_TD, gradients.input_norm_D, d_normed_TD,
-                  saved.x_TD, weights.input_norm_D, saved.inverse_rms_T);
+  context.kernels.RmsNormBackward(d_x_TD, gradients.input_norm_D, d_normed_TD,
+                                  saved.x_TD, weights.input_norm_D,
+                                  saved.inverse_rms_T);
   return absl::OkStatus();
 }
 
@@ -92,8 +92,7 @@ absl::StatusOr<Tensor> Block::Normalize(LayerContext& context,
   ASSIGN_OR_RETURN(Tensor y_TD,
                    context.scratch.Allocate({x_TD.dim(0), x_TD.dim(1)},
                                             context.compute_dtype));
-  RmsNormForward(context.kernels, y_TD, inverse_rms_T, x_TD, weight_D,
-                 epsilon_);
+  context.kernels.RmsNormForward(y_TD, inverse_rms_T, x_TD, weight_D, epsilon_);
   return y_TD;
 }
 
@@ -110,7 +109,7 @@ absl::Status Block::ForwardAttention(LayerContext& context, BlockSaved& saved,
                    context.saved.Allocate({T, x_TD.dim(1)}, DType::kFloat32));
   ASSIGN_OR_RETURN(saved.post_attention_inverse_rms_T,
                    context.saved.Allocate({T}, DType::kFloat32));
-  Convert(context.kernels, saved.post_attention_TD, x_TD);  // is added to
+  context.kernels.Convert(saved.post_attention_TD, x_TD);  // is added to
   ArenaScope scope(context.scratch);
   ASSIGN_OR_RETURN(
       const Tensor normed_TD,

@@ -28,7 +28,7 @@ absl::Status Tell(GradientListener* listener, ParameterRange ready) {
 
 absl::StatusOr<std::unique_ptr<LanguageModel>> LanguageModel::Create(
     const Options& options, const ParameterTable& table,
-    const ProcessGroups& groups, KernelContext& kernels) {
+    const ProcessGroups& groups, Kernels& kernels) {
   const int64_t elements = options.max_length * HeadDim(options.model);
   ASSIGN_OR_RETURN(Buffer rotary_table,
                    Buffer::Allocate(elements * SizeOf(DType::kFloat32)));
@@ -40,8 +40,8 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LanguageModel::Create(
 
 LanguageModel::LanguageModel(const Options& options,
                              const ParameterTable& table,
-                             const ProcessGroups& groups,
-                             KernelContext& kernels, Buffer rotary_table)
+                             const ProcessGroups& groups, Kernels& kernels,
+                             Buffer rotary_table)
     : options_(options),
       table_(table),
       kernels_(kernels),
@@ -67,7 +67,7 @@ absl::Status LanguageModel::Forward(Pass& pass, LossTerms* losses,
   ASSIGN_OR_RETURN(const Tensor normed_TD, FinalNorm(pass, context, weights));
   RETURN_IF_ERROR(
       AddHeadLoss(pass, context, losses, normed_TD, weights, gradients));
-  return KernelStatus(kernels_);
+  return kernels_.status();
 }
 
 absl::Status LanguageModel::Backward(Pass& pass, const ModelWeights& weights,
@@ -79,9 +79,9 @@ absl::Status LanguageModel::Backward(Pass& pass, const ModelWeights& weights,
   ASSIGN_OR_RETURN(Tensor d_x_TD, pass.scratch.Allocate(
                                       {pass.out_TD.dim(0), pass.out_TD.dim(1)},
                                       DType::kFloat32));
-  SetZero(kernels_, d_x_TD);
-  RmsNormBackward(kernels_, d_x_TD, gradients.norm_D, pass.d_normed_TD,
-                  pass.out_TD, weights.norm_D, pass.inverse_rms_T);
+  kernels_.SetZero(d_x_TD);
+  kernels_.RmsNormBackward(d_x_TD, gradients.norm_D, pass.d_normed_TD,
+                           pass.out_TD, weights.norm_D, pass.inverse_rms_T);
   RETURN_IF_ERROR(Tell(listener, table_.head()));
   Show(context, TensorKind::kFinalNormGradient, d_x_TD);
   for (int layer = num_layers() - 1; layer >= 0; --layer) {
@@ -94,7 +94,7 @@ absl::Status LanguageModel::Backward(Pass& pass, const ModelWeights& weights,
                                             gradients.first_id));
   pass.Empty();
   RETURN_IF_ERROR(Tell(listener, table_.embedding()));
-  return KernelStatus(kernels_);
+  return kernels_.status();
 }
 
 absl::Status LanguageModel::Logits(Pass& pass, Tensor logits_RV,
@@ -112,10 +112,10 @@ absl::Status LanguageModel::Logits(Pass& pass, Tensor logits_RV,
   ASSIGN_OR_RETURN(const Tensor normed_TD, FinalNorm(pass, context, weights));
   ASSIGN_OR_RETURN(const Tensor normed_SD,
                    tensor_.Gather(context, pass.saved, normed_TD));
-  LinearForward(kernels_, logits_RV,
-                normed_SD.Rows(first_row, logits_RV.dim(0)), weights.head_VD);
+  kernels_.LinearForward(logits_RV, normed_SD.Rows(first_row, logits_RV.dim(0)),
+                         weights.head_VD);
   pass.Empty();
-  return KernelStatus(kernels_);
+  return kernels_.status();
 }
 
 LayerContext LanguageModel::ContextOf(Pass& pass) const {
@@ -184,7 +184,7 @@ absl::Status LanguageModel::AddRouterLosses(Pass& pass, LayerContext& context,
   const double tokens = static_cast<double>(pass.batch.scale.global_tokens);
   for (size_t layer = 0; layer < pass.routings.size(); ++layer) {
     pass.z_losses[layer] =
-        SumOfSquares(kernels_, pass.routings[layer].log_sum_exp_T) / tokens;
+        kernels_.SumOfSquares(pass.routings[layer].log_sum_exp_T) / tokens;
     losses->z += pass.z_losses[layer];
   }
   return absl::OkStatus();
@@ -198,9 +198,9 @@ absl::StatusOr<Tensor> LanguageModel::FinalNorm(
       pass.saved.Allocate({T, pass.out_TD.dim(1)}, options_.compute_dtype));
   ASSIGN_OR_RETURN(pass.inverse_rms_T,
                    pass.saved.Allocate({T}, DType::kFloat32));
-  RmsNormForward(kernels_, normed_TD, pass.inverse_rms_T, pass.out_TD,
-                 weights.norm_D,
-                 static_cast<float>(options_.model.rms_norm_eps()));
+  kernels_.RmsNormForward(normed_TD, pass.inverse_rms_T, pass.out_TD,
+                          weights.norm_D,
+                          static_cast<float>(options_.model.rms_norm_eps()));
   Show(context, TensorKind::kFinalNorm, normed_TD);
   return normed_TD;
 }

@@ -51,7 +51,7 @@ class LanguageModel {
   // The groups and kernels outlive the model.
   static absl::StatusOr<std::unique_ptr<LanguageModel>> Create(
       const Options& options, const ParameterTable& table,
-      const ProcessGroups& groups, KernelContext& kernels);
+      const ProcessGroups& groups, Kernels& kernels);
 
   LanguageModel(const LanguageModel&) = delete;
   LanguageModel& operator=(const LanguageModel&) = delete;
@@ -79,7 +79,7 @@ class LanguageModel {
 
  private:
   LanguageModel(const Options& options, const ParameterTable& table,
-                const ProcessGroups& groups, KernelContext& kernels,
+                const ProcessGroups& groups, Kernels& kernels,
                 Buffer rotary_table);
 
   LayerContext ContextOf(Pass& pass) const;
@@ -109,7 +109,7 @@ class LanguageModel {
 
   Options options_;
   const ParameterTable& table_;
-  KernelContext& kernels_;
+  Kernels& kernels_;
   Buffer rotary_table_;
   TensorParallel tensor_;
   Attention attention_;

@@ -82,7 +82,7 @@ absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(
   ASSIGN_OR_RETURN(const bool add_bos, ReadAddBos(files, checkpoint));
   std::unique_ptr<Generator> generator(
       new Generator(std::move(words), std::move(tokenizer), add_bos, threads));
-  RETURN_IF_ERROR(KernelStatus(*generator->kernels_));
+  RETURN_IF_ERROR(generator->kernels_->status());
   RETURN_IF_ERROR(generator->LoadModelWeights(files, checkpoint));
   return generator;
 }
@@ -96,7 +96,7 @@ Generator::Generator(SourceWords words, std::unique_ptr<Tokenizer> tokenizer,
       mesh_(OneRank(config_.model)),
       groups_(ProcessGroups::CreateSingle()),
       table_(config_.model, DType::kFloat32, mesh_, /*rank=*/0),
-      kernels_(MakeKernelContext(threads)),
+      kernels_(MakeCpuKernels(threads)),
       logits_(static_cast<size_t>(config_.model.vocab_size())) {}
 
 absl::Status Generator::LoadModelWeights(FileSystem& files,

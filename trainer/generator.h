@@ -86,7 +86,7 @@ class Generator {
   const Mesh mesh_;
   const ProcessGroups groups_;
   const ParameterTable table_;
-  const KernelContextPtr kernels_;
+  const std::unique_ptr<Kernels> kernels_;
   ParameterStorage storage_;
   ModelWeights weights_;
   std::unique_ptr<LanguageModel> model_;

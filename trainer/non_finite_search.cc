@@ -34,7 +34,7 @@ void NonFiniteSearch::LookAtWeights(const ParameterStorage& weights) {
     const Parameter& parameter = table_.parameters()[i];
     if (!parameter.local) continue;
     const Tensor values = weights.Get(parameter);
-    const int64_t element = FirstNonFinite(kernels_, values);
+    const int64_t element = kernels_.FirstNonFinite(values);
     if (element < 0) continue;
     const int index = static_cast<int>(i);
     found_.weights =
@@ -51,7 +51,7 @@ void NonFiniteSearch::BeginMicroStep(int micro_step) {
 void NonFiniteSearch::Observe(TensorKind kind, int layer, int local_expert,
                               const Tensor& tensor) {
   if (found_.first.order != kNever) return;
-  const int64_t element = FirstNonFinite(kernels_, tensor);
+  const int64_t element = kernels_.FirstNonFinite(tensor);
   if (element < 0) return;
   // The residual stream's gradient comes last of the range just completed.
   const bool is_gradient = IsGradient(kind);
@@ -86,7 +86,7 @@ absl::Status NonFiniteSearch::GradientsReady(ParameterRange range) {
     const Parameter& parameter = table_.parameters()[static_cast<size_t>(i)];
     if (!parameter.local) continue;
     const Tensor gradient = gradients_.Get(parameter);
-    const int64_t element = FirstNonFinite(kernels_, gradient);
+    const int64_t element = kernels_.FirstNonFinite(gradient);
     if (element < 0) continue;
     const int64_t place = parameter.expert >= 0 ? 0 : range.end - i;
     found_.gradient =

@@ -41,7 +41,7 @@ void RoutingStatistics::Clear() {
   std::fill(totals_.begin(), totals_.end(), 0);
 }
 
-void RoutingStatistics::Add(KernelContext& kernels, const Pass& pass) {
+void RoutingStatistics::Add(Kernels& kernels, const Pass& pass) {
   double* counts_E = totals_.data();
   double* sums = totals_.data() + num_layers_ * num_experts_;
   for (size_t layer = 0; layer < num_layers_; ++layer) {
@@ -51,8 +51,8 @@ void RoutingStatistics::Add(KernelContext& kernels, const Pass& pass) {
     for (size_t i = 0; i < size; ++i)
       counts_E[i % num_experts_] += counts_BE[i];
     sums[kDropped] += static_cast<double>(pass.blocks[layer].moe.num_dropped);
-    sums[kTopProbability] += SumOfFirstChoices(
-        kernels, routing.probabilities_TE, routing.expert_ids_TK);
+    sums[kTopProbability] += kernels.SumOfFirstChoices(routing.probabilities_TE,
+                                                       routing.expert_ids_TK);
     sums[kAuxLoss] += pass.aux_losses[layer];
     sums[kZLoss] += pass.z_losses[layer];
     counts_E += num_experts_;

@@ -40,7 +40,7 @@ class RoutingStatistics {
 
   void Clear();
   // This rank's part of one micro-batch, after its forward.
-  void Add(KernelContext& kernels, const Pass& pass);
+  void Add(Kernels& kernels, const Pass& pass);
 
   // How many numbers totals() has.
   static int64_t NumTotals(int64_t num_layers, int64_t num_experts) {

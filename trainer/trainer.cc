@@ -211,7 +211,7 @@ MicroBatch Trainer::MakeMicroBatch(const BatchPlan& plan, int micro_step,
 
 void Trainer::ClearGradients() {
   for (ArenaKind kind : kAllArenaKinds)
-    SetZero(environment_.kernels, gradient_storage_.arena(kind));
+    environment_.kernels.SetZero(gradient_storage_.arena(kind));
 }
 
 absl::Status Trainer::ForwardBackward(const MicroBatch& batch, bool last,

@@ -67,7 +67,7 @@ class Trainer {
   struct Environment {
     const Mesh& mesh;
     const ProcessGroups& groups;
-    KernelContext& kernels;
+    Kernels& kernels;
     const SampleSequence& train;
     const SampleSequence* valid = nullptr;  // null: none
   };

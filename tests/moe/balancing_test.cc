@@ -53,7 +53,7 @@ class BalancingTest : public testing::Test {
 
   ModelConfig model_;
   RouterConfig router_;
-  KernelContextPtr kernels_ = MakeKernelContext(1);
+  std::unique_ptr<Kernels> kernels_ = MakeCpuKernels(1);
   ProcessGroups groups_ = ProcessGroups::CreateSingle();
   Arena saved_;
   Arena scratch_;

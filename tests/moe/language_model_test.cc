@@ -45,7 +45,7 @@ class LanguageModelTest : public testing::Test {
   reference::Tensors weights_;
   Tokens tokens_;
   BatchScale scale_;
-  KernelContextPtr kernels_ = MakeKernelContext(1);  // of the test
+  std::unique_ptr<Kernels> kernels_ = MakeCpuKernels(1);  // of the test
 };
 
 TEST_F(LanguageModelTest, EvaluationGivesTheLossesOfTraining) {
@@ -125,12 +125,12 @@ TEST_F(LanguageModelTest, NoTokensGiveNoLossAndNoGradient) {
 // is not finite.
 class Watcher : public TensorObserver {
  public:
-  explicit Watcher(KernelContext& kernels) : kernels_(kernels) {}
+  explicit Watcher(Kernels& kernels) : kernels_(kernels) {}
 
   void Observe(TensorKind kind, int layer, int local_expert,
                const Tensor& tensor) override {
     seen.push_back(absl::StrCat(layer, " ", Name(kind), " ", local_expert));
-    if (first_bad.empty() && FirstNonFinite(kernels_, tensor) >= 0)
+    if (first_bad.empty() && kernels_.FirstNonFinite(tensor) >= 0)
       first_bad = seen.back();
   }
 
@@ -138,7 +138,7 @@ class Watcher : public TensorObserver {
   std::string first_bad;
 
  private:
-  KernelContext& kernels_;
+  Kernels& kernels_;
 };
 
 TEST_F(LanguageModelTest, AnObserverIsShownTheTensorsOfAPassInTheirOrder) {

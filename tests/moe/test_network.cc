@@ -34,7 +34,7 @@ TestNetwork::TestNetwork(const ModelConfig& model, const RouterConfig& router,
       bound_weights_(BindWeights(config_, table_, weights_)),
       bound_gradients_(BindWeights(config_, table_, gradients_)),
       groups_(std::move(groups)),
-      kernels_(MakeKernelContext(threads)) {
+      kernels_(MakeCpuKernels(threads)) {
   const LanguageModel::Options options = {.model = model,
                                           .router = router,
                                           .compute_dtype = compute_dtype,

@@ -67,7 +67,7 @@ class TestNetwork {
   ModelWeights bound_weights_;
   ModelWeights bound_gradients_;
   ProcessGroups groups_;
-  KernelContextPtr kernels_;
+  std::unique_ptr<Kernels> kernels_;
   std::unique_ptr<LanguageModel> model_;
   Arena scratch_;
   Pass pass_{scratch_};

@@ -151,7 +151,7 @@ class GeneratorTest : public testing::Test {
     const ModelConfig model = TinyModel();
     const Mesh mesh = *Mesh::Create(1, 1, 1, model.num_local_experts());
     const ProcessGroups groups = ProcessGroups::CreateSingle();
-    const KernelContextPtr kernels = MakeKernelContext(1);
+    const std::unique_ptr<Kernels> kernels = MakeCpuKernels(1);
     const ParameterTable table(model, DType::kFloat32, mesh, 0);
     const auto storage = *ParameterStorage::AllocateWeights(table);
     EXPECT_TRUE(

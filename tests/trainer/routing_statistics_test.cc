@@ -61,7 +61,7 @@ class RoutingStatisticsTest : public testing::Test {
   }
 
   Arena memory_;
-  KernelContextPtr kernels_ = MakeKernelContext(1);
+  std::unique_ptr<Kernels> kernels_ = MakeCpuKernels(1);
   RoutingStatistics statistics_{/*num_layers=*/2, /*num_experts=*/4,
                                 /*top_k=*/2};
 };
