@@ -24,7 +24,7 @@ namespace {
 // Kernels are measured on rank 0 alone, steps on all ranks.
 struct Part {
   const char* name;
-  absl::Status (*kernels)(KernelContext& kernels, const BenchOptions& options);
+  absl::Status (*kernels)(Kernels& kernels, const BenchOptions& options);
   absl::Status (*steps)(const MpiRuntime& runtime, const BenchOptions& options);
 };
 // The last one takes the most memory, and is refused where that is not there.
@@ -140,8 +140,8 @@ absl::Status RunBenchCommand(const BenchCommand& command,
       RETURN_IF_ERROR(part.steps(runtime, options));
     } else if (runtime.rank() == 0) {
       options.peak_flops = core_peak * std::min(threads, cores);
-      const KernelContextPtr kernels = MakeKernelContext(threads);
-      RETURN_IF_ERROR(KernelStatus(*kernels));
+      const std::unique_ptr<Kernels> kernels = MakeCpuKernels(threads);
+      RETURN_IF_ERROR(kernels->status());
       RETURN_IF_ERROR(part.kernels(*kernels, options));
     }
   }

@@ -51,35 +51,32 @@ absl::StatusOr<Product> MakeProduct(BenchTensors& tensors,
 
 struct Direction {
   const char* name;
-  void (*grouped)(KernelContext& kernels, const Product& product,
+  void (*grouped)(Kernels& kernels, const Product& product,
                   absl::Span<const int64_t> offsets);
-  void (*dense)(KernelContext& kernels, const Product& product);
+  void (*dense)(Kernels& kernels, const Product& product);
 };
 
 constexpr Direction kDirections[] = {
     {"forward",
-     [](KernelContext& kernels, const Product& p,
-        absl::Span<const int64_t> offsets) {
-       GroupedLinearForward(kernels, p.y_RO, p.x_RI, p.w_EOI, offsets);
+     [](Kernels& kernels, const Product& p, absl::Span<const int64_t> offsets) {
+       kernels.GroupedLinearForward(p.y_RO, p.x_RI, p.w_EOI, offsets);
      },
-     [](KernelContext& kernels, const Product& p) {
-       LinearForward(kernels, p.y_RO, p.x_RI, p.dense_w_OI);
+     [](Kernels& kernels, const Product& p) {
+       kernels.LinearForward(p.y_RO, p.x_RI, p.dense_w_OI);
      }},
     {"input gradient",
-     [](KernelContext& kernels, const Product& p,
-        absl::Span<const int64_t> offsets) {
-       GroupedLinearInputGradient(kernels, p.x_RI, p.y_RO, p.w_EOI, offsets);
+     [](Kernels& kernels, const Product& p, absl::Span<const int64_t> offsets) {
+       kernels.GroupedLinearInputGradient(p.x_RI, p.y_RO, p.w_EOI, offsets);
      },
-     [](KernelContext& kernels, const Product& p) {
-       LinearInputGradient(kernels, p.x_RI, p.y_RO, p.dense_w_OI);
+     [](Kernels& kernels, const Product& p) {
+       kernels.LinearInputGradient(p.x_RI, p.y_RO, p.dense_w_OI);
      }},
     {"weight gradient",
-     [](KernelContext& kernels, const Product& p,
-        absl::Span<const int64_t> offsets) {
-       GroupedLinearWeightGradient(kernels, p.d_w_EOI, p.y_RO, p.x_RI, offsets);
+     [](Kernels& kernels, const Product& p, absl::Span<const int64_t> offsets) {
+       kernels.GroupedLinearWeightGradient(p.d_w_EOI, p.y_RO, p.x_RI, offsets);
      },
-     [](KernelContext& kernels, const Product& p) {
-       LinearWeightGradient(kernels, p.dense_d_w_OI, p.y_RO, p.x_RI);
+     [](Kernels& kernels, const Product& p) {
+       kernels.LinearWeightGradient(p.dense_d_w_OI, p.y_RO, p.x_RI);
      }}};
 
 void AddFigures(BenchResult& result, double dense_seconds) {
@@ -91,7 +88,7 @@ void AddFigures(BenchResult& result, double dense_seconds) {
 }
 
 // Each product, then what all of them take together.
-void BenchSpread(KernelContext& kernels, const BenchOptions& options,
+void BenchSpread(Kernels& kernels, const BenchOptions& options,
                  const std::vector<Product>& products, const RowSpread& spread,
                  const Direction& direction) {
   const int64_t E = products[0].w_EOI.dim(0);
@@ -127,7 +124,7 @@ void BenchSpread(KernelContext& kernels, const BenchOptions& options,
 
 }  // namespace
 
-absl::Status BenchExperts(KernelContext& kernels, const BenchOptions& options) {
+absl::Status BenchExperts(Kernels& kernels, const BenchOptions& options) {
   const ModelConfig& model = options.config.model();
   const int64_t width = model.hidden_size();
   const int64_t hidden = model.intermediate_size();
@@ -141,7 +138,7 @@ absl::Status BenchExperts(KernelContext& kernels, const BenchOptions& options) {
     for (const Direction& direction : kDirections)
       BenchSpread(kernels, options, products, spread, direction);
   }
-  return KernelStatus(kernels);
+  return kernels.status();
 }
 
 }  // namespace moe

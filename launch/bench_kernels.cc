@@ -18,7 +18,7 @@ void Report(const BenchOptions& options, BenchResult result,
   options.report(result);
 }
 
-absl::Status BenchLinear(KernelContext& kernels, const BenchOptions& options,
+absl::Status BenchLinear(Kernels& kernels, const BenchOptions& options,
                          const std::string& name, int64_t inputs,
                          int64_t outputs) {
   const int64_t rows = MicroBatchTokens(options.config);
@@ -37,10 +37,10 @@ absl::Status BenchLinear(KernelContext& kernels, const BenchOptions& options,
     result.name = name + direction;
     Report(options, result, work);
   };
-  report(" forward", [&] { LinearForward(kernels, y, x, w); });
-  report(" input gradient", [&] { LinearInputGradient(kernels, x, y, w); });
-  report(" weight gradient", [&] { LinearWeightGradient(kernels, d_w, y, x); });
-  return KernelStatus(kernels);
+  report(" forward", [&] { kernels.LinearForward(y, x, w); });
+  report(" input gradient", [&] { kernels.LinearInputGradient(x, y, w); });
+  report(" weight gradient", [&] { kernels.LinearWeightGradient(d_w, y, x); });
+  return kernels.status();
 }
 
 }  // namespace
@@ -50,7 +50,7 @@ int64_t MicroBatchTokens(const TrainConfig& config) {
          config.batch().sequence_length();
 }
 
-absl::Status BenchMatMul(KernelContext& kernels, const BenchOptions& options) {
+absl::Status BenchMatMul(Kernels& kernels, const BenchOptions& options) {
   const ModelConfig& model = options.config.model();
   const int64_t width = model.hidden_size();
   const int64_t q_width = model.num_attention_heads() * HeadDim(model);
@@ -61,8 +61,7 @@ absl::Status BenchMatMul(KernelContext& kernels, const BenchOptions& options) {
   return BenchLinear(kernels, options, "head", width, model.vocab_size());
 }
 
-absl::Status BenchAttention(KernelContext& kernels,
-                            const BenchOptions& options) {
+absl::Status BenchAttention(Kernels& kernels, const BenchOptions& options) {
   const TrainConfig& config = options.config;
   const int64_t tokens = MicroBatchTokens(config);
   AttentionShape shape =
@@ -88,19 +87,18 @@ absl::Status BenchAttention(KernelContext& kernels,
                 {"head_dim", shape.head_dim}},
       .flops = 2.0 * static_cast<double>(tokens * shape.length * width)};
   Report(options, result, [&] {
-    AttentionForward(kernels, y, log_sum_exp, qkv, /*positions_T=*/{}, shape);
+    kernels.AttentionForward(y, log_sum_exp, qkv, /*positions_T=*/{}, shape);
   });
   result.name = "backward";
   result.flops *= 2.5;  // five products of that size instead of two
   Report(options, result, [&] {
-    AttentionBackward(kernels, d_qkv, d_y, qkv, y, log_sum_exp,
-                      /*positions_T=*/{}, shape);
+    kernels.AttentionBackward(d_qkv, d_y, qkv, y, log_sum_exp,
+                              /*positions_T=*/{}, shape);
   });
-  return KernelStatus(kernels);
+  return kernels.status();
 }
 
-absl::Status BenchOptimizer(KernelContext& kernels,
-                            const BenchOptions& options) {
+absl::Status BenchOptimizer(Kernels& kernels, const BenchOptions& options) {
   constexpr int64_t kMostElements = int64_t{1} << 26;
   const int64_t elements =
       std::min(CountParameters(options.config.model()).total, kMostElements);
@@ -110,21 +108,21 @@ absl::Status BenchOptimizer(KernelContext& kernels,
   ASSIGN_OR_RETURN(const Tensor m, tensors.Make({elements}));
   ASSIGN_OR_RETURN(const Tensor v, tensors.Make({elements}));
   ASSIGN_OR_RETURN(const Tensor g, tensors.Make({elements}));
-  SetZero(kernels, v);
+  kernels.SetZero(v);
   Report(options,
          {.part = "optimizer",
           .name = "AdamW",
           .shape = {{"elements", elements}},
           .flops = 12.0 * static_cast<double>(elements)},
          [&] {
-           AdamW(kernels, w, m, v, Tensor(), g,
-                 {.learning_rate = 1e-4f,
-                  .beta1 = 0.9f,
-                  .beta2 = 0.95f,
-                  .epsilon = 1e-8f,
-                  .weight_decay = 0.1f});
+           kernels.AdamW(w, m, v, Tensor(), g,
+                         {.learning_rate = 1e-4f,
+                          .beta1 = 0.9f,
+                          .beta2 = 0.95f,
+                          .epsilon = 1e-8f,
+                          .weight_decay = 0.1f});
          });
-  return KernelStatus(kernels);
+  return kernels.status();
 }
 
 }  // namespace moe

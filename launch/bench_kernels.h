@@ -25,28 +25,26 @@ int64_t MicroBatchTokens(const TrainConfig& config);
 
 // Part "matmul": every linear map of the model outside the experts, forward
 // and both gradients, over the tokens of a micro-batch.
-absl::Status BenchMatMul(KernelContext& kernels, const BenchOptions& options);
+absl::Status BenchMatMul(Kernels& kernels, const BenchOptions& options);
 
 // Part "experts": the grouped products of one layer, forward and both
 // gradients, in turns with one dense product of all rows, inputs and outputs.
 // Rows are spread over the experts evenly; like i^-1.2 for the i-th; half of
 // them to one and the rest evenly; and all to one.
-absl::Status BenchExperts(KernelContext& kernels, const BenchOptions& options);
+absl::Status BenchExperts(Kernels& kernels, const BenchOptions& options);
 
 // Part "attention": causal attention of a micro-batch.
-absl::Status BenchAttention(KernelContext& kernels,
-                            const BenchOptions& options);
+absl::Status BenchAttention(Kernels& kernels, const BenchOptions& options);
 
 // Part "optimizer": AdamW over all parameters. FLOPs are counted as 12 an
 // element; it is memory that bounds it.
-absl::Status BenchOptimizer(KernelContext& kernels,
-                            const BenchOptions& options);
+absl::Status BenchOptimizer(Kernels& kernels, const BenchOptions& options);
 
 // Part "memory": kernels that memory bounds, in turns with a plain copy, on
 // arrays that no cache holds. Bytes are those that have to be read and written;
 // what a store reads first is not counted. ResourceExhausted: so much memory is
 // not available.
-absl::Status BenchMemory(KernelContext& kernels, const BenchOptions& options);
+absl::Status BenchMemory(Kernels& kernels, const BenchOptions& options);
 
 }  // namespace moe
 

@@ -41,7 +41,7 @@ void PlainCopy(int threads, const Tensor& to, const Tensor& from) {
 // Arrays of one kernel at a time, beside those that are copied.
 class MemoryBench {
  public:
-  MemoryBench(KernelContext& kernels, const BenchOptions& options)
+  MemoryBench(Kernels& kernels, const BenchOptions& options)
       : kernels_(kernels),
         options_(options),
         threads_(options.config.run().threads()),
@@ -58,13 +58,13 @@ class MemoryBench {
     ASSIGN_OR_RETURN(from_, copied_.Make({options_.array_bytes / 4}));
     ASSIGN_OR_RETURN(to_, copied_.Make({options_.array_bytes / 4}));
     Report({.name = "memcpy", .bytes = CopiedBytes()},
-           [&] { Convert(kernels_, to_, from_); });
+           [&] { kernels_.Convert(to_, from_); });
     RETURN_IF_ERROR(BenchAdamW());
     RETURN_IF_ERROR(BenchNorm());
     RETURN_IF_ERROR(BenchPermutation());
     RETURN_IF_ERROR(BenchCombine());
     RETURN_IF_ERROR(BenchSwiGlu());
-    return KernelStatus(kernels_);
+    return kernels_.status();
   }
 
  private:
@@ -116,7 +116,7 @@ class MemoryBench {
     ASSIGN_OR_RETURN(const Tensor m, tensors.Make({n}));
     ASSIGN_OR_RETURN(const Tensor v, tensors.Make({n}));
     ASSIGN_OR_RETURN(const Tensor g, tensors.Make({n}));
-    SetZero(kernels_, v);
+    kernels_.SetZero(v);
     Tensor copy;
     int64_t bytes = 7 * SizeOf(kF32);
     if (dtype_ != kF32) {
@@ -127,12 +127,12 @@ class MemoryBench {
             .shape = {{"elements", n}},
             .bytes = static_cast<double>(n * bytes)},
            [&] {
-             AdamW(kernels_, w, m, v, copy, g,
-                   {.learning_rate = 1e-4,
-                    .beta1 = 0.9,
-                    .beta2 = 0.95,
-                    .epsilon = 1e-8,
-                    .weight_decay = 0.1});
+             kernels_.AdamW(w, m, v, copy, g,
+                            {.learning_rate = 1e-4,
+                             .beta1 = 0.9,
+                             .beta2 = 0.95,
+                             .epsilon = 1e-8,
+                             .weight_decay = 0.1});
            });
     return absl::OkStatus();
   }
@@ -147,7 +147,7 @@ class MemoryBench {
             .shape = {{"rows", T}, {"width", D}},
             .bytes = static_cast<double>(T * D * (4 + c_) + T * 4)},
            [&] {
-             RmsNormForward(kernels_, y_TD, inverse_rms_T, x_TD, w_D, 1e-5f);
+             kernels_.RmsNormForward(y_TD, inverse_rms_T, x_TD, w_D, 1e-5f);
            });
     ASSIGN_OR_RETURN(const Tensor d_x_TD, tensors.Make({T, D}, kF32));
     ASSIGN_OR_RETURN(const Tensor d_w_D, tensors.Make({D}, kF32));
@@ -155,8 +155,8 @@ class MemoryBench {
             .shape = {{"rows", T}, {"width", D}},
             .bytes = static_cast<double>(T * D * (12 + c_) + T * 4)},
            [&] {
-             RmsNormBackward(kernels_, d_x_TD, d_w_D, y_TD, x_TD, w_D,
-                             inverse_rms_T);
+             kernels_.RmsNormBackward(d_x_TD, d_w_D, y_TD, x_TD, w_D,
+                                      inverse_rms_T);
            });
     return absl::OkStatus();
   }
@@ -180,9 +180,9 @@ class MemoryBench {
     ASSIGN_OR_RETURN(order.row_of_choice_TK,
                      tensors.MakeUninitialised({num_tokens, K}, index));
     std::vector<int64_t> counts_E(static_cast<size_t>(E));
-    SortChoices(kernels_, choice_of_row_N, order.row_of_choice_TK,
-                absl::MakeSpan(counts_E), expert_ids_TK);
-    TokensOfChoices(kernels_, order.token_of_row_N, choice_of_row_N, K);
+    kernels_.SortChoices(choice_of_row_N, order.row_of_choice_TK,
+                         absl::MakeSpan(counts_E), expert_ids_TK);
+    kernels_.TokensOfChoices(order.token_of_row_N, choice_of_row_N, K);
     return order;
   }
 
@@ -194,7 +194,7 @@ class MemoryBench {
     Report({.name = "permutation",
             .shape = {{"rows", T * K}, {"width", D}},
             .bytes = static_cast<double>(T * K * (2 * D * c_ + 4))},
-           [&] { GatherRows(kernels_, y_ND, x_TD, order.token_of_row_N); });
+           [&] { kernels_.GatherRows(y_ND, x_TD, order.token_of_row_N); });
     return absl::OkStatus();
   }
 
@@ -208,8 +208,8 @@ class MemoryBench {
             .shape = {{"rows", tokens * K}, {"width", D}},
             .bytes = static_cast<double>(tokens * (D * 8 + K * (D * c_ + 4)))},
            [&] {
-             SumRows(kernels_, y_TD, x_ND, order.row_of_choice_TK,
-                     /*accumulate=*/true);
+             kernels_.SumRows(y_TD, x_ND, order.row_of_choice_TK,
+                              /*accumulate=*/true);
            });
     return absl::OkStatus();
   }
@@ -224,7 +224,7 @@ class MemoryBench {
     Report({.name = "SwiGLU forward",
             .shape = {{"rows", R}, {"width", F}},
             .bytes = static_cast<double>(R * (3 * F * c_ + 4))},
-           [&] { SwiGluForward(kernels_, h_RF, gate_up_R2F, weight_R); });
+           [&] { kernels_.SwiGluForward(h_RF, gate_up_R2F, weight_R); });
     // In its place, as in training; without new values each time it would end
     // in denormals.
     Report(
@@ -232,8 +232,8 @@ class MemoryBench {
          .shape = {{"rows", R}, {"width", F}},
          .bytes = static_cast<double>(R * (6 * F * c_ + 8))},
         [&] {
-          SwiGluBackward(kernels_, gate_up_R2F, d_weight_R, h_RF, h_RF,
-                         gate_up_R2F, weight_R);
+          kernels_.SwiGluBackward(gate_up_R2F, d_weight_R, h_RF, h_RF,
+                                  gate_up_R2F, weight_R);
         },
         [&] {
           tensors.Fill(gate_up_R2F);
@@ -242,7 +242,7 @@ class MemoryBench {
     return absl::OkStatus();
   }
 
-  KernelContext& kernels_;
+  Kernels& kernels_;
   const BenchOptions& options_;
   const int threads_;
   const DType dtype_;
@@ -256,7 +256,7 @@ class MemoryBench {
 
 }  // namespace
 
-absl::Status BenchMemory(KernelContext& kernels, const BenchOptions& options) {
+absl::Status BenchMemory(Kernels& kernels, const BenchOptions& options) {
   return MemoryBench(kernels, options).Run();
 }
 

@@ -63,8 +63,7 @@ void PlantFirstColumns(const ModelConfig& model, const ParameterTable& table,
 }
 
 absl::StatusOr<std::unique_ptr<BenchTrainer>> CreateLeaning(
-    const TrainConfig& config, const MpiRuntime& runtime,
-    KernelContext& kernels) {
+    const TrainConfig& config, const MpiRuntime& runtime, Kernels& kernels) {
   ASSIGN_OR_RETURN(std::unique_ptr<BenchTrainer> bench,
                    BenchTrainer::Create(config, runtime, kernels));
   const ParameterTable& table = bench->trainer().table();
@@ -97,8 +96,9 @@ double LargestExpertShare(Trainer& trainer, int64_t num_layers) {
 absl::Status BenchSkew(const MpiRuntime& runtime, const BenchOptions& options) {
   TrainConfig config = WithoutLearning(options.config);
   config.mutable_router()->set_force_balance(false);
-  const KernelContextPtr kernels = MakeKernelContext(config.run().threads());
-  RETURN_IF_ERROR(KernelStatus(*kernels));
+  const std::unique_ptr<Kernels> kernels =
+      MakeCpuKernels(config.run().threads());
+  RETURN_IF_ERROR(kernels->status());
   ASSIGN_OR_RETURN(const std::unique_ptr<BenchTrainer> skewed,
                    CreateLeaning(config, runtime, *kernels));
   config.mutable_router()->set_force_balance(true);

@@ -28,19 +28,13 @@ struct StepRecord {
   std::array<int64_t, 2> dispatched;  // bytes sent; rows that had to be
 };
 
-// Rows of the last micro-batch that had to leave this rank: of choices that
-// were not dropped, those of experts that live elsewhere.
-int64_t RowsToOthers(const ParameterTable& table,
-                     absl::Span<const Routing> routings) {
-  const int first = table.first_expert();
-  const int end = first + table.local_experts();
+// Rows of the last micro-batch that had to leave this rank, one of the experts'
+// group.
+int64_t RowsToOthers(const Pass& pass, int rank) {
   int64_t rows = 0;
-  for (const Routing& routing : routings) {
-    const Tensor& ids_TK = routing.dispatched_ids_TK;
-    const int32_t* ids = ids_TK.data<int32_t>();
-    rows += std::count_if(ids, ids + ids_TK.size(), [&](int32_t id) {
-      return id >= 0 && (id < first || id >= end);
-    });
+  for (const BlockSaved& block : pass.blocks) {
+    const DispatchPlan& plan = block.moe.plan;
+    rows += plan.num_sent_rows - plan.send_rows_P[static_cast<size_t>(rank)];
   }
   return rows;
 }
@@ -59,8 +53,7 @@ absl::StatusOr<StepRecord> RunSteps(BenchTrainer& bench, double seconds) {
     const std::vector<StageTime> stages = TakeStageTimes();
     record.stages.insert(record.stages.end(), stages.begin(), stages.end());
     record.dispatched[0] += experts.traffic().sent_bytes - sent_before;
-    record.dispatched[1] +=
-        RowsToOthers(trainer.table(), trainer.model().routings());
+    record.dispatched[1] += RowsToOthers(trainer.pass(), experts.rank());
     ASSIGN_OR_RETURN(enough, bench.AreEnough(record.times, seconds));
   }
   return record;
@@ -196,8 +189,9 @@ absl::Status AddTrace(BenchResult& result, BenchTrainer& bench) {
 absl::Status BenchStep(const MpiRuntime& runtime, const BenchOptions& options) {
   ForgetPeakResidentBytes();
   const TrainConfig& config = options.config;
-  const KernelContextPtr kernels = MakeKernelContext(config.run().threads());
-  RETURN_IF_ERROR(KernelStatus(*kernels));
+  const std::unique_ptr<Kernels> kernels =
+      MakeCpuKernels(config.run().threads());
+  RETURN_IF_ERROR(kernels->status());
   ASSIGN_OR_RETURN(const std::unique_ptr<BenchTrainer> bench,
                    BenchTrainer::Create(config, runtime, *kernels));
   ASSIGN_OR_RETURN(const StepRecord record, RunSteps(*bench, options.seconds));

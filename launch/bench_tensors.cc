@@ -29,8 +29,8 @@ void BenchTensors::Fill(const Tensor& tensor) {
   std::vector<float> numbers(static_cast<size_t>(n));
   Philox(/*key=*/1).FillNormal(0, 0.1f, absl::MakeSpan(numbers));
   char* const bytes = static_cast<char*>(tensor.raw());
-  Convert(kernels_, Tensor(bytes, {n}, tensor.dtype()),
-          Tensor(numbers.data(), {n}, DType::kFloat32));
+  kernels_.Convert(Tensor(bytes, {n}, tensor.dtype()),
+                   Tensor(numbers.data(), {n}, DType::kFloat32));
   const int64_t size = tensor.size() * SizeOf(tensor.dtype());
   const int64_t step = n * SizeOf(tensor.dtype());
   for (int64_t begin = step; begin < size; begin += step) {

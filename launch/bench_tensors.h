@@ -15,7 +15,7 @@ namespace moe {
 class BenchTensors {
  public:
   // `dtype`: of tensors for which no other is named.
-  BenchTensors(KernelContext& kernels, DType dtype)
+  BenchTensors(Kernels& kernels, DType dtype)
       : kernels_(kernels), dtype_(dtype) {}
 
   // Small normal numbers, so that no product meets denormals. Beyond a million
@@ -36,7 +36,7 @@ class BenchTensors {
   }
 
  private:
-  KernelContext& kernels_;
+  Kernels& kernels_;
   DType dtype_;
   Arena arena_;
 };

@@ -44,8 +44,7 @@ class RandomTokens : public SampleSequence {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<BenchTrainer>> BenchTrainer::Create(
-    const TrainConfig& config, const MpiRuntime& runtime,
-    KernelContext& kernels) {
+    const TrainConfig& config, const MpiRuntime& runtime, Kernels& kernels) {
   ASSIGN_OR_RETURN(const Mesh mesh, MakeMesh(config, runtime.world()));
   ASSIGN_OR_RETURN(ProcessGroups groups, ProcessGroups::Create(runtime, mesh));
   std::unique_ptr<BenchTrainer> bench(

@@ -25,8 +25,7 @@ class BenchTrainer {
  public:
   // Collective. The runtime and the kernels outlive it.
   static absl::StatusOr<std::unique_ptr<BenchTrainer>> Create(
-      const TrainConfig& config, const MpiRuntime& runtime,
-      KernelContext& kernels);
+      const TrainConfig& config, const MpiRuntime& runtime, Kernels& kernels);
   BenchTrainer(const BenchTrainer&) = delete;
   BenchTrainer& operator=(const BenchTrainer&) = delete;
 

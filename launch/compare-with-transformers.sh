@@ -3,7 +3,8 @@
 # strongest form, on this machine: in turns, several rounds, medians.
 #
 #     launch/compare-with-transformers.sh [--rows=NAME,...] [--quick] [--json]
-#         [--rounds=N] [--seconds=S] [--build=DIRECTORY] [--tiny] [--list-rows]
+#         [--rounds=N] [--seconds=S] [--build=DIRECTORY] [--against=DIRECTORY]
+#         [--tiny] [--list-rows]
 #
 #   --rows       rows of the table, also patterns: 'e8-*,jobs-f32' (default: all)
 #   --list-rows  their names
@@ -12,6 +13,8 @@
 #   --quick      2 rounds of 3 seconds
 #   --json       one JSON object a line of the table, as soon as it is known
 #   --build      what to measure, built already (default: build/, built first)
+#   --against    another build to compare with, in place of transformers: rows
+#                e8-*, e64-* and ranks-*, which must reach 0.99 of it
 #   --tiny       models that are done at once, to try this script; the ratios
 #                mean nothing
 #
@@ -27,18 +30,25 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 build=
+against=
 words=()
+# directory OPTION PATH: its absolute path.
+directory() {
+  if ! (cd "$2" 2>/dev/null && pwd); then
+    echo "compare: $1 is '$2', which is no directory" >&2
+    exit 64
+  fi
+}
 while [[ $# -gt 0 ]]; do
   case "$1" in
     -h | --help)
       sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
       exit 0
       ;;
-    --build=*)
-      if ! build=$(cd "${1#*=}" 2>/dev/null && pwd); then
-        echo "compare: --build is '${1#*=}', which is no directory" >&2
-        exit 64
-      fi
+    --build=*) build=$(directory --build "${1#*=}") ;;
+    --against=*)
+      against=$(directory --against "${1#*=}")
+      words+=("--against=$against")
       ;;
     *) words+=("$1") ;;
   esac
@@ -53,6 +63,7 @@ if [[ -z "$build" ]]; then
       --target moe-bench moe-train >&2)
 fi
 python=${MOE_PEERS_PYTHON-}
+if [[ -n "$against" ]]; then python=${python:-python3}; fi  # no torch needed
 if [[ -z "$python" ]]; then python=$("$root/launch/venv.sh"); fi
 exec "$python" "$root/launch/compare_with_transformers.py" --build="$build" \
   ${words[@]+"${words[@]}"}

@@ -41,6 +41,7 @@ OVER_TWO_RANKS = Limit(0.9, 0.9)
 ROUTING_SHARE = {1: Limit(0.08, 0.04), 2: Limit(0.15, 0.08)}
 DISPATCH_BYTES = Limit(1.05, 1.0)
 SKEW = Limit(1.05, 1.02)
+OVER_OTHER_BUILD = Limit(0.99, 1.0)
 
 SPREADS = ["balanced", "Zipf(1.2)", "half at one expert", "one expert"]
 OVER_DENSE = {
@@ -66,9 +67,13 @@ class Comparison:
   def __init__(self, options):
     self.rounds = options.rounds
     self.ours = Ours(options.build, options.seconds, options.tiny)
+    self.before = options.against and Ours(
+        options.against, options.seconds, options.tiny)
 
   def rows(self):
     """{name: function}, in the order of the table."""
+    if self.before:
+      return self.rows_against()
     rows = {}
     for preset in ["e8", "e64"]:
       for dtype in ["f32", "bf16"]:
@@ -85,6 +90,23 @@ class Comparison:
       for dtype in ["f32", "bf16"]:
         rows[f"{name}-{dtype}"] = self._row(measure, dtype)
     return rows
+
+  def rows_against(self):
+    return {
+        f"{name}-{dtype}": self._row(
+            self.against_build, preset, dtype, ranks, overrides)
+        for name, preset, ranks, overrides in [
+            ("e8", "e8", 1, []), ("e64", "e64", 1, []),
+            ("ranks", "e8", 2, EXPERT_RANKS + BALANCED)]
+        for dtype in ["f32", "bf16"]}
+
+  def against_build(self, row, preset, dtype, ranks, overrides):
+    results = self.in_turns(row, {
+        name: lambda build=build: build.step(preset, dtype, ranks, overrides)
+        for name, build in [("ours", self.ours), ("against", self.before)]})
+    return [speed_table.speed_line(
+        row, f"{ranks} rank{'s' if ranks > 1 else ''}", "the other build",
+        results["ours"], results["against"], OVER_OTHER_BUILD)]
 
   @staticmethod
   def _row(measure, *arguments):
@@ -261,6 +283,7 @@ def parse_arguments():
   parser.add_argument("--tiny", action="store_true")
   parser.add_argument("--json", action="store_true")
   parser.add_argument("--build", type=pathlib.Path, required=True)
+  parser.add_argument("--against", type=pathlib.Path)
   options = parser.parse_args()
   if options.rounds is None:
     options.rounds = 2 if options.quick else 5

@@ -27,12 +27,12 @@ absl::Status Attention::Forward(LayerContext& context, Tensor out_TD,
   ASSIGN_OR_RETURN(saved.log_sum_exp_HS,
                    context.saved.Allocate({shape.heads, S}, DType::kFloat32));
 
-  LinearForward(context.kernels, saved.qkv_SC, x_SD, weights.qkv_CD);
-  Rotary(context.kernels, saved.qkv_SC, rotary_table_L2h_, batch.positions_S,
-         shape, /*inverse=*/false);
+  context.kernels.LinearForward(saved.qkv_SC, x_SD, weights.qkv_CD);
+  context.kernels.Rotary(saved.qkv_SC, rotary_table_L2h_, batch.positions_S,
+                         shape, /*inverse=*/false);
   Show(context, TensorKind::kQueryKeyValue, saved.qkv_SC);
-  AttentionForward(context.kernels, saved.y_SA, saved.log_sum_exp_HS,
-                   saved.qkv_SC, batch.positions_S, shape);
+  context.kernels.AttentionForward(saved.y_SA, saved.log_sum_exp_HS,
+                                   saved.qkv_SC, batch.positions_S, shape);
   Show(context, TensorKind::kAttentionHeads, saved.y_SA);
   RETURN_IF_ERROR(tensor_.LinearForward(context, out_TD, saved.y_SA,
                                         weights.o_DA, /*accumulate=*/true,
@@ -62,13 +62,14 @@ absl::Status Attention::Backward(LayerContext& context, Tensor d_x_TD,
   ASSIGN_OR_RETURN(Tensor d_qkv_SC,
                    context.scratch.Allocate({S, saved.qkv_SC.dim(1)}, dtype));
 
-  LinearWeightGradient(context.kernels, gradients.o_DA, d_out_SD, saved.y_SA);
-  LinearInputGradient(context.kernels, d_y_SA, d_out_SD, weights.o_DA);
-  AttentionBackward(context.kernels, d_qkv_SC, d_y_SA, saved.qkv_SC, saved.y_SA,
-                    saved.log_sum_exp_HS, batch.positions_S, shape);
-  Rotary(context.kernels, d_qkv_SC, rotary_table_L2h_, batch.positions_S, shape,
-         /*inverse=*/true);
-  LinearWeightGradient(context.kernels, gradients.qkv_CD, d_qkv_SC, x_SD);
+  context.kernels.LinearWeightGradient(gradients.o_DA, d_out_SD, saved.y_SA);
+  context.kernels.LinearInputGradient(d_y_SA, d_out_SD, weights.o_DA);
+  context.kernels.AttentionBackward(d_qkv_SC, d_y_SA, saved.qkv_SC, saved.y_SA,
+                                    saved.log_sum_exp_HS, batch.positions_S,
+                                    shape);
+  context.kernels.Rotary(d_qkv_SC, rotary_table_L2h_, batch.positions_S, shape,
+                         /*inverse=*/true);
+  context.kernels.LinearWeightGradient(gradients.qkv_CD, d_qkv_SC, x_SD);
   return tensor_.LinearInputGradient(context, d_x_TD, d_qkv_SC, weights.qkv_CD);
 }
 

@@ -1,6 +1,6 @@
 #include "moe/balancing.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "comm/status_macros.h"
 
@@ -16,9 +16,11 @@ Balancing::Balancing(const ModelConfig& model, const RouterConfig& config,
 
 absl::Status Balancing::Finish(LayerContext& context,
                                std::vector<Tensor>& balance, double* aux_loss,
-                               absl::Span<Routing> routings,
-                               const BatchScale& scale, int64_t length) {
+                               std::vector<double>& layer_losses,
+                               absl::Span<const Routing> routings,
+                               const BatchScale& scale, int64_t length) const {
   balance.resize(routings.size());
+  layer_losses.resize(routings.size());
   for (size_t layer = 0; layer < routings.size(); ++layer) {
     ASSIGN_OR_RETURN(
         balance[layer],
@@ -26,36 +28,40 @@ absl::Status Balancing::Finish(LayerContext& context,
                                DType::kFloat32));
   }
   if (config_.aux_loss_scope() == RouterConfig::SEQUENCE) {
-    RETURN_IF_ERROR(SumOverTensorGroup(routings));
-    FinishSequences(balance, aux_loss, routings, scale, length);
+    ASSIGN_OR_RETURN(const Totals totals, SumOverTensorGroup(routings));
+    FinishSequences(balance, aux_loss, layer_losses, totals, scale, length);
   } else {
-    RETURN_IF_ERROR(SumOverWorld(routings));
-    FinishMicroBatch(balance, aux_loss, routings, scale, length);
+    ASSIGN_OR_RETURN(Totals totals, SumOverWorld(routings));
+    FinishMicroBatch(balance, aux_loss, layer_losses, std::move(totals), scale,
+                     length);
   }
   return absl::OkStatus();
 }
 
-absl::Status Balancing::SumOverTensorGroup(absl::Span<const Routing> routings) {
-  totals_.clear();
+absl::StatusOr<Balancing::Totals> Balancing::SumOverTensorGroup(
+    absl::Span<const Routing> routings) const {
+  Totals totals;
   for (const Routing& routing : routings) {
     for (const Tensor& part :
          {routing.counts_BE, routing.probability_sums_BE}) {
       const float* part_BE = part.data<float>();
-      totals_.insert(totals_.end(), part_BE, part_BE + part.size());
+      totals.insert(totals.end(), part_BE, part_BE + part.size());
     }
   }
-  return Annotate(
-      tensor_.AllReduce(ViewOf(absl::MakeSpan(totals_)), ReduceOp::kSum),
-      "expert load of the sequences");
+  RETURN_IF_ERROR(Annotate(
+      tensor_.AllReduce(ViewOf(absl::MakeSpan(totals)), ReduceOp::kSum),
+      "expert load of the sequences"));
+  return totals;
 }
 
 void Balancing::FinishSequences(std::vector<Tensor>& balance, double* aux_loss,
-                                absl::Span<Routing> routings,
-                                const BatchScale& scale, int64_t length) const {
+                                std::vector<double>& layer_losses,
+                                const Totals& totals, const BatchScale& scale,
+                                int64_t length) const {
   const double tokens = static_cast<double>(length);
   const double weight = static_cast<double>(num_experts_) /
                         static_cast<double>(scale.global_sequences);
-  const double* counts_BE = totals_.data();
+  const double* counts_BE = totals.data();
   for (size_t layer = 0; layer < balance.size(); ++layer) {
     const int64_t size = balance[layer].size();
     const double* sums_BE = counts_BE + size;
@@ -69,17 +75,18 @@ void Balancing::FinishSequences(std::vector<Tensor>& balance, double* aux_loss,
                                          weight * f / tokens);
     }
     // The ranks of a tensor group have the same sequences: one reports.
-    routings[layer].aux_loss = tensor_.rank() == 0 ? loss : 0;
-    *aux_loss += routings[layer].aux_loss;
+    layer_losses[layer] = tensor_.rank() == 0 ? loss : 0;
+    *aux_loss += layer_losses[layer];
     counts_BE = sums_BE + size;
   }
 }
 
-absl::Status Balancing::SumOverWorld(absl::Span<const Routing> routings) {
+absl::StatusOr<Balancing::Totals> Balancing::SumOverWorld(
+    absl::Span<const Routing> routings) const {
   const size_t E = static_cast<size_t>(num_experts_);
-  totals_.assign(routings.size() * 2 * E, 0.0);
+  Totals totals(routings.size() * 2 * E);
   for (size_t layer = 0; layer < routings.size(); ++layer) {
-    double* counts_E = &totals_[layer * 2 * E];
+    double* counts_E = &totals[layer * 2 * E];
     double* sums_E = counts_E + E;
     const float* counts_BE = routings[layer].counts_BE.data<float>();
     const float* sums_BE = routings[layer].probability_sums_BE.data<float>();
@@ -89,14 +96,16 @@ absl::Status Balancing::SumOverWorld(absl::Span<const Routing> routings) {
       sums_E[i % num_experts_] += sums_BE[i];
     }
   }
-  return Annotate(
-      world_.AllReduce(ViewOf(absl::MakeSpan(totals_)), ReduceOp::kSum),
-      "expert load of a micro-step");
+  RETURN_IF_ERROR(
+      Annotate(world_.AllReduce(ViewOf(absl::MakeSpan(totals)), ReduceOp::kSum),
+               "expert load of a micro-step"));
+  return totals;
 }
 
 void Balancing::FinishMicroBatch(std::vector<Tensor>& balance, double* aux_loss,
-                                 absl::Span<Routing> routings,
-                                 const BatchScale& scale, int64_t length) {
+                                 std::vector<double>& layer_losses,
+                                 Totals totals, const BatchScale& scale,
+                                 int64_t length) const {
   const size_t E = static_cast<size_t>(num_experts_);
   const bool hf_mixtral =
       config_.aux_loss_semantics() == RouterConfig::HF_MIXTRAL;
@@ -114,20 +123,20 @@ void Balancing::FinishMicroBatch(std::vector<Tensor>& balance, double* aux_loss,
     return sum;
   };
   for (size_t layer = 0; layer < balance.size(); ++layer) {
-    routings[layer].aux_loss = loss(&totals_[layer * 2 * E], tokens);
-    if (!hf_mixtral) *aux_loss += routings[layer].aux_loss;
+    layer_losses[layer] = loss(&totals[layer * 2 * E], tokens);
+    if (!hf_mixtral) *aux_loss += layer_losses[layer];
   }
   double scope_tokens = tokens;
   if (hf_mixtral) {  // Every layer becomes the sum over layers.
     scope_tokens *= static_cast<double>(balance.size());
-    for (size_t i = 2 * E; i < totals_.size(); ++i)
-      totals_[i % (2 * E)] += totals_[i];
-    *aux_loss += loss(totals_.data(), scope_tokens);
+    for (size_t i = 2 * E; i < totals.size(); ++i)
+      totals[i % (2 * E)] += totals[i];
+    *aux_loss += loss(totals.data(), scope_tokens);
   }
   const double factor = config_.aux_loss_coefficient() * weight /
                         (scope_tokens * f_divisor) / scope_tokens;
   for (size_t layer = 0; layer < balance.size(); ++layer) {
-    const double* counts_E = &totals_[hf_mixtral ? 0 : layer * 2 * E];
+    const double* counts_E = &totals[hf_mixtral ? 0 : layer * 2 * E];
     float* balance_BE = balance[layer].data<float>();
     for (int64_t i = 0; i < balance[layer].size(); ++i)
       balance_BE[i] = static_cast<float>(factor * counts_E[i % num_experts_]);

@@ -5,21 +5,15 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "comm/process_groups.h"
 #include "moe/layer_context.h"
+#include "moe/micro_batch.h"
 #include "moe/model_config.pb.h"
 #include "moe/router.h"
 
 namespace moe {
-
-// How a micro-batch of this rank relates to the global batch, from which each
-// loss takes its one and only divisor.
-struct BatchScale {
-  int64_t global_tokens = 0;     // of the global batch, g L
-  int64_t global_targets = 0;    // those of its targets that are not -1
-  int64_t global_sequences = 0;  // g
-  int64_t micro_sequences = 0;   // of all ranks in this micro-step
-};
 
 // The auxiliary loss that keeps experts equally used (Shazeer et al., 2017;
 // Fedus et al., 2021; docs in RouterConfig). f_e is the share of choices that
@@ -45,27 +39,30 @@ class Balancing {
   // the ranks that share a scope: a sequence's tensor group, a micro-step's
   // world.
   absl::Status Finish(LayerContext& context, std::vector<Tensor>& balance,
-                      double* aux_loss, absl::Span<Routing> routings,
-                      const BatchScale& scale, int64_t length);
+                      double* aux_loss, std::vector<double>& layer_losses,
+                      absl::Span<const Routing> routings,
+                      const BatchScale& scale, int64_t length) const;
 
  private:
-  absl::Status SumOverTensorGroup(absl::Span<const Routing> routings);
+  // Choices, then probability sums, of all ranks of the scope: [layers, 2, B,
+  // E] for sequences, [layers, 2, E] for a micro-batch.
+  using Totals = std::vector<double>;
+
+  absl::StatusOr<Totals> SumOverTensorGroup(
+      absl::Span<const Routing> routings) const;
   void FinishSequences(std::vector<Tensor>& balance, double* aux_loss,
-                       absl::Span<Routing> routings, const BatchScale& scale,
-                       int64_t length) const;
-  absl::Status SumOverWorld(absl::Span<const Routing> routings);
+                       std::vector<double>& layer_losses, const Totals& totals,
+                       const BatchScale& scale, int64_t length) const;
+  absl::StatusOr<Totals> SumOverWorld(absl::Span<const Routing> routings) const;
   void FinishMicroBatch(std::vector<Tensor>& balance, double* aux_loss,
-                        absl::Span<Routing> routings, const BatchScale& scale,
-                        int64_t length);
+                        std::vector<double>& layer_losses, Totals totals,
+                        const BatchScale& scale, int64_t length) const;
 
   int64_t num_experts_;
   int64_t top_k_;
   RouterConfig config_;
   ProcessGroup& world_;
   ProcessGroup& tensor_;
-  // Choices, then probability sums, of all ranks of the scope: [layers, 2, B,
-  // E] for sequences, [layers, 2, E] for a micro-batch.
-  std::vector<double> totals_;
 };
 
 }  // namespace moe

@@ -23,16 +23,16 @@ absl::StatusOr<Tensor> Capacity::Apply(LayerContext& context,
   if (config_.drop_policy() == RouterConfig::PROBABILITY) {
     ASSIGN_OR_RETURN(Tensor chosen_TK,
                      context.scratch.Allocate({T, K}, DType::kFloat32));
-    ChosenProbabilities(context.kernels, chosen_TK, probabilities_TE,
-                        expert_ids_TK);
+    context.kernels.ChosenProbabilities(chosen_TK, probabilities_TE,
+                                        expert_ids_TK);
     ASSIGN_OR_RETURN(chosen_SK,
                      tensor_.Gather(context, context.scratch, chosen_TK));
   }
-  ApplyCapacity(context.kernels, kept_ids_TK, expert_ids_SK, chosen_SK,
-                {.num_experts = probabilities_TE.dim(1),
-                 .capacity = capacity,
-                 .first_token = batch.first_token,
-                 .length = batch.length});
+  context.kernels.ApplyCapacity(kept_ids_TK, expert_ids_SK, chosen_SK,
+                                {.num_experts = probabilities_TE.dim(1),
+                                 .capacity = capacity,
+                                 .first_token = batch.first_token,
+                                 .length = batch.length});
   return kept_ids_TK;
 }
 

@@ -23,8 +23,8 @@ absl::Status ExpertsGateUp(LayerContext& context, ExpertsSaved& saved,
   const int64_t F = weights.down_eDF.dim(2);
   ASSIGN_OR_RETURN(saved.gate_up_R2F,
                    context.saved.Allocate({R, 2 * F}, context.compute_dtype));
-  GroupedLinearForward(context.kernels, saved.gate_up_R2F, saved.rows_RD,
-                       weights.gate_up_eGD, offsets);
+  context.kernels.GroupedLinearForward(saved.gate_up_R2F, saved.rows_RD,
+                                       weights.gate_up_eGD, offsets);
   ShowEach(context, TensorKind::kExpertGateUp, saved.gate_up_R2F, offsets);
   return absl::OkStatus();
 }
@@ -41,10 +41,10 @@ absl::Status ExpertsForward(LayerContext& context, Tensor& out_RD,
   ASSIGN_OR_RETURN(
       const Tensor hidden_RF,
       context.scratch.Allocate({R, weights.down_eDF.dim(2)}, dtype));
-  SwiGluForward(context.kernels, hidden_RF, saved.gate_up_R2F, saved.weight_R);
+  context.kernels.SwiGluForward(hidden_RF, saved.gate_up_R2F, saved.weight_R);
   ShowEach(context, TensorKind::kExpertHidden, hidden_RF, offsets);
-  GroupedLinearForward(context.kernels, out_RD, hidden_RF, weights.down_eDF,
-                       offsets);
+  context.kernels.GroupedLinearForward(out_RD, hidden_RF, weights.down_eDF,
+                                       offsets);
   ShowEach(context, TensorKind::kExpertOutput, out_RD, offsets);
   return absl::OkStatus();
 }
@@ -66,12 +66,13 @@ absl::Status ExpertsInputGradients(LayerContext& context, Tensor& d_rows_RD,
   // SwiGluBackward overwrites d_hidden by hidden, gate_up by d_gate_up.
   const Tensor& d_hidden_RF = hidden_RF;
   const Tensor& d_gate_up_R2F = saved.gate_up_R2F;
-  GroupedLinearInputGradient(context.kernels, d_hidden_RF, d_out_RD,
-                             weights.down_eDF, offsets);
-  SwiGluBackward(context.kernels, d_gate_up_R2F, d_weight_R, hidden_RF,
-                 d_hidden_RF, saved.gate_up_R2F, saved.weight_R);
-  GroupedLinearInputGradient(context.kernels, d_rows_RD, d_gate_up_R2F,
-                             weights.gate_up_eGD, offsets);
+  context.kernels.GroupedLinearInputGradient(d_hidden_RF, d_out_RD,
+                                             weights.down_eDF, offsets);
+  context.kernels.SwiGluBackward(d_gate_up_R2F, d_weight_R, hidden_RF,
+                                 d_hidden_RF, saved.gate_up_R2F,
+                                 saved.weight_R);
+  context.kernels.GroupedLinearInputGradient(d_rows_RD, d_gate_up_R2F,
+                                             weights.gate_up_eGD, offsets);
   return absl::OkStatus();
 }
 
@@ -79,11 +80,11 @@ void ExpertsWeightGradients(LayerContext& context, LayerWeights& gradients,
                             const Tensor& d_out_RD, const Tensor& hidden_RF,
                             const ExpertsSaved& saved,
                             absl::Span<const int64_t> offsets) {
-  GroupedLinearWeightGradient(context.kernels, gradients.down_eDF, d_out_RD,
-                              hidden_RF, offsets);
+  context.kernels.GroupedLinearWeightGradient(gradients.down_eDF, d_out_RD,
+                                              hidden_RF, offsets);
   const Tensor& d_gate_up_R2F = saved.gate_up_R2F;
-  GroupedLinearWeightGradient(context.kernels, gradients.gate_up_eGD,
-                              d_gate_up_R2F, saved.rows_RD, offsets);
+  context.kernels.GroupedLinearWeightGradient(
+      gradients.gate_up_eGD, d_gate_up_R2F, saved.rows_RD, offsets);
 }
 
 }  // namespace moe

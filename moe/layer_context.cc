@@ -9,7 +9,7 @@ absl::StatusOr<Tensor> InDType(LayerContext& context, const Tensor& x,
   if (x.dtype() == dtype) return x;
   ASSIGN_OR_RETURN(Tensor copy,
                    context.scratch.Allocate({x.dim(0), x.dim(1)}, dtype));
-  Convert(context.kernels, copy, x);
+  context.kernels.Convert(copy, x);
   return copy;
 }
 

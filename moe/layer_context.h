@@ -13,7 +13,7 @@ namespace moe {
 // What every layer works with. `saved` keeps tensors from forward until
 // backward has used them; `scratch` is for one call (ArenaScope).
 struct LayerContext {
-  KernelContext& kernels;
+  Kernels& kernels;
   Arena& saved;
   Arena& scratch;
   DType compute_dtype;

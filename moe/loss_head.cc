@@ -35,15 +35,15 @@ absl::StatusOr<Tensor> WholeStatistics(LayerContext& context,
   ASSIGN_OR_RETURN(Tensor statistics_N3,
                    context.scratch.Allocate({N, 3}, DType::kFloat32));
   for (int rank = 0; rank < tensor.size(); ++rank) {
-    LogitStatistics(context.kernels, chunk.Part(statistics_N3, rank),
-                    chunk.Part(logits_NV, rank), chunk.Targets(arguments, rank),
-                    arguments.first_id);
+    context.kernels.LogitStatistics(
+        chunk.Part(statistics_N3, rank), chunk.Part(logits_NV, rank),
+        chunk.Targets(arguments, rank), arguments.first_id);
   }
   if (tensor.size() == 1) return statistics_N3;
   ASSIGN_OR_RETURN(Tensor slices,
                    tensor.Gather(context, context.scratch, statistics_N3));
-  MergeLogitStatistics(context.kernels, statistics_N3,
-                       slices.Reshape({tensor.size(), N, 3}));
+  context.kernels.MergeLogitStatistics(statistics_N3,
+                                       slices.Reshape({tensor.size(), N, 3}));
   return statistics_N3;
 }
 
@@ -58,14 +58,14 @@ absl::Status LossChunk(LayerContext& context, const TensorParallel& tensor,
   const int64_t V = arguments.w_VD.dim(0);
   ASSIGN_OR_RETURN(Tensor logits_NV,
                    context.scratch.Allocate({N, V}, DType::kFloat32));
-  LinearForward(context.kernels, logits_NV, x_ND, arguments.w_VD);
+  context.kernels.LinearForward(logits_NV, x_ND, arguments.w_VD);
   Show(context, TensorKind::kLogits, logits_NV);
   ASSIGN_OR_RETURN(
       const Tensor statistics_N3,
       WholeStatistics(context, tensor, logits_NV, arguments, chunk));
-  CrossEntropyLoss(context.kernels, loss_sum,
-                   chunk.Part(statistics_N3, tensor.rank()),
-                   chunk.Targets(arguments, tensor.rank()));
+  context.kernels.CrossEntropyLoss(loss_sum,
+                                   chunk.Part(statistics_N3, tensor.rank()),
+                                   chunk.Targets(arguments, tensor.rank()));
   if (arguments.d_x_TD.is_null()) return absl::OkStatus();
 
   Tensor d_logits_NV = logits_NV;  // in its place
@@ -74,12 +74,12 @@ absl::Status LossChunk(LayerContext& context, const TensorParallel& tensor,
                      context.scratch.Allocate({N, V}, context.compute_dtype));
   }
   for (int rank = 0; rank < tensor.size(); ++rank) {
-    CrossEntropyGradient(
-        context.kernels, chunk.Part(d_logits_NV, rank),
-        chunk.Part(logits_NV, rank), chunk.Part(statistics_N3, rank),
-        chunk.Targets(arguments, rank), arguments.first_id, arguments.scale);
+    context.kernels.CrossEntropyGradient(
+        chunk.Part(d_logits_NV, rank), chunk.Part(logits_NV, rank),
+        chunk.Part(statistics_N3, rank), chunk.Targets(arguments, rank),
+        arguments.first_id, arguments.scale);
   }
-  LinearWeightGradient(context.kernels, arguments.d_w_VD, d_logits_NV, x_ND);
+  context.kernels.LinearWeightGradient(arguments.d_w_VD, d_logits_NV, x_ND);
   return tensor.LinearInputGradient(context,
                                     arguments.d_x_TD.Rows(chunk.begin, chunk.n),
                                     d_logits_NV, arguments.w_VD);

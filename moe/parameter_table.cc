@@ -10,24 +10,38 @@
 namespace moe {
 namespace {
 
-Parameter Matrix(std::string name, int64_t rows, int64_t columns,
+Parameter Matrix(std::string name, Role role, int64_t rows, int64_t columns,
                  ArenaKind arena) {
-  return {.name = std::move(name), .shape = {rows, columns}, .arena = arena};
+  return {.name = std::move(name),
+          .role = role,
+          .shape = {rows, columns},
+          .arena = arena};
 }
 
-Parameter SplitMatrix(std::string name, int64_t rows, int64_t columns,
-                      Split split) {
-  Parameter matrix = Matrix(std::move(name), rows, columns, ArenaKind::kTensor);
+Parameter SplitMatrix(std::string name, Role role, int64_t rows,
+                      int64_t columns, Split split) {
+  Parameter matrix =
+      Matrix(std::move(name), role, rows, columns, ArenaKind::kTensor);
   matrix.split = split;
   return matrix;
 }
 
-Parameter Norm(std::string name, int64_t width) {
+Parameter Norm(std::string name, Role role, int64_t width) {
   return {.name = std::move(name),
+          .role = role,
           .shape = {width},
           .arena = ArenaKind::kReplicated,
           .decay = false,
           .is_norm = true};
+}
+
+Parameter OfLayer(int layer, Parameter parameter) {
+  parameter.layer = layer;
+  return parameter;
+}
+
+std::string LayerPrefix(int layer) {
+  return absl::StrCat("model.layers.", layer, ".");
 }
 
 }  // namespace
@@ -67,21 +81,21 @@ ParameterTable::ParameterTable(const ModelConfig& model, DType compute_dtype,
       local_experts_(model.num_local_experts() / mesh.expert()) {
   first_expert_ = mesh.Index(Axis::kExpert, rank) * local_experts_;
   const int64_t width = model.hidden_size();
-  Add(SplitMatrix("model.embed_tokens.weight", model.vocab_size(), width,
-                  Split::kRows));
+  Add(SplitMatrix("model.embed_tokens.weight", Role::kEmbedding,
+                  model.vocab_size(), width, Split::kRows));
   for (int layer = 0; layer < model.num_hidden_layers(); ++layer) {
-    const std::string prefix = absl::StrCat("model.layers.", layer, ".");
     const int begin = static_cast<int>(parameters_.size());
-    AddAttention(model, prefix);
+    AddAttention(model, layer);
     const int middle = static_cast<int>(parameters_.size());
-    AddMoe(model, prefix);
+    AddMoe(model, layer);
     const int end = static_cast<int>(parameters_.size());
     layers_.push_back({{begin, middle}, {middle, end}});
   }
   head_.begin = static_cast<int>(parameters_.size());
-  Add(Norm("model.norm.weight", width));
+  Add(Norm("model.norm.weight", Role::kFinalNorm, width));
   if (!model.tie_word_embeddings())
-    Add(SplitMatrix("lm_head.weight", model.vocab_size(), width, Split::kRows));
+    Add(SplitMatrix("lm_head.weight", Role::kHead, model.vocab_size(), width,
+                    Split::kRows));
   head_.end = static_cast<int>(parameters_.size());
   PlaceInArenas(mesh);
 }
@@ -90,6 +104,19 @@ int ParameterTable::Find(absl::string_view name) const {
   for (size_t i = 0; i < parameters_.size(); ++i)
     if (parameters_[i].name == name) return static_cast<int>(i);
   return -1;
+}
+
+int ParameterTable::Find(Role role, int layer, int expert) const {
+  const auto of_part = [&](ParameterRange range) {
+    for (int i = range.begin; i < range.end; ++i) {
+      const Parameter& parameter = parameters_[static_cast<size_t>(i)];
+      if (parameter.role == role && parameter.expert == expert) return i;
+    }
+    return -1;
+  };
+  if (layer < 0) return role == Role::kEmbedding ? 0 : of_part(head_);
+  const int found = of_part(attention(layer));
+  return found >= 0 ? found : of_part(moe(layer));
 }
 
 void ParameterTable::Add(Parameter parameter) {
@@ -103,42 +130,50 @@ void ParameterTable::Add(Parameter parameter) {
 
 // q, k and v lie side by side, so that one product makes all three. A rank's
 // rows of them are whole heads, and o's columns are the same heads.
-void ParameterTable::AddAttention(const ModelConfig& model,
-                                  const std::string& prefix) {
+void ParameterTable::AddAttention(const ModelConfig& model, int layer) {
   const int64_t width = model.hidden_size();
   const int64_t q_width = model.num_attention_heads() * HeadDim(model);
   const int64_t kv_width = model.num_key_value_heads() * HeadDim(model);
-  const std::string attention = prefix + "self_attn.";
-  Add(Norm(prefix + "input_layernorm.weight", width));
-  Add(SplitMatrix(attention + "q_proj.weight", q_width, width, Split::kRows));
-  Add(SplitMatrix(attention + "k_proj.weight", kv_width, width, Split::kRows));
-  Add(SplitMatrix(attention + "v_proj.weight", kv_width, width, Split::kRows));
-  Add(SplitMatrix(attention + "o_proj.weight", width, q_width,
-                  Split::kColumns));
+  const std::string prefix = LayerPrefix(layer);
+  const auto add = [&](Role role, const char* name, int64_t rows,
+                       int64_t columns, Split split) {
+    Add(OfLayer(layer, SplitMatrix(prefix + "self_attn." + name + ".weight",
+                                   role, rows, columns, split)));
+  };
+  Add(OfLayer(
+      layer, Norm(prefix + "input_layernorm.weight", Role::kInputNorm, width)));
+  add(Role::kQuery, "q_proj", q_width, width, Split::kRows);
+  add(Role::kKey, "k_proj", kv_width, width, Split::kRows);
+  add(Role::kValue, "v_proj", kv_width, width, Split::kRows);
+  add(Role::kAttentionOutput, "o_proj", width, q_width, Split::kColumns);
 }
 
 // The experts' gate (w1) and up (w3) matrices alternate, so that one product
 // makes both; the down matrices (w2) of all experts follow.
-void ParameterTable::AddMoe(const ModelConfig& model,
-                            const std::string& prefix) {
+void ParameterTable::AddMoe(const ModelConfig& model, int layer) {
   const int64_t width = model.hidden_size();
   const int64_t hidden = model.intermediate_size();
-  Add(Norm(prefix + "post_attention_layernorm.weight", width));
-  Add(Matrix(prefix + "block_sparse_moe.gate.weight", model.num_local_experts(),
-             width, ArenaKind::kReplicated));
-  auto add = [&](int expert, const char* name, int64_t rows, int64_t columns) {
-    Parameter matrix = Matrix(absl::StrCat(prefix, "block_sparse_moe.experts.",
-                                           expert, ".", name, ".weight"),
-                              rows, columns, ArenaKind::kExpert);
+  const std::string prefix = LayerPrefix(layer);
+  const std::string moe = prefix + "block_sparse_moe.";
+  Add(OfLayer(layer, Norm(prefix + "post_attention_layernorm.weight",
+                          Role::kPostAttentionNorm, width)));
+  Add(OfLayer(
+      layer, Matrix(moe + "gate.weight", Role::kRouter,
+                    model.num_local_experts(), width, ArenaKind::kReplicated)));
+  auto add = [&](int expert, Role role, const char* name, int64_t rows,
+                 int64_t columns) {
+    Parameter matrix =
+        Matrix(absl::StrCat(moe, "experts.", expert, ".", name, ".weight"),
+               role, rows, columns, ArenaKind::kExpert);
     matrix.expert = expert;
-    Add(std::move(matrix));
+    Add(OfLayer(layer, std::move(matrix)));
   };
   for (int expert = 0; expert < model.num_local_experts(); ++expert) {
-    add(expert, "w1", hidden, width);
-    add(expert, "w3", hidden, width);
+    add(expert, Role::kExpertGate, "w1", hidden, width);
+    add(expert, Role::kExpertUp, "w3", hidden, width);
   }
   for (int expert = 0; expert < model.num_local_experts(); ++expert)
-    add(expert, "w2", width, hidden);
+    add(expert, Role::kExpertDown, "w2", width, hidden);
 }
 
 void ParameterTable::PlaceInArenas(const Mesh& mesh) {

@@ -46,9 +46,28 @@ struct Slice {
 // How a matrix is split among the ranks of a tensor group.
 enum class Split { kNone, kRows, kColumns };
 
+// What a parameter is to its layer. The layers bind their weights by it.
+enum class Role {
+  kEmbedding,
+  kInputNorm,
+  kQuery,
+  kKey,
+  kValue,
+  kAttentionOutput,
+  kPostAttentionNorm,
+  kRouter,
+  kExpertGate,  // w1
+  kExpertUp,    // w3
+  kExpertDown,  // w2
+  kFinalNorm,
+  kHead,
+};
+
 // One tensor of the model under its Hugging Face name.
 struct Parameter {
   std::string name;
+  Role role = Role::kEmbedding;
+  int layer = -1;              // -1: of none
   std::vector<int64_t> shape;  // the whole tensor, as checkpoints hold it
   int64_t size = 0;            // its elements
   ArenaKind arena = ArenaKind::kTensor;
@@ -117,6 +136,8 @@ class ParameterTable {
 
   // Index by name, or -1.
   int Find(absl::string_view name) const;
+  // By what it is, or -1. Of an expert: its number in the model.
+  int Find(Role role, int layer = -1, int expert = -1) const;
 
   // Elements of this rank's arena, padded to a multiple of kAlignment times
   // the ranks that reduce it.
@@ -143,8 +164,8 @@ class ParameterTable {
   };
 
   void Add(Parameter parameter);
-  void AddAttention(const ModelConfig& model, const std::string& prefix);
-  void AddMoe(const ModelConfig& model, const std::string& prefix);
+  void AddAttention(const ModelConfig& model, int layer);
+  void AddMoe(const ModelConfig& model, int layer);
   void PlaceInArenas(const Mesh& mesh);
 
   DType compute_dtype_;

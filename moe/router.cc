@@ -21,9 +21,9 @@ absl::Status Router::Forward(LayerContext& context, Routing& routing,
                    context.routing_arena().Allocate({B, E}, DType::kFloat32));
   ASSIGN_OR_RETURN(routing.probability_sums_BE,
                    context.routing_arena().Allocate({B, E}, DType::kFloat32));
-  ExpertLoad(context.kernels, routing.counts_BE, routing.probability_sums_BE,
-             routing.expert_ids_TK, routing.probabilities_TE, batch.first_token,
-             batch.length);
+  context.kernels.ExpertLoad(routing.counts_BE, routing.probability_sums_BE,
+                             routing.expert_ids_TK, routing.probabilities_TE,
+                             batch.first_token, batch.length);
   ASSIGN_OR_RETURN(routing.dispatched_ids_TK,
                    capacity_.Apply(context, routing.expert_ids_TK,
                                    routing.probabilities_TE, batch));
@@ -46,10 +46,11 @@ absl::Status Router::Choose(LayerContext& context, Routing& routing,
 
   ASSIGN_OR_RETURN(Tensor logits_TE, context.scratch.Allocate({T, E}, f32));
   ASSIGN_OR_RETURN(Tensor x32_TD, InDType(context, x_TD, DType::kFloat32));
-  LinearForward(context.kernels, logits_TE, x32_TD, gate_ED);
+  context.kernels.LinearForward(logits_TE, x32_TD, gate_ED);
   Show(context, TensorKind::kRouterLogits, logits_TE);
-  RouterTopK(context.kernels, routing.probabilities_TE, routing.expert_ids_TK,
-             routing.weights_TK, routing.log_sum_exp_T, logits_TE, top_k_);
+  context.kernels.RouterTopK(routing.probabilities_TE, routing.expert_ids_TK,
+                             routing.weights_TK, routing.log_sum_exp_T,
+                             logits_TE, top_k_);
   Show(context, TensorKind::kRoutingWeights, routing.weights_TK);
   return absl::OkStatus();
 }
@@ -65,14 +66,14 @@ absl::Status Router::Backward(LayerContext& context, Tensor d_x_TD,
   ASSIGN_OR_RETURN(
       Tensor d_logits_TE,
       context.scratch.Allocate({T, gate_ED.dim(0)}, DType::kFloat32));
-  RouterBackward(context.kernels, d_logits_TE, d_weights_TK, balance_BE,
-                 routing.probabilities_TE, routing.expert_ids_TK,
-                 routing.weights_TK, routing.log_sum_exp_T, z_scale,
-                 batch.first_token, batch.length, top_k_.renormalize);
+  context.kernels.RouterBackward(
+      d_logits_TE, d_weights_TK, balance_BE, routing.probabilities_TE,
+      routing.expert_ids_TK, routing.weights_TK, routing.log_sum_exp_T, z_scale,
+      batch.first_token, batch.length, top_k_.renormalize);
   ASSIGN_OR_RETURN(Tensor x32_TD, InDType(context, x_TD, DType::kFloat32));
-  LinearWeightGradient(context.kernels, d_gate_ED, d_logits_TE, x32_TD);
-  LinearInputGradient(context.kernels, d_x_TD, d_logits_TE, gate_ED,
-                      /*accumulate=*/true);
+  context.kernels.LinearWeightGradient(d_gate_ED, d_logits_TE, x32_TD);
+  context.kernels.LinearInputGradient(d_x_TD, d_logits_TE, gate_ED,
+                                      /*accumulate=*/true);
   return absl::OkStatus();
 }
 

@@ -14,6 +14,7 @@ namespace moe {
 // The gate: which K of E experts each token goes to, and with what weights.
 // All of it in float32, because a rounded logit flips experts.
 
+// What the router said of T tokens: all of it is Router::Forward's.
 struct Routing {
   Tensor probabilities_TE;  // float32
   Tensor expert_ids_TK;     // int32, the choices
@@ -26,13 +27,6 @@ struct Routing {
   // group, but of this rank's tokens only.
   Tensor counts_BE;            // float32, choices of e in sequence b
   Tensor probability_sums_BE;  // float32
-
-  int64_t num_dropped = 0;  // choices of this rank's tokens
-  // This rank's shares of the layer's own losses, without coefficients; they
-  // add up like LossTerms. Of HF_MIXTRAL, whose loss mixes the layers before
-  // the product, it is E sum_e f_e P_e of this layer alone, top-k at balance.
-  double aux_loss = 0;
-  double z_loss = 0;
 };
 
 class Router {

@@ -8,7 +8,7 @@ absl::StatusOr<Tensor> TensorParallel::Gather(LayerContext& context,
                                               Arena& arena,
                                               const Tensor& x_TD) const {
   if (size() == 1) return x_TD;
-  RETURN_IF_ERROR(KernelStatus(context.kernels));
+  RETURN_IF_ERROR(context.kernels.status());
   const int64_t S = size() * x_TD.dim(0);
   Tensor all_SD;
   if (x_TD.rank() == 1) {
@@ -24,7 +24,7 @@ absl::StatusOr<Tensor> TensorParallel::Gather(LayerContext& context,
 absl::Status TensorParallel::ScatterSum(LayerContext& context, Tensor y_TD,
                                         const Tensor& partial_SD,
                                         bool accumulate) const {
-  RETURN_IF_ERROR(KernelStatus(context.kernels));
+  RETURN_IF_ERROR(context.kernels.status());
   const int64_t T = y_TD.dim(0);
   const int64_t D = y_TD.dim(1);
   ArenaScope scope(context.scratch);
@@ -36,9 +36,9 @@ absl::Status TensorParallel::ScatterSum(LayerContext& context, Tensor y_TD,
       Annotate(group_.ReduceScatter(partial_SD.View(), sum_TD.View()),
                "sum over the tensor group"));
   if (accumulate) {
-    Add(context.kernels, y_TD, sum_TD);
+    context.kernels.Add(y_TD, sum_TD);
   } else if (sum_TD.raw() != y_TD.raw()) {
-    Convert(context.kernels, y_TD, sum_TD);
+    context.kernels.Convert(y_TD, sum_TD);
   }
   return absl::OkStatus();
 }
@@ -48,14 +48,14 @@ absl::Status TensorParallel::LinearForward(LayerContext& context, Tensor y_TO,
                                            const Tensor& w_OI, bool accumulate,
                                            TensorKind part) const {
   if (size() == 1) {
-    moe::LinearForward(context.kernels, y_TO, x_SI, w_OI, accumulate);
+    context.kernels.LinearForward(y_TO, x_SI, w_OI, accumulate);
     return absl::OkStatus();
   }
   ArenaScope scope(context.scratch);
   ASSIGN_OR_RETURN(
       Tensor partial_SO,
       context.scratch.Allocate({x_SI.dim(0), y_TO.dim(1)}, DType::kFloat32));
-  moe::LinearForward(context.kernels, partial_SO, x_SI, w_OI);
+  context.kernels.LinearForward(partial_SO, x_SI, w_OI);
   Show(context, part, partial_SO);
   return ScatterSum(context, y_TO, partial_SO, accumulate);
 }
@@ -65,14 +65,14 @@ absl::Status TensorParallel::LinearInputGradient(LayerContext& context,
                                                  const Tensor& d_y_SO,
                                                  const Tensor& w_OI) const {
   if (size() == 1) {
-    moe::LinearInputGradient(context.kernels, d_x_TI, d_y_SO, w_OI);
+    context.kernels.LinearInputGradient(d_x_TI, d_y_SO, w_OI);
     return absl::OkStatus();
   }
   ArenaScope scope(context.scratch);
   ASSIGN_OR_RETURN(Tensor partial_SI,
                    context.scratch.Allocate({d_y_SO.dim(0), d_x_TI.dim(1)},
                                             DType::kFloat32));
-  moe::LinearInputGradient(context.kernels, partial_SI, d_y_SO, w_OI);
+  context.kernels.LinearInputGradient(partial_SI, d_y_SO, w_OI);
   return ScatterSum(context, d_x_TI, partial_SI, /*accumulate=*/false);
 }
 
@@ -81,14 +81,14 @@ absl::Status TensorParallel::EmbeddingForward(LayerContext& context,
                                               const Tensor& w_VD,
                                               int64_t first_id) const {
   if (size() == 1) {
-    moe::EmbeddingForward(context.kernels, x_TD, ids_S, w_VD, first_id);
+    context.kernels.EmbeddingForward(x_TD, ids_S, w_VD, first_id);
     return absl::OkStatus();
   }
   ArenaScope scope(context.scratch);
   ASSIGN_OR_RETURN(
       Tensor partial_SD,
       context.scratch.Allocate({ids_S.dim(0), x_TD.dim(1)}, DType::kFloat32));
-  moe::EmbeddingForward(context.kernels, partial_SD, ids_S, w_VD, first_id);
+  context.kernels.EmbeddingForward(partial_SD, ids_S, w_VD, first_id);
   Show(context, TensorKind::kEmbeddingPart, partial_SD);
   return ScatterSum(context, x_TD, partial_SD, /*accumulate=*/false);
 }
@@ -100,7 +100,7 @@ absl::Status TensorParallel::EmbeddingBackward(LayerContext& context,
                                                int64_t first_id) const {
   ArenaScope scope(context.scratch);
   ASSIGN_OR_RETURN(Tensor d_x_SD, Gather(context, context.scratch, d_x_TD));
-  moe::EmbeddingBackward(context.kernels, d_w_VD, d_x_SD, ids_S, first_id);
+  context.kernels.EmbeddingBackward(d_w_VD, d_x_SD, ids_S, first_id);
   return absl::OkStatus();
 }
 

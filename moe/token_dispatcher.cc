@@ -53,15 +53,14 @@ absl::Status TokenDispatcher::MakePlan(LayerContext& context,
   ASSIGN_OR_RETURN(plan.choice_of_row_N, saved.Allocate({T * K}, kIndex));
   ASSIGN_OR_RETURN(plan.row_of_choice_TK, saved.Allocate({T, K}, kIndex));
   plan.counts_E.resize(static_cast<size_t>(num_experts_));
-  SortChoices(context.kernels, plan.choice_of_row_N, plan.row_of_choice_TK,
-              absl::MakeSpan(plan.counts_E), dispatched_ids_TK);
+  context.kernels.SortChoices(plan.choice_of_row_N, plan.row_of_choice_TK,
+                              absl::MakeSpan(plan.counts_E), dispatched_ids_TK);
   plan.num_sent_rows =
       std::accumulate(plan.counts_E.begin(), plan.counts_E.end(), int64_t{0});
   plan.choice_of_row_N = plan.choice_of_row_N.Rows(0, plan.num_sent_rows);
   ASSIGN_OR_RETURN(plan.token_of_row_N,
                    saved.Allocate({plan.num_sent_rows}, kIndex));
-  TokensOfChoices(context.kernels, plan.token_of_row_N, plan.choice_of_row_N,
-                  K);
+  context.kernels.TokensOfChoices(plan.token_of_row_N, plan.choice_of_row_N, K);
 
   RETURN_IF_ERROR(ExchangeCounts(plan));
   plan.arrival_of_row_R = Tensor();
@@ -70,9 +69,9 @@ absl::Status TokenDispatcher::MakePlan(LayerContext& context,
   const int64_t R = plan.num_received_rows;
   ASSIGN_OR_RETURN(plan.arrival_of_row_R, saved.Allocate({R}, kIndex));
   ASSIGN_OR_RETURN(plan.row_of_arrival_R, saved.Allocate({R}, kIndex));
-  OrderArrivals(context.kernels, plan.arrival_of_row_R, plan.row_of_arrival_R,
-                plan.counts_Pe, num_local_experts_);
-  return KernelStatus(context.kernels);  // Rows are looked up by it at once.
+  context.kernels.OrderArrivals(plan.arrival_of_row_R, plan.row_of_arrival_R,
+                                plan.counts_Pe, num_local_experts_);
+  return context.kernels.status();  // Rows are looked up by it at once.
 }
 
 absl::Status TokenDispatcher::ExchangeCounts(DispatchPlan& plan) const {
@@ -175,8 +174,8 @@ absl::StatusOr<Tensor> TokenDispatcher::ChunkIds(
       Tensor ids_TK,
       context.scratch.Allocate(
           {dispatched_ids_TK.dim(0), dispatched_ids_TK.dim(1)}, kIndex));
-  ChoicesOfChunk(
-      context.kernels, ids_TK, dispatched_ids_TK, plan.row_of_choice_TK,
+  context.kernels.ChoicesOfChunk(
+      ids_TK, dispatched_ids_TK, plan.row_of_choice_TK,
       {.rows_P = plan.send_rows_P, .chunk = chunk, .num_chunks = num_chunks});
   return ids_TK;
 }
@@ -194,9 +193,10 @@ absl::Status TokenDispatcher::Dispatch(LayerContext& context, Tensor& rows_RD,
   ASSIGN_OR_RETURN(Tensor sorted_ND, arena.Allocate({N, D}, x_TD.dtype()));
   ASSIGN_OR_RETURN(Tensor sorted_weight_N1,
                    arena.Allocate({N, 1}, DType::kFloat32));
-  GatherRows(context.kernels, sorted_ND, x_TD, plan.token_of_row_N);
-  GatherRows(context.kernels, sorted_weight_N1,
-             weights_TK.Reshape({weights_TK.size(), 1}), plan.choice_of_row_N);
+  context.kernels.GatherRows(sorted_ND, x_TD, plan.token_of_row_N);
+  context.kernels.GatherRows(sorted_weight_N1,
+                             weights_TK.Reshape({weights_TK.size(), 1}),
+                             plan.choice_of_row_N);
   ASSIGN_OR_RETURN(rows_RD, ToExperts(context, context.saved, plan, sorted_ND));
   const StageScope stage("dispatch weights");
   ASSIGN_OR_RETURN(Tensor weight_R1,
@@ -212,8 +212,8 @@ absl::Status TokenDispatcher::Combine(LayerContext& context, Tensor out_TD,
   ASSIGN_OR_RETURN(const ReturningRows returning,
                    FromExperts(context, plan, rows_RD));
   RETURN_IF_ERROR(returning.Wait());
-  SumRows(context.kernels, out_TD, returning.sorted_ND, plan.row_of_choice_TK,
-          /*accumulate=*/true);
+  context.kernels.SumRows(out_TD, returning.sorted_ND, plan.row_of_choice_TK,
+                          /*accumulate=*/true);
   return absl::OkStatus();
 }
 
@@ -224,7 +224,7 @@ absl::Status TokenDispatcher::CombineBackward(LayerContext& context,
   ASSIGN_OR_RETURN(Tensor sorted_ND, context.scratch.Allocate(
                                          {plan.num_sent_rows, d_out_TD.dim(1)},
                                          d_out_TD.dtype()));
-  GatherRows(context.kernels, sorted_ND, d_out_TD, plan.token_of_row_N);
+  context.kernels.GatherRows(sorted_ND, d_out_TD, plan.token_of_row_N);
   ASSIGN_OR_RETURN(d_rows_RD,
                    ToExperts(context, context.scratch, plan, sorted_ND));
   return absl::OkStatus();
@@ -249,8 +249,8 @@ absl::Status TokenDispatcher::FinishDispatchBackward(
     bool accumulate) const {
   ArenaScope scope(context.scratch);
   RETURN_IF_ERROR(returning.rows.Wait());
-  SumRows(context.kernels, d_x_TD, returning.rows.sorted_ND,
-          plan.row_of_choice_TK, accumulate);
+  context.kernels.SumRows(d_x_TD, returning.rows.sorted_ND,
+                          plan.row_of_choice_TK, accumulate);
   RETURN_IF_ERROR(returning.weights.Wait());
   const int64_t num_choices = d_weights_TK.size();
   Tensor gathered_TK = d_weights_TK;
@@ -260,10 +260,10 @@ absl::Status TokenDispatcher::FinishDispatchBackward(
         context.scratch.Allocate({d_weights_TK.dim(0), d_weights_TK.dim(1)},
                                  DType::kFloat32));
   }
-  GatherRows(context.kernels, gathered_TK.Reshape({num_choices, 1}),
-             returning.weights.sorted_ND,
-             plan.row_of_choice_TK.Reshape({num_choices}));
-  if (accumulate) Add(context.kernels, d_weights_TK, gathered_TK);
+  context.kernels.GatherRows(gathered_TK.Reshape({num_choices, 1}),
+                             returning.weights.sorted_ND,
+                             plan.row_of_choice_TK.Reshape({num_choices}));
+  if (accumulate) context.kernels.Add(d_weights_TK, gathered_TK);
   return absl::OkStatus();
 }
 
@@ -286,7 +286,7 @@ absl::StatusOr<Tensor> TokenDispatcher::ToExperts(
                                  plan.send_rows_P));
   RETURN_IF_ERROR(Annotate(work->Wait(), kExchange));
   if (reorder)
-    GatherRows(context.kernels, rows_RD, arrivals_RD, plan.arrival_of_row_R);
+    context.kernels.GatherRows(rows_RD, arrivals_RD, plan.arrival_of_row_R);
   return rows_RD;
 }
 
@@ -305,7 +305,7 @@ absl::StatusOr<ReturningRows> TokenDispatcher::FromExperts(
     ASSIGN_OR_RETURN(
         arrivals_RD,
         context.scratch.Allocate({plan.num_received_rows, D}, rows_RD.dtype()));
-    GatherRows(context.kernels, arrivals_RD, rows_RD, plan.row_of_arrival_R);
+    context.kernels.GatherRows(arrivals_RD, rows_RD, plan.row_of_arrival_R);
   }
   ASSIGN_OR_RETURN(returning.work,
                    StartExchange(returning.sorted_ND, arrivals_RD,

@@ -5,47 +5,66 @@
 #include "comm/check.h"
 #include "comm/philox.h"
 #include "comm/status_macros.h"
-#include "moe/model_config.h"
 
 namespace moe {
 namespace {
 
-// The tensor that begins at `parameter` and runs on through its neighbours.
-Tensor From(const ParameterTable& table, const ParameterStorage& storage,
-            int parameter, std::initializer_list<int64_t> shape) {
-  const Parameter& first = table.parameters()[static_cast<size_t>(parameter)];
-  const Tensor arena = storage.arena(first.arena);
-  const int64_t size = Tensor(nullptr, shape, arena.dtype()).size();
-  CHECK(first.local && first.offset + size <= arena.size());
-  return arena.Rows(first.offset, size).Reshape(shape);
-}
+// Binds parameters as the layers use them.
+class Binder {
+ public:
+  Binder(const ModelConfig& model, const ParameterTable& table,
+         const ParameterStorage& storage)
+      : model_(model), table_(table), storage_(storage) {}
 
-LayerWeights BindLayer(const ModelConfig& model, const ParameterTable& table,
-                       const ParameterStorage& storage, int layer) {
-  const int64_t width = model.hidden_size();
-  const int64_t hidden = model.intermediate_size();
-  const int64_t experts = table.local_experts();
-  const int64_t tensor_ranks = table.tensor_ranks();
-  const int64_t q_width =
-      model.num_attention_heads() / tensor_ranks * HeadDim(model);
-  const int64_t kv_width =
-      model.num_key_value_heads() / tensor_ranks * HeadDim(model);
-  const int attention = table.attention(layer).begin;
-  const int moe = table.moe(layer).begin;
-  const int gate_up = moe + 2 + 2 * table.first_expert();
-  const int down =
-      moe + 2 + 2 * model.num_local_experts() + table.first_expert();
+  const Parameter& Get(Role role, int layer = -1, int expert = -1) const {
+    const int index = table_.Find(role, layer, expert);
+    CHECK(index >= 0);
+    return table_.parameters()[static_cast<size_t>(index)];
+  }
+
+  // The tensor of all parameters from the first to the last, which must lie
+  // side by side.
+  Tensor From(const Parameter& first, const Parameter& last,
+              std::initializer_list<int64_t> shape) const {
+    const Tensor arena = storage_.arena(first.arena);
+    const int64_t size = Tensor(nullptr, shape, arena.dtype()).size();
+    CHECK(first.local && last.local && first.arena == last.arena);
+    CHECK(first.offset + size == last.offset + last.slice.size());
+    return arena.Rows(first.offset, size).Reshape(shape);
+  }
+  Tensor Whole(Role role, int layer = -1) const {
+    return storage_.Get(Get(role, layer));
+  }
+
+  LayerWeights Layer(int layer) const;
+
+ private:
+  const ModelConfig& model_;
+  const ParameterTable& table_;
+  const ParameterStorage& storage_;
+};
+
+LayerWeights Binder::Layer(int layer) const {
+  const int64_t width = model_.hidden_size();
+  const int64_t hidden = model_.intermediate_size();
+  const int64_t experts = table_.local_experts();
+  const int first = table_.first_expert();
+  const int last = first + table_.local_experts() - 1;
+  const Parameter& query = Get(Role::kQuery, layer);
+  const Parameter& value = Get(Role::kValue, layer);
+  const int64_t qkv_width = query.slice.num_rows + 2 * value.slice.num_rows;
   return {
-      .input_norm_D = From(table, storage, attention, {width}),
-      .qkv_CD =
-          From(table, storage, attention + 1, {q_width + 2 * kv_width, width}),
-      .o_DA = From(table, storage, attention + 4, {width, q_width}),
-      .post_attention_norm_D = From(table, storage, moe, {width}),
-      .gate_ED =
-          From(table, storage, moe + 1, {model.num_local_experts(), width}),
+      .input_norm_D = Whole(Role::kInputNorm, layer),
+      .qkv_CD = From(query, value, {qkv_width, width}),
+      .o_DA = Whole(Role::kAttentionOutput, layer),
+      .post_attention_norm_D = Whole(Role::kPostAttentionNorm, layer),
+      .gate_ED = Whole(Role::kRouter, layer),
       .gate_up_eGD =
-          From(table, storage, gate_up, {experts, 2 * hidden, width}),
-      .down_eDF = From(table, storage, down, {experts, width, hidden}),
+          From(Get(Role::kExpertGate, layer, first),
+               Get(Role::kExpertUp, layer, last), {experts, 2 * hidden, width}),
+      .down_eDF =
+          From(Get(Role::kExpertDown, layer, first),
+               Get(Role::kExpertDown, layer, last), {experts, width, hidden}),
   };
 }
 
@@ -95,19 +114,15 @@ Tensor ParameterStorage::Get(const Parameter& parameter) const {
 
 ModelWeights BindWeights(const ModelConfig& model, const ParameterTable& table,
                          const ParameterStorage& storage) {
+  const Binder binder(model, table, storage);
   ModelWeights weights;
-  const int64_t width = model.hidden_size();
-  const Slice& vocabulary = table.parameters()[0].slice;
-  weights.first_id = vocabulary.first_row;
-  weights.embedding_VD = From(table, storage, table.embedding().begin,
-                              {vocabulary.num_rows, width});
+  weights.first_id = binder.Get(Role::kEmbedding).slice.first_row;
+  weights.embedding_VD = binder.Whole(Role::kEmbedding);
   for (int layer = 0; layer < model.num_hidden_layers(); ++layer)
-    weights.layers.push_back(BindLayer(model, table, storage, layer));
-  weights.norm_D = From(table, storage, table.head().begin, {width});
-  weights.head_VD = model.tie_word_embeddings()
-                        ? weights.embedding_VD
-                        : From(table, storage, table.head().begin + 1,
-                               {vocabulary.num_rows, width});
+    weights.layers.push_back(binder.Layer(layer));
+  weights.norm_D = binder.Whole(Role::kFinalNorm);
+  weights.head_VD = model.tie_word_embeddings() ? weights.embedding_VD
+                                                : binder.Whole(Role::kHead);
   return weights;
 }
 

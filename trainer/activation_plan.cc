@@ -212,16 +212,19 @@ class Walk {
     ArenaScope again(saved_);
     CopyUnless(kF32, compute_);
     scratch_.Allocate(T * D, kF32);
-    scratch_.Allocate(T * K, kF32);
     scratch_.Allocate(T * D, compute_);
+    MoeBackward();
+    CopyUnless(kF32, compute_);
+  }
+
+  void MoeBackward() {
+    ArenaScope scope(scratch_);
+    scratch_.Allocate(T * K, kF32);
     if (recompute_ == Recompute::kExperts) ExpertsGateUp();
     BackwardThroughExperts();
-    {
-      ArenaScope router(scratch_);
-      scratch_.Allocate(T * E, kF32);
-      CopyUnless(kF32, kF32);
-    }
-    CopyUnless(kF32, compute_);
+    ArenaScope router(scratch_);
+    scratch_.Allocate(T * E, kF32);
+    CopyUnless(kF32, kF32);
   }
 
   void BackwardThroughExperts() {

@@ -82,7 +82,7 @@ absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(
   ASSIGN_OR_RETURN(const bool add_bos, ReadAddBos(files, checkpoint));
   std::unique_ptr<Generator> generator(
       new Generator(std::move(words), std::move(tokenizer), add_bos, threads));
-  RETURN_IF_ERROR(KernelStatus(*generator->kernels_));
+  RETURN_IF_ERROR(generator->kernels_->status());
   RETURN_IF_ERROR(generator->LoadModelWeights(files, checkpoint));
   return generator;
 }
@@ -96,7 +96,7 @@ Generator::Generator(SourceWords words, std::unique_ptr<Tokenizer> tokenizer,
       mesh_(OneRank(config_.model)),
       groups_(ProcessGroups::CreateSingle()),
       table_(config_.model, DType::kFloat32, mesh_, /*rank=*/0),
-      kernels_(MakeKernelContext(threads)),
+      kernels_(MakeCpuKernels(threads)),
       logits_(static_cast<size_t>(config_.model.vocab_size())) {}
 
 absl::Status Generator::LoadModelWeights(FileSystem& files,
@@ -175,6 +175,7 @@ absl::StatusOr<int32_t> Generator::NextToken(std::vector<int32_t>& ids,
                                              const GenerateOptions& options) {
   const int64_t length = static_cast<int64_t>(ids.size());
   RETURN_IF_ERROR(model_->Logits(
+      pass_,
       Tensor(logits_.data(), {1, config_.model.vocab_size()}, DType::kFloat32),
       Tensor(ids.data(), {length}, DType::kInt32), length, length - 1,
       weights_));

@@ -16,6 +16,7 @@
 #include "data/tokenizer.h"
 #include "moe/kernels.h"
 #include "moe/language_model.h"
+#include "moe/pass.h"
 #include "moe/weights.h"
 #include "trainer/checkpoint/source_words.h"
 #include "trainer/sampler.h"
@@ -85,10 +86,12 @@ class Generator {
   const Mesh mesh_;
   const ProcessGroups groups_;
   const ParameterTable table_;
-  const KernelContextPtr kernels_;
+  const std::unique_ptr<Kernels> kernels_;
   ParameterStorage storage_;
   ModelWeights weights_;
   std::unique_ptr<LanguageModel> model_;
+  Arena scratch_;
+  Pass pass_{scratch_};
   std::vector<float> logits_;  // of the last token, [V]
 };
 

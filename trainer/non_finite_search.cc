@@ -21,16 +21,6 @@ std::string ValueText(double value) {
   return value > 0 ? "inf" : "-inf";
 }
 
-// -1: the parameter is of no layer.
-int LayerOf(const ParameterTable& table, int parameter) {
-  for (int layer = 0; layer < table.num_layers(); ++layer) {
-    if (parameter >= table.attention(layer).begin &&
-        parameter < table.moe(layer).end)
-      return layer;
-  }
-  return -1;
-}
-
 }  // namespace
 
 void NonFiniteSearch::LookAtSum(const NonFiniteElement& element) {
@@ -44,7 +34,7 @@ void NonFiniteSearch::LookAtWeights(const ParameterStorage& weights) {
     const Parameter& parameter = table_.parameters()[i];
     if (!parameter.local) continue;
     const Tensor values = weights.Get(parameter);
-    const int64_t element = FirstNonFinite(kernels_, values);
+    const int64_t element = kernels_.FirstNonFinite(values);
     if (element < 0) continue;
     const int index = static_cast<int>(i);
     found_.weights =
@@ -61,7 +51,7 @@ void NonFiniteSearch::BeginMicroStep(int micro_step) {
 void NonFiniteSearch::Observe(TensorKind kind, int layer, int local_expert,
                               const Tensor& tensor) {
   if (found_.first.order != kNever) return;
-  const int64_t element = FirstNonFinite(kernels_, tensor);
+  const int64_t element = kernels_.FirstNonFinite(tensor);
   if (element < 0) return;
   // The residual stream's gradient comes last of the range just completed.
   const bool is_gradient = IsGradient(kind);
@@ -96,7 +86,7 @@ absl::Status NonFiniteSearch::GradientsReady(ParameterRange range) {
     const Parameter& parameter = table_.parameters()[static_cast<size_t>(i)];
     if (!parameter.local) continue;
     const Tensor gradient = gradients_.Get(parameter);
-    const int64_t element = FirstNonFinite(kernels_, gradient);
+    const int64_t element = kernels_.FirstNonFinite(gradient);
     if (element < 0) continue;
     const int64_t place = parameter.expert >= 0 ? 0 : range.end - i;
     found_.gradient =
@@ -137,7 +127,7 @@ int64_t NonFiniteSearch::BackwardStage(int64_t num_ranges) const {
 NonFiniteSearch::Sighting NonFiniteSearch::OfParameter(int index, double value,
                                                        Order order) const {
   return {.order = order,
-          .layer = LayerOf(table_, index),
+          .layer = table_.parameters()[static_cast<size_t>(index)].layer,
           .expert = table_.parameters()[static_cast<size_t>(index)].expert,
           .parameter = index,
           .value = value};

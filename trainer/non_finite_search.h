@@ -33,7 +33,7 @@ class NonFiniteSearch : public TensorObserver, public GradientListener {
  public:
   // All outlive the search. `gradients` are those that the passes add to.
   NonFiniteSearch(const ParameterTable& table,
-                  const ParameterStorage& gradients, KernelContext& kernels)
+                  const ParameterStorage& gradients, Kernels& kernels)
       : table_(table), gradients_(gradients), kernels_(kernels) {}
 
   // What ShardedAdamW::FirstNonFinite says of the sum.
@@ -89,7 +89,7 @@ class NonFiniteSearch : public TensorObserver, public GradientListener {
 
   const ParameterTable& table_;
   const ParameterStorage& gradients_;
-  KernelContext& kernels_;
+  Kernels& kernels_;
   Found found_;
   int micro_step_ = 0;
   int64_t num_ranges_ = 0;  // whose gradients are complete in this micro-step

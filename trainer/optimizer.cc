@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "comm/status_macros.h"
+#include "trainer/checkpoint/state_piece.h"
 
 namespace moe {
 namespace {
@@ -25,7 +26,7 @@ double ClipScale(double grad_norm, double limit) {
 absl::StatusOr<std::unique_ptr<ShardedAdamW>> ShardedAdamW::Create(
     const OptimizerConfig& config, const ParameterTable& table,
     const ProcessGroups& groups, const ShardMaps& shards,
-    const ParameterStorage& weights, KernelContext& kernels) {
+    const ParameterStorage& weights, Kernels& kernels) {
   std::unique_ptr<ShardedAdamW> optimizer(
       new ShardedAdamW(config, table, groups, shards, weights, kernels));
   for (ArenaKind kind : kAllArenaKinds) {
@@ -49,8 +50,7 @@ absl::StatusOr<std::unique_ptr<ShardedAdamW>> ShardedAdamW::Create(
 ShardedAdamW::ShardedAdamW(const OptimizerConfig& config,
                            const ParameterTable& table,
                            const ProcessGroups& groups, const ShardMaps& shards,
-                           const ParameterStorage& weights,
-                           KernelContext& kernels)
+                           const ParameterStorage& weights, Kernels& kernels)
     : config_(config),
       table_(table),
       groups_(groups),
@@ -89,21 +89,20 @@ absl::Status ShardedAdamW::Initialize(
                                         static_cast<size_t>(segment.count))));
       const Tensor copy =
           weights_.arena(kind).Rows(segment.arena_begin, segment.count);
-      if (copy.raw() != master.raw()) Convert(kernels_, copy, master);
+      if (copy.raw() != master.raw()) kernels_.Convert(copy, master);
     }
   }
   RETURN_IF_ERROR(AgreeOnStatus(filled, groups_.world()));
   for (ArenaKind kind : kAllArenaKinds) RETURN_IF_ERROR(GatherCopies(kind));
   while (!works_.empty()) RETURN_IF_ERROR(WaitForOldestCopy());
-  return KernelStatus(kernels_);
+  return kernels_.status();
 }
 
 double ShardedAdamW::SumOfSquares(const ParameterStorage& gradients) const {
   double sum = 0;
   for (ArenaKind kind : kAllArenaKinds) {
     for (const ShardSegment& segment : arenas_[Index(kind)].segments) {
-      sum += moe::SumOfSquares(
-          kernels_,
+      sum += kernels_.SumOfSquares(
           gradients.arena(kind).Rows(segment.arena_begin, segment.count));
     }
   }
@@ -114,8 +113,7 @@ NonFiniteElement ShardedAdamW::FirstNonFinite(
     const ParameterStorage& gradients) const {
   for (ArenaKind kind : kAllArenaKinds) {
     for (const ShardSegment& segment : arenas_[Index(kind)].segments) {
-      const int64_t index = moe::FirstNonFinite(
-          kernels_,
+      const int64_t index = kernels_.FirstNonFinite(
           gradients.arena(kind).Rows(segment.arena_begin, segment.count));
       if (index < 0) continue;
       const int64_t element = segment.arena_begin + index;
@@ -149,7 +147,7 @@ absl::Status ShardedAdamW::Step(const ParameterStorage& gradients,
     RETURN_IF_ERROR(GatherCopies(kind));
   }
   while (!works_.empty()) RETURN_IF_ERROR(WaitForOldestCopy());
-  return KernelStatus(kernels_);
+  return kernels_.status();
 }
 
 void ShardedAdamW::UpdateSegment(ArenaKind kind, const ShardSegment& segment,
@@ -161,12 +159,11 @@ void ShardedAdamW::UpdateSegment(ArenaKind kind, const ShardSegment& segment,
       Master(kind, segment.arena_begin, segment.shard_begin, segment.count);
   const Tensor copy =
       weights_.arena(kind).Rows(segment.arena_begin, segment.count);
-  AdamW(kernels_, master,
-        arena.first_moment.Rows(segment.shard_begin, segment.count),
-        arena.second_moment.Rows(segment.shard_begin, segment.count),
-        copy.raw() == master.raw() ? Tensor() : copy,
-        gradients.arena(kind).Rows(segment.arena_begin, segment.count),
-        options);
+  kernels_.AdamW(
+      master, arena.first_moment.Rows(segment.shard_begin, segment.count),
+      arena.second_moment.Rows(segment.shard_begin, segment.count),
+      copy.raw() == master.raw() ? Tensor() : copy,
+      gradients.arena(kind).Rows(segment.arena_begin, segment.count), options);
 }
 
 absl::Status ShardedAdamW::GatherCopies(ArenaKind kind) {
@@ -196,14 +193,15 @@ void ShardedAdamW::ForEachOwned(OwnedVisitor visit) {
     float* first = arena.first_moment.data<float>();
     float* second = arena.second_moment.data<float>();
     for (const ShardSegment& segment : arena.segments) {
-      ForEachParameter(table_, kind, segment.arena_begin, segment.count,
-                       [&](const Parameter& parameter, int64_t begin,
-                           int64_t in_range, int64_t count) {
-                         const int64_t place = segment.shard_begin + in_range;
-                         const size_t size = static_cast<size_t>(count);
-                         visit(parameter, begin, {first + place, size},
-                               {second + place, size});
-                       });
+      ForEachParameter(
+          table_, kind, segment.arena_begin, segment.count,
+          [&](const Parameter& parameter, int64_t begin, int64_t in_range,
+              int64_t count) {
+            const int64_t place = segment.shard_begin + in_range;
+            const size_t size = static_cast<size_t>(count);
+            visit(parameter, kFirstMoment, begin, {first + place, size});
+            visit(parameter, kSecondMoment, begin, {second + place, size});
+          });
     }
   }
 }

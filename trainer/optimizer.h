@@ -42,7 +42,7 @@ class ShardedAdamW : public TrainingState {
   static absl::StatusOr<std::unique_ptr<ShardedAdamW>> Create(
       const OptimizerConfig& config, const ParameterTable& table,
       const ProcessGroups& groups, const ShardMaps& shards,
-      const ParameterStorage& weights, KernelContext& kernels);
+      const ParameterStorage& weights, Kernels& kernels);
 
   // Sets the master weights of this rank's elements and every rank's compute
   // copies: `fill` writes elements [begin, begin + out.size()) of this rank's
@@ -76,7 +76,7 @@ class ShardedAdamW : public TrainingState {
 
   ShardedAdamW(const OptimizerConfig& config, const ParameterTable& table,
                const ProcessGroups& groups, const ShardMaps& shards,
-               const ParameterStorage& weights, KernelContext& kernels);
+               const ParameterStorage& weights, Kernels& kernels);
 
   ProcessGroup& Group(ArenaKind kind) const;
   const ShardMap& Map(ArenaKind kind) const;
@@ -93,7 +93,7 @@ class ShardedAdamW : public TrainingState {
   const ProcessGroups& groups_;
   const ShardMaps& shards_;
   const ParameterStorage& weights_;
-  KernelContext& kernels_;
+  Kernels& kernels_;
   std::array<ArenaShard, kNumArenaKinds> arenas_;
   std::deque<std::unique_ptr<Work>> works_;  // under way, the oldest first
 };

@@ -6,7 +6,7 @@
 
 #include "absl/types/span.h"
 #include "moe/kernels.h"
-#include "moe/router.h"
+#include "moe/pass.h"
 
 namespace moe {
 
@@ -25,7 +25,7 @@ struct LayerRouting {
   double dropped_fraction = 0;  // dropped choices over all
   // Probability of a token's first choice, mean over tokens.
   double top_probability = 0;
-  // Before their coefficients; see Routing.
+  // Before their coefficients; see Pass.
   double aux_loss = 0;
   double z_loss = 0;
 };
@@ -39,8 +39,8 @@ class RoutingStatistics {
   RoutingStatistics(int64_t num_layers, int64_t num_experts, int64_t top_k);
 
   void Clear();
-  // This rank's routings of one micro-batch, a layer each.
-  void Add(KernelContext& kernels, absl::Span<const Routing> routings);
+  // This rank's part of one micro-batch, after its forward.
+  void Add(Kernels& kernels, const Pass& pass);
 
   // How many numbers totals() has.
   static int64_t NumTotals(int64_t num_layers, int64_t num_experts) {

@@ -211,17 +211,18 @@ MicroBatch Trainer::MakeMicroBatch(const BatchPlan& plan, int micro_step,
 
 void Trainer::ClearGradients() {
   for (ArenaKind kind : kAllArenaKinds)
-    SetZero(environment_.kernels, gradient_storage_.arena(kind));
+    environment_.kernels.SetZero(gradient_storage_.arena(kind));
 }
 
 absl::Status Trainer::ForwardBackward(const MicroBatch& batch, bool last,
                                       LossTerms& losses) {
-  RETURN_IF_ERROR(model_->Forward(&losses, batch, weights_, &gradients_));
-  routing_.Add(environment_.kernels, model_->routings());
-  if (!last) return model_->Backward(batch, weights_, gradients_, nullptr);
+  RETURN_IF_ERROR(
+      model_->Forward(pass_, &losses, batch, weights_, &gradients_));
+  routing_.Add(environment_.kernels, pass_);
+  if (!last) return model_->Backward(pass_, weights_, gradients_, nullptr);
   const ProgressScope progress(environment_.kernels,
                                [this] { reducer_->Progress(); });
-  return model_->Backward(batch, weights_, gradients_, reducer_.get());
+  return model_->Backward(pass_, weights_, gradients_, reducer_.get());
 }
 
 // The ranks of a tensor group have the same sequences: one counts them.
@@ -302,9 +303,9 @@ absl::StatusOr<NonFinite> Trainer::FindNonFinite(bool in_loss,
   NonFiniteSearch search(table_, gradient_storage_, environment_.kernels);
   search.LookAtWeights(weight_storage_);
   if (!in_loss) search.LookAtSum(optimizer_->FirstNonFinite(gradient_storage_));
-  model_->SetObserver(&search);
+  pass_.observer = &search;
   const absl::Status status = ComputeAgain(search, in_loss, tokens, targets);
-  model_->SetObserver(nullptr);
+  pass_.observer = nullptr;
   RETURN_IF_ERROR(status);
   ASSIGN_OR_RETURN(NonFinite found, search.Agree(environment_.groups.world()));
   found.in_loss = in_loss;
@@ -320,11 +321,11 @@ absl::Status Trainer::ComputeAgain(NonFiniteSearch& search, bool in_loss,
         MakeMicroBatch(plan_, micro, tokens, plan_.global_size(), targets);
     LossTerms losses;
     search.BeginMicroStep(micro);
-    RETURN_IF_ERROR(model_->Forward(&losses, batch, weights_,
+    RETURN_IF_ERROR(model_->Forward(pass_, &losses, batch, weights_,
                                     in_loss ? nullptr : &gradients_));
     search.LookAtLosses(losses);
     if (in_loss) continue;
-    RETURN_IF_ERROR(model_->Backward(batch, weights_, gradients_, &search));
+    RETURN_IF_ERROR(model_->Backward(pass_, weights_, gradients_, &search));
   }
   return absl::OkStatus();
 }
@@ -354,7 +355,8 @@ absl::StatusOr<double> Trainer::ValidationLoss(int64_t batches) {
       const MicroBatch batch =
           MakeMicroBatch(plan, micro, read.ok() ? *tokens : TokenBlock{},
                          sequences, /*global_targets=*/1);
-      RETURN_IF_ERROR(model_->Forward(&losses, batch, weights_, nullptr));
+      RETURN_IF_ERROR(
+          model_->Forward(pass_, &losses, batch, weights_, nullptr));
     }
   }
   ProcessGroup& world = environment_.groups.world();

@@ -16,6 +16,7 @@
 #include "data/corpus.h"
 #include "moe/kernels.h"
 #include "moe/language_model.h"
+#include "moe/pass.h"
 #include "moe/weights.h"
 #include "trainer/batch_plan.h"
 #include "trainer/checkpoint/state_loader.h"
@@ -66,7 +67,7 @@ class Trainer {
   struct Environment {
     const Mesh& mesh;
     const ProcessGroups& groups;
-    KernelContext& kernels;
+    Kernels& kernels;
     const SampleSequence& train;
     const SampleSequence* valid = nullptr;  // null: none
   };
@@ -101,7 +102,9 @@ class Trainer {
   bool validation_has_targets() const { return validation_has_targets_; }
 
   const ParameterTable& table() const { return table_; }
-  LanguageModel& model() { return *model_; }
+  const LanguageModel& model() const { return *model_; }
+  // Of the last micro-step.
+  const Pass& pass() const { return pass_; }
   ShardedAdamW& optimizer() { return *optimizer_; }
   const GradientReducer& reducer() const { return *reducer_; }
   const ParameterStorage& weights() const { return weight_storage_; }
@@ -152,6 +155,8 @@ class Trainer {
   ModelWeights weights_;
   ModelWeights gradients_;
   std::unique_ptr<LanguageModel> model_;
+  Arena scratch_;
+  Pass pass_{scratch_};
   std::unique_ptr<GradientReducer> reducer_;
   std::unique_ptr<ShardedAdamW> optimizer_;
   std::unique_ptr<BatchLoader> loader_;

@@ -143,8 +143,8 @@ absl::Status TrainingRun::TakeLearnedSize(const RunStart& start) {
 }
 
 absl::Status TrainingRun::BuildTrainer(const RunStart& start) {
-  kernels_ = MakeKernelContext(config_.run().threads());
-  RETURN_IF_ERROR(AgreeOnStatus(KernelStatus(*kernels_), groups_->world()));
+  kernels_ = MakeCpuKernels(config_.run().threads());
+  RETURN_IF_ERROR(AgreeOnStatus(kernels_->status(), groups_->world()));
   ASSIGN_OR_RETURN(trainer_, Trainer::Create(config_,
                                              {.mesh = *mesh_,
                                               .groups = *groups_,

@@ -74,7 +74,7 @@ class TrainingRun {
   RunDirectoryLocks locks_;  // until nothing below writes any more
   std::optional<Mesh> mesh_;
   std::optional<ProcessGroups> groups_;
-  KernelContextPtr kernels_;
+  std::unique_ptr<Kernels> kernels_;
   std::string vocabulary_from_;        // CorpusOptions'
   std::optional<SourceWords> source_;  // of what the run began with
   std::unique_ptr<Corpus> corpus_;

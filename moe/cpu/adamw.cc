@@ -3,12 +3,12 @@
 #include <cstdint>
 
 #include "comm/check.h"
-#include "moe/cpu/kernel_context.h"
+#include "moe/cpu/cpu_kernels.h"
 #include "moe/cpu/round_row.h"
 #include "moe/cpu/vector.h"
 #include "moe/kernels.h"
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 // Below this a second thread is not worth its start.
@@ -79,9 +79,8 @@ void UpdateAndCopy(const Elements& e, BFloat16* copy, int64_t begin,
 
 }  // namespace
 
-void AdamW(KernelContext& context, Tensor weights, Tensor m, Tensor v,
-           Tensor weights_copy, const Tensor& gradient,
-           const AdamWOptions& options) {
+void CpuKernels::AdamW(Tensor weights, Tensor m, Tensor v, Tensor weights_copy,
+                       const Tensor& gradient, const AdamWOptions& options) {
   const int64_t n = weights.size();
   CHECK(m.size() == n && v.size() == n && gradient.size() == n);
   CHECK(options.update >= 1);
@@ -91,7 +90,7 @@ void AdamW(KernelContext& context, Tensor weights, Tensor m, Tensor v,
   const bool has_copy = !weights_copy.is_null();
   CHECK(!has_copy || weights_copy.size() == n);
   BFloat16* copy = has_copy ? weights_copy.data<BFloat16>() : nullptr;
-  ParallelFor(context, n, kGrain, [&](int64_t begin, int64_t end) {
+  ParallelFor(*this, n, kGrain, [&](int64_t begin, int64_t end) {
     if (has_copy) {
       UpdateAndCopy(elements, copy, begin, end, factors);
     } else {
@@ -100,4 +99,4 @@ void AdamW(KernelContext& context, Tensor weights, Tensor m, Tensor v,
   });
 }
 
-}  // namespace moe
+}  // namespace moe::cpu

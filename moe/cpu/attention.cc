@@ -3,41 +3,41 @@
 
 #include "absl/status/status.h"
 #include "moe/cpu/attention_unit.h"
+#include "moe/cpu/cpu_kernels.h"
 #include "moe/cpu/dispatch_dtype.h"
-#include "moe/cpu/kernel_context.h"
 #include "moe/kernels.h"
 
 // Letters: T tokens in sequences of L, H heads, G key/value heads, d head
 // width, C = (H + 2 G) d, A = H d.
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 // unit(sequence, kv_head, scratch) for each unit; progress in between.
 template <typename Unit>
-void ForEachUnit(KernelContext& context, const AttentionShape& shape,
+void ForEachUnit(CpuKernels& kernels, const AttentionShape& shape,
                  int64_t num_tokens, int64_t scratch_floats, const Unit& unit) {
   if (num_tokens == 0) return;
-  const ThreadScratch scratch = context.ReserveThreadScratch(
+  const ThreadScratch scratch = kernels.ReserveThreadScratch(
       scratch_floats * static_cast<int64_t>(sizeof(float)));
   if (scratch.is_null()) return;
   const int64_t num_units = num_tokens / shape.length * shape.kv_heads;
   std::atomic<bool> failed = false;
-  ParallelFor(context, num_units, [&](int64_t begin, int64_t end, int thread) {
+  ParallelFor(kernels, num_units, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; ++i) {
       if (!unit(i / shape.kv_heads, i % shape.kv_heads,
                 scratch.Get<float>(thread)))
         failed = true;
-      if (thread == 0) context.Progress();
+      if (thread == 0) kernels.Progress();
     }
   });
   if (failed)
-    context.SetError(absl::InternalError("attention: oneDNN's sgemm failed"));
+    kernels.SetError(absl::InternalError("attention: oneDNN's sgemm failed"));
 }
 
 template <typename T>
-void Forward(KernelContext& context, const AttentionCall<T>& call) {
-  ForEachUnit(context, call.shape, call.num_tokens,
+void Forward(CpuKernels& kernels, const AttentionCall<T>& call) {
+  ForEachUnit(kernels, call.shape, call.num_tokens,
               AttentionForwardScratch(call.shape),
               [&](int64_t sequence, int64_t kv_head, float* scratch) {
                 return AttentionForwardUnit(call, sequence, kv_head, scratch);
@@ -45,8 +45,8 @@ void Forward(KernelContext& context, const AttentionCall<T>& call) {
 }
 
 template <typename T>
-void Backward(KernelContext& context, const AttentionCall<T>& call) {
-  ForEachUnit(context, call.shape, call.num_tokens,
+void Backward(CpuKernels& kernels, const AttentionCall<T>& call) {
+  ForEachUnit(kernels, call.shape, call.num_tokens,
               AttentionBackwardScratch(call.shape),
               [&](int64_t sequence, int64_t kv_head, float* scratch) {
                 return AttentionBackwardUnit(call, sequence, kv_head, scratch);
@@ -68,26 +68,28 @@ AttentionCall<T> MakeCall(const AttentionShape& shape,
 
 }  // namespace
 
-void AttentionForward(KernelContext& context, Tensor y_TA,
-                      Tensor log_sum_exp_HT, const Tensor& qkv_TC,
-                      const Tensor& positions_T, const AttentionShape& shape) {
+void CpuKernels::AttentionForward(Tensor y_TA, Tensor log_sum_exp_HT,
+                                  const Tensor& qkv_TC,
+                                  const Tensor& positions_T,
+                                  const AttentionShape& shape) {
   DispatchDType(qkv_TC.dtype(), [&]<typename T>() {
-    Forward(context,
+    Forward(*this,
             MakeCall<T>(shape, positions_T, qkv_TC, y_TA, log_sum_exp_HT));
   });
 }
 
-void AttentionBackward(KernelContext& context, Tensor d_qkv_TC,
-                       const Tensor& d_y_TA, const Tensor& qkv_TC,
-                       const Tensor& y_TA, const Tensor& log_sum_exp_HT,
-                       const Tensor& positions_T, const AttentionShape& shape) {
+void CpuKernels::AttentionBackward(Tensor d_qkv_TC, const Tensor& d_y_TA,
+                                   const Tensor& qkv_TC, const Tensor& y_TA,
+                                   const Tensor& log_sum_exp_HT,
+                                   const Tensor& positions_T,
+                                   const AttentionShape& shape) {
   DispatchDType(qkv_TC.dtype(), [&]<typename T>() {
     AttentionCall<T> call =
         MakeCall<T>(shape, positions_T, qkv_TC, y_TA, log_sum_exp_HT);
     call.d_y_TA = d_y_TA.data<T>();
     call.d_qkv_TC = d_qkv_TC.data<T>();
-    Backward(context, call);
+    Backward(*this, call);
   });
 }
 
-}  // namespace moe
+}  // namespace moe::cpu

@@ -8,7 +8,7 @@
 //   d_v = p^T d_y,  d_p = d_y v^T,  d_score = p (d_p - sum_d d_y y),
 //   d_q = scale d_score k,  d_k = scale d_score^T q  (Dao et al., 2022).
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 // What a tile's rows bring along.
@@ -133,4 +133,4 @@ template bool AttentionBackwardUnit(const AttentionCall<float>&, int64_t,
 template bool AttentionBackwardUnit(const AttentionCall<BFloat16>&, int64_t,
                                     int64_t, float*);
 
-}  // namespace moe
+}  // namespace moe::cpu

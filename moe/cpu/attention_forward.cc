@@ -9,7 +9,7 @@
 // Softmax over the keys seen so far, corrected whenever a larger score comes:
 // Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018.
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 // The running state of a tile's rows.
@@ -125,4 +125,4 @@ template bool AttentionForwardUnit(const AttentionCall<float>&, int64_t,
 template bool AttentionForwardUnit(const AttentionCall<BFloat16>&, int64_t,
                                    int64_t, float*);
 
-}  // namespace moe
+}  // namespace moe::cpu

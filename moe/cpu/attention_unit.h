@@ -23,7 +23,7 @@
 #include "moe/cpu/vector.h"
 #include "moe/kernels.h"
 
-namespace moe {
+namespace moe::cpu {
 
 // Keys of a block. Wide blocks make the products faster; this wide, the scores
 // of a tile stay in the second-level cache. A multiple of every TileTokens.
@@ -234,6 +234,6 @@ void CopyScaled(To* to, int64_t to_stride, const From* from,
   }
 }
 
-}  // namespace moe
+}  // namespace moe::cpu
 
 #endif  // MOE_CPU_ATTENTION_UNIT_H_

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace moe {
+namespace moe::cpu {
 
 // A small row-major float32 matrix inside a larger buffer.
 struct Block {
@@ -34,6 +34,6 @@ inline Block Dense(float* data, int64_t rows, int64_t columns) {
                     beta, c.data, c.stride) == dnnl_success;
 }
 
-}  // namespace moe
+}  // namespace moe::cpu
 
 #endif  // MOE_CPU_BLOCK_PRODUCT_H_

@@ -1,13 +1,13 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "moe/cpu/kernel_context.h"
+#include "moe/cpu/cpu_kernels.h"
 #include "moe/kernels.h"
 
 // Letters: S tokens in sequences of L, T of them this rank's, E experts, K
 // experts per token.
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 constexpr int64_t kGrain = 4096;  // choices a thread is worth waking for
@@ -36,32 +36,32 @@ struct MoreProbable {
 
 }  // namespace
 
-void ChosenProbabilities(KernelContext& context, Tensor chosen_TK,
-                         const Tensor& probabilities_TE,
-                         const Tensor& expert_ids_TK) {
+void CpuKernels::ChosenProbabilities(Tensor chosen_TK,
+                                     const Tensor& probabilities_TE,
+                                     const Tensor& expert_ids_TK) {
   const int64_t E = probabilities_TE.dim(1);
   const int64_t K = expert_ids_TK.dim(1);
   const float* probabilities = probabilities_TE.data<float>();
   const int32_t* expert_ids = expert_ids_TK.data<int32_t>();
   float* chosen = chosen_TK.data<float>();
-  ParallelFor(context, expert_ids_TK.size(), kGrain,
+  ParallelFor(*this, expert_ids_TK.size(), kGrain,
               [&](int64_t begin, int64_t end) {
                 for (int64_t n = begin; n < end; ++n)
                   chosen[n] = probabilities[n / K * E + expert_ids[n]];
               });
 }
 
-void ApplyCapacity(KernelContext& context, Tensor kept_ids_TK,
-                   const Tensor& expert_ids_SK, const Tensor& chosen_SK,
-                   const CapacityOptions& options) {
+void CpuKernels::ApplyCapacity(Tensor kept_ids_TK, const Tensor& expert_ids_SK,
+                               const Tensor& chosen_SK,
+                               const CapacityOptions& options) {
   const int64_t E = options.num_experts;
   const int64_t num_choices = options.length * expert_ids_SK.dim(1);
   const int64_t first = options.first_token * expert_ids_SK.dim(1);
   const int64_t end = first + kept_ids_TK.size();  // this rank's choices
   if (first == end) return;
-  const ThreadScratch scratch = context.ReserveThreadScratch(
-      (E + 2) * static_cast<int64_t>(sizeof(int64_t)) +
-      num_choices * static_cast<int64_t>(sizeof(int32_t)));
+  const ThreadScratch scratch =
+      ReserveThreadScratch((E + 2) * static_cast<int64_t>(sizeof(int64_t)) +
+                           num_choices * static_cast<int64_t>(sizeof(int32_t)));
   if (scratch.is_null()) return;
   const int32_t* expert_ids = expert_ids_SK.data<int32_t>();
   int32_t* kept_ids = kept_ids_TK.data<int32_t>();
@@ -87,11 +87,11 @@ void ApplyCapacity(KernelContext& context, Tensor kept_ids_TK,
     }
   };
   const int64_t first_sequence = first / num_choices;
-  ParallelFor(context, (end - 1) / num_choices + 1 - first_sequence,
+  ParallelFor(*this, (end - 1) / num_choices + 1 - first_sequence,
               [&](int64_t from, int64_t to, int thread) {
                 for (int64_t i = from; i < to; ++i)
                   drop_in_sequence(first_sequence + i, thread);
               });
 }
 
-}  // namespace moe
+}  // namespace moe::cpu

@@ -3,14 +3,14 @@
 #include <cstdint>
 #include <limits>
 
+#include "moe/cpu/cpu_kernels.h"
 #include "moe/cpu/dispatch_dtype.h"
-#include "moe/cpu/kernel_context.h"
 #include "moe/cpu/vector.h"
 #include "moe/kernels.h"
 
 // Letters: T tokens, V vocabulary.
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
@@ -78,14 +78,13 @@ void Gradient(T* d, const float* z, int64_t V, const Statistics& statistics,
 
 }  // namespace
 
-void LogitStatistics(KernelContext& context, Tensor statistics_T3,
-                     const Tensor& logits_TV, const Tensor& targets_T,
-                     int64_t first_id) {
+void CpuKernels::LogitStatistics(Tensor statistics_T3, const Tensor& logits_TV,
+                                 const Tensor& targets_T, int64_t first_id) {
   const int64_t V = logits_TV.dim(1);
   const float* z = logits_TV.data<float>();
   const int32_t* targets = targets_T.data<int32_t>();
   Statistics* statistics = StatisticsOf(statistics_T3);
-  ParallelFor(context, logits_TV.dim(0), [&](int64_t begin, int64_t end) {
+  ParallelFor(*this, logits_TV.dim(0), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const float* z_V = z + t * V;
       const int64_t target = targets[t] - first_id;
@@ -98,14 +97,14 @@ void LogitStatistics(KernelContext& context, Tensor statistics_T3,
   });
 }
 
-void MergeLogitStatistics(KernelContext& context, Tensor statistics_T3,
-                          const Tensor& slices_PT3) {
+void CpuKernels::MergeLogitStatistics(Tensor statistics_T3,
+                                      const Tensor& slices_PT3) {
   const int64_t P = slices_PT3.dim(0);
   const int64_t T = statistics_T3.dim(0);
   Statistics* merged = StatisticsOf(statistics_T3);
   const Statistics* slices = StatisticsOf(slices_PT3);
   constexpr int64_t kGrain = 256;  // tokens a thread is worth waking for
-  ParallelFor(context, T, kGrain, [&](int64_t begin, int64_t end) {
+  ParallelFor(*this, T, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       float largest = kLowest;
       for (int64_t p = 0; p < P; ++p)
@@ -125,8 +124,8 @@ void MergeLogitStatistics(KernelContext& context, Tensor statistics_T3,
   });
 }
 
-void CrossEntropyLoss(KernelContext& /*context*/, double* loss_sum,
-                      const Tensor& statistics_T3, const Tensor& targets_T) {
+void CpuKernels::CrossEntropyLoss(double* loss_sum, const Tensor& statistics_T3,
+                                  const Tensor& targets_T) {
   const Statistics* statistics = StatisticsOf(statistics_T3);
   const int32_t* targets = targets_T.data<int32_t>();
   for (int64_t t = 0; t < targets_T.size(); ++t) {
@@ -137,17 +136,18 @@ void CrossEntropyLoss(KernelContext& /*context*/, double* loss_sum,
   }
 }
 
-void CrossEntropyGradient(KernelContext& context, Tensor d_logits_TV,
-                          const Tensor& logits_TV, const Tensor& statistics_T3,
-                          const Tensor& targets_T, int64_t first_id,
-                          float scale) {
+void CpuKernels::CrossEntropyGradient(Tensor d_logits_TV,
+                                      const Tensor& logits_TV,
+                                      const Tensor& statistics_T3,
+                                      const Tensor& targets_T, int64_t first_id,
+                                      float scale) {
   const int64_t V = logits_TV.dim(1);
   const float* z = logits_TV.data<float>();
   const int32_t* targets = targets_T.data<int32_t>();
   const Statistics* statistics = StatisticsOf(statistics_T3);
   DispatchDType(d_logits_TV.dtype(), [&]<typename D>() {
     D* d = d_logits_TV.data<D>();
-    ParallelFor(context, logits_TV.dim(0), [&](int64_t begin, int64_t end) {
+    ParallelFor(*this, logits_TV.dim(0), [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         if (targets[t] < 0) {
           std::fill_n(d + t * V, V, FromFloat<D>(0));
@@ -160,4 +160,4 @@ void CrossEntropyGradient(KernelContext& context, Tensor d_logits_TV,
   });
 }
 
-}  // namespace moe
+}  // namespace moe::cpu

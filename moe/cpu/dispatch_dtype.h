@@ -4,7 +4,7 @@
 #include "comm/check.h"
 #include "comm/dtype.h"
 
-namespace moe {
+namespace moe::cpu {
 
 // Calls body.operator()<T>() with the C++ type of a compute dtype.
 template <typename Body>
@@ -14,6 +14,6 @@ void DispatchDType(DType dtype, const Body& body) {
   body.template operator()<float>();
 }
 
-}  // namespace moe
+}  // namespace moe::cpu
 
 #endif  // MOE_CPU_DISPATCH_DTYPE_H_

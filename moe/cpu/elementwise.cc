@@ -6,13 +6,13 @@
 
 #include "comm/check.h"
 #include "comm/round_up.h"
+#include "moe/cpu/cpu_kernels.h"
 #include "moe/cpu/dispatch_dtype.h"
-#include "moe/cpu/kernel_context.h"
 #include "moe/cpu/round_row.h"
 #include "moe/cpu/vector.h"
 #include "moe/kernels.h"
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 // Elements below which a loop over memory is not worth a second thread.
@@ -30,19 +30,19 @@ void ConvertRow(float* y, const BFloat16* x, int64_t n) {
 }
 
 template <typename To, typename From>
-void ConvertElements(KernelContext& context, Tensor y, const Tensor& x) {
+void ConvertElements(CpuKernels& kernels, Tensor y, const Tensor& x) {
   To* to = y.data<To>();
   const From* from = x.data<From>();
-  ParallelFor(context, x.size(), kGrain, [=](int64_t begin, int64_t end) {
+  ParallelFor(kernels, x.size(), kGrain, [=](int64_t begin, int64_t end) {
     ConvertRow(to + begin, from + begin, end - begin);
   });
 }
 
-void Copy(KernelContext& context, Tensor y, const Tensor& x) {
+void Copy(CpuKernels& kernels, Tensor y, const Tensor& x) {
   char* to = static_cast<char*>(y.raw());
   const char* from = static_cast<const char*>(x.raw());
   const int64_t num_bytes = x.size() * SizeOf(x.dtype());
-  ParallelFor(context, num_bytes, kGrain * 4, [=](int64_t begin, int64_t end) {
+  ParallelFor(kernels, num_bytes, kGrain * 4, [=](int64_t begin, int64_t end) {
     std::memcpy(to + begin, from + begin, static_cast<size_t>(end - begin));
   });
 }
@@ -78,10 +78,10 @@ bool AnyNonFinite(const BFloat16* x, int64_t n) {
 }
 
 template <typename T>
-int64_t FirstNonFiniteOf(KernelContext& context, const T* x, int64_t n) {
+int64_t FirstNonFiniteOf(CpuKernels& kernels, const T* x, int64_t n) {
   const int64_t num_blocks = CeilDiv(n, kBlock);
   std::atomic<int64_t> first_block = num_blocks;
-  ParallelFor(context, num_blocks, [&](int64_t begin, int64_t end) {
+  ParallelFor(kernels, num_blocks, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       const int64_t start = block * kBlock;
       if (!AnyNonFinite(x + start, std::min(kBlock, n - start))) continue;
@@ -99,21 +99,21 @@ int64_t FirstNonFiniteOf(KernelContext& context, const T* x, int64_t n) {
 
 }  // namespace
 
-void Convert(KernelContext& context, Tensor y, const Tensor& x) {
+void CpuKernels::Convert(Tensor y, const Tensor& x) {
   CHECK(y.size() == x.size());
-  if (y.dtype() == x.dtype()) return Copy(context, y, x);
+  if (y.dtype() == x.dtype()) return Copy(*this, y, x);
   if (y.dtype() == DType::kBFloat16) {
-    ConvertElements<BFloat16, float>(context, y, x);
+    ConvertElements<BFloat16, float>(*this, y, x);
   } else {
-    ConvertElements<float, BFloat16>(context, y, x);
+    ConvertElements<float, BFloat16>(*this, y, x);
   }
 }
 
-void Add(KernelContext& context, Tensor y, const Tensor& x) {
+void CpuKernels::Add(Tensor y, const Tensor& x) {
   CHECK(y.size() == x.size());
   float* sum = y.data<float>();
   const float* summand = x.data<float>();
-  ParallelFor(context, x.size(), kGrain, [=](int64_t begin, int64_t end) {
+  ParallelFor(*this, x.size(), kGrain, [=](int64_t begin, int64_t end) {
     ForEachVector(end - begin, [=](int64_t i, int64_t lanes) {
       float* place = sum + begin + i;
       Store(place, Load(place, lanes) + Load(summand + begin + i, lanes),
@@ -122,15 +122,15 @@ void Add(KernelContext& context, Tensor y, const Tensor& x) {
   });
 }
 
-void SetZero(KernelContext& context, Tensor x) {
+void CpuKernels::SetZero(Tensor x) {
   char* bytes = static_cast<char*>(x.raw());
-  ParallelFor(context, x.size() * SizeOf(x.dtype()), kGrain * 4,
+  ParallelFor(*this, x.size() * SizeOf(x.dtype()), kGrain * 4,
               [=](int64_t begin, int64_t end) {
                 std::memset(bytes + begin, 0, static_cast<size_t>(end - begin));
               });
 }
 
-double SumOfSquares(KernelContext& context, const Tensor& x) {
+double CpuKernels::SumOfSquares(const Tensor& x) {
   const float* data = x.data<float>();
   const int64_t n = x.size();
   // At most kMaxParts sums are kept, each of whole blocks in their order.
@@ -138,7 +138,7 @@ double SumOfSquares(KernelContext& context, const Tensor& x) {
   const int64_t num_blocks = CeilDiv(n, kBlock);
   const int64_t num_parts = std::min(num_blocks, kMaxParts);
   double sums[kMaxParts];
-  ParallelFor(context, num_parts, [&](int64_t begin, int64_t end) {
+  ParallelFor(*this, num_parts, [&](int64_t begin, int64_t end) {
     for (int64_t part = begin; part < end; ++part) {
       double sum = 0;
       const int64_t end_block = num_blocks * (part + 1) / num_parts;
@@ -155,12 +155,12 @@ double SumOfSquares(KernelContext& context, const Tensor& x) {
   return total;
 }
 
-int64_t FirstNonFinite(KernelContext& context, const Tensor& x) {
+int64_t CpuKernels::FirstNonFinite(const Tensor& x) {
   int64_t first = -1;
   DispatchDType(x.dtype(), [&]<typename T>() {
-    first = FirstNonFiniteOf(context, x.data<T>(), x.size());
+    first = FirstNonFiniteOf(*this, x.data<T>(), x.size());
   });
   return first;
 }
 
-}  // namespace moe
+}  // namespace moe::cpu

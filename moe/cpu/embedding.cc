@@ -1,17 +1,17 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "moe/cpu/cpu_kernels.h"
 #include "moe/cpu/dispatch_dtype.h"
-#include "moe/cpu/kernel_context.h"
 #include "moe/cpu/vector.h"
 #include "moe/kernels.h"
 
 // Letters: T tokens, V pieces of the vocabulary's slice, D model width.
 
-namespace moe {
+namespace moe::cpu {
 
-void EmbeddingForward(KernelContext& context, Tensor x_TD, const Tensor& ids_T,
-                      const Tensor& w_VD, int64_t first_id) {
+void CpuKernels::EmbeddingForward(Tensor x_TD, const Tensor& ids_T,
+                                  const Tensor& w_VD, int64_t first_id) {
   const int64_t V = w_VD.dim(0);
   const int64_t D = x_TD.dim(1);
   const int32_t* ids = ids_T.data<int32_t>();
@@ -19,7 +19,7 @@ void EmbeddingForward(KernelContext& context, Tensor x_TD, const Tensor& ids_T,
   constexpr int64_t kGrain = 16;  // tokens a thread is worth waking for
   DispatchDType(w_VD.dtype(), [&]<typename W>() {
     const W* w = w_VD.data<W>();
-    ParallelFor(context, x_TD.dim(0), kGrain, [&](int64_t begin, int64_t end) {
+    ParallelFor(*this, x_TD.dim(0), kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         const int64_t v = ids[t] - first_id;
         if (v < 0 || v >= V) {
@@ -37,9 +37,8 @@ void EmbeddingForward(KernelContext& context, Tensor x_TD, const Tensor& ids_T,
 
 // Tokens may share a row, so threads divide the columns: each row's additions
 // happen in the order of the tokens.
-void EmbeddingBackward(KernelContext& context, Tensor d_w_VD,
-                       const Tensor& d_x_TD, const Tensor& ids_T,
-                       int64_t first_id) {
+void CpuKernels::EmbeddingBackward(Tensor d_w_VD, const Tensor& d_x_TD,
+                                   const Tensor& ids_T, int64_t first_id) {
   const int64_t V = d_w_VD.dim(0);
   const int64_t T = d_x_TD.dim(0);
   const int64_t D = d_x_TD.dim(1);
@@ -47,7 +46,7 @@ void EmbeddingBackward(KernelContext& context, Tensor d_w_VD,
   const float* d_x = d_x_TD.data<float>();
   float* d_w = d_w_VD.data<float>();
   constexpr int64_t kGrain = 64;  // columns
-  ParallelFor(context, D, kGrain, [&](int64_t begin, int64_t end) {
+  ParallelFor(*this, D, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t t = 0; t < T; ++t) {
       const int64_t v = ids[t] - first_id;
       if (v < 0 || v >= V) continue;
@@ -62,4 +61,4 @@ void EmbeddingBackward(KernelContext& context, Tensor d_w_VD,
   });
 }
 
-}  // namespace moe
+}  // namespace moe::cpu

@@ -6,7 +6,7 @@
 
 #include "comm/check.h"
 #include "comm/round_up.h"
-#include "moe/cpu/kernel_context.h"
+#include "moe/cpu/cpu_kernels.h"
 #include "moe/kernels.h"
 
 // Letters: T tokens, N rows, D elements of a row.
@@ -19,7 +19,7 @@
 // on to the next one, and meanwhile the next block is fetched as one stream. So
 // x is read once, and y written once, in as many streams as there are runs.
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 constexpr int64_t kLine = 64;  // bytes
@@ -143,15 +143,15 @@ void Gather(const Rows& rows, int64_t begin, int64_t end) {
 
 }  // namespace
 
-void GatherRows(KernelContext& context, Tensor y_ND, const Tensor& x_TD,
-                const Tensor& index_N) {
+void CpuKernels::GatherRows(Tensor y_ND, const Tensor& x_TD,
+                            const Tensor& index_N) {
   CHECK(y_ND.dtype() == x_TD.dtype());
   if (y_ND.size() == 0) return;
   const Rows rows{.y = static_cast<char*>(y_ND.raw()),
                   .x = static_cast<const char*>(x_TD.raw()),
                   .index_N = index_N.data<int32_t>(),
                   .row_bytes = y_ND.dim(1) * SizeOf(y_ND.dtype())};
-  ParallelFor(context, y_ND.dim(0), RowsForAThread(rows.row_bytes),
+  ParallelFor(*this, y_ND.dim(0), RowsForAThread(rows.row_bytes),
               [&](int64_t begin, int64_t end) {
                 if (rows.row_bytes >= kShortRow)
                   return Gather(rows, begin, end);
@@ -159,4 +159,4 @@ void GatherRows(KernelContext& context, Tensor y_ND, const Tensor& x_TD,
               });
 }
 
-}  // namespace moe
+}  // namespace moe::cpu

@@ -2,7 +2,7 @@
 
 #include <oneapi/dnnl/dnnl.h>
 
-namespace moe {
+namespace moe::cpu {
 
 bool HasBFloat16Instructions() {
   // An instruction set's number has the bits of those that it includes.
@@ -10,4 +10,4 @@ bool HasBFloat16Instructions() {
   return (dnnl_get_effective_cpu_isa() & needed) == needed;
 }
 
-}  // namespace moe
+}  // namespace moe::cpu

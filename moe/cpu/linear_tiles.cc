@@ -14,7 +14,7 @@
 #include "comm/round_up.h"
 #include "comm/status_macros.h"
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 // Of a result. At inner dims of 512 to 1024 a tile takes 0.5 to 2 ms on a core
@@ -250,18 +250,18 @@ bool ExecuteTile(const Tile& tile, const MatMulWorker& worker,
   return true;
 }
 
-void ExecutePlan(KernelContext& context, const TilePlan& plan) {
+void ExecutePlan(CpuKernels& kernels, const TilePlan& plan) {
   const std::vector<Tile>& tiles = plan.tiles();
   const int64_t product_bytes = RoundUp(plan.scratch_bytes(), 64);
-  const ThreadScratch scratch = context.ReserveThreadScratch(
+  const ThreadScratch scratch = kernels.ReserveThreadScratch(
       std::max<int64_t>(product_bytes + plan.result_bytes(), 1));
   if (scratch.is_null()) return;
   std::atomic<bool> failed = false;
   const auto execute = [&](size_t i, int thread) {
-    const MatMulWorker worker{context.matmul()->stream(thread),
+    const MatMulWorker worker{kernels.matmul()->stream(thread),
                               scratch.Get<std::byte>(thread)};
     const auto progress = [&] {
-      if (thread == 0) context.Progress();  // the thread that called us
+      if (thread == 0) kernels.Progress();  // the thread that called us
     };
     if (tiles[i].kept != nullptr) {
       std::byte* result = worker.scratch + product_bytes;
@@ -270,7 +270,7 @@ void ExecutePlan(KernelContext& context, const TilePlan& plan) {
     }
     if (!ExecuteTile(tiles[i], worker, progress)) failed = true;
   };
-  const int threads = context.threads();  // all of them: see ParallelFor
+  const int threads = kernels.threads();  // all of them: see ParallelFor
   if (threads <= 1 || tiles.size() <= 1) {
     for (size_t i = 0; i < tiles.size(); ++i) execute(i, 0);
   } else {
@@ -278,7 +278,7 @@ void ExecutePlan(KernelContext& context, const TilePlan& plan) {
     for (size_t i = 0; i < tiles.size(); ++i) execute(i, omp_get_thread_num());
   }
   if (failed)
-    context.SetError(absl::InternalError("oneDNN failed in a matrix product"));
+    kernels.SetError(absl::InternalError("oneDNN failed in a matrix product"));
 }
 
 // Smaller tiles where there are fewer than two for a thread.
@@ -306,19 +306,19 @@ TileSizes ChooseSizes(int threads, LinearOp op, const LinearTensors& tensors) {
 
 }  // namespace
 
-void RunLinear(KernelContext& context, LinearOp op, bool accumulate,
+void RunLinear(CpuKernels& kernels, LinearOp op, bool accumulate,
                const LinearTensors& tensors) {
-  if (context.matmul() == nullptr) return;
+  if (kernels.matmul() == nullptr) return;
   const bool empty_sums =
       (op == LinearOp::kForward && tensors.x_RI.dim(1) == 0) ||
       (op == LinearOp::kInputGradient && tensors.y_RO.dim(1) == 0);
   if (empty_sums) {
     const bool forward = op == LinearOp::kForward;
-    if (!accumulate) SetZero(context, forward ? tensors.y_RO : tensors.x_RI);
+    if (!accumulate) kernels.SetZero(forward ? tensors.y_RO : tensors.x_RI);
     return;
   }
-  TilePlan plan(*context.matmul(), op, accumulate, tensors,
-                ChooseSizes(context.threads(), op, tensors));
+  TilePlan plan(*kernels.matmul(), op, accumulate, tensors,
+                ChooseSizes(kernels.threads(), op, tensors));
   const absl::Span<const int64_t> offsets = tensors.offsets;
   for (size_t expert = 0; expert + 1 < offsets.size(); ++expert) {
     const Range rows{offsets[expert], offsets[expert + 1] - offsets[expert]};
@@ -326,9 +326,9 @@ void RunLinear(KernelContext& context, LinearOp op, bool accumulate,
     if (rows.size == 0) continue;
     const absl::Status added =
         plan.AddExpert(static_cast<int64_t>(expert), rows);
-    if (!added.ok()) return context.SetError(added);
+    if (!added.ok()) return kernels.SetError(added);
   }
-  ExecutePlan(context, plan);
+  ExecutePlan(kernels, plan);
 }
 
-}  // namespace moe
+}  // namespace moe::cpu

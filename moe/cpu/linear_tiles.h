@@ -4,11 +4,11 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
-#include "moe/cpu/kernel_context.h"
+#include "moe/cpu/cpu_kernels.h"
 #include "moe/cpu/matmul.h"
 #include "moe/tensor.h"
 
-namespace moe {
+namespace moe::cpu {
 
 // The tensors of a linear map of several experts; a single map is one expert
 // with all rows. The operation says which of them is the result.
@@ -19,12 +19,12 @@ struct LinearTensors {
   absl::Span<const int64_t> offsets;  // e + 1, from 0 to R
 };
 
-// Computes the operation tile by tile, tiles dealt to the context's threads,
-// and calls the context's progress between them. A tile holds a result's whole
+// Computes the operation tile by tile, tiles dealt to the kernels' threads,
+// and calls the kernels' progress between them. A tile holds a result's whole
 // sum, so neither the dealing nor the progress changes a bit of it.
-void RunLinear(KernelContext& context, LinearOp op, bool accumulate,
+void RunLinear(CpuKernels& kernels, LinearOp op, bool accumulate,
                const LinearTensors& tensors);
 
-}  // namespace moe
+}  // namespace moe::cpu
 
 #endif  // MOE_CPU_LINEAR_TILES_H_

@@ -11,7 +11,7 @@
 #include "comm/status_macros.h"
 #include "moe/cpu/vector.h"
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 using dnnl::memory;
@@ -263,4 +263,4 @@ std::vector<std::string> MatMulEngine::Implementations() const {
   return {names.begin(), names.end()};
 }
 
-}  // namespace moe
+}  // namespace moe::cpu

@@ -19,7 +19,7 @@
 #include "absl/status/statusor.h"
 #include "comm/dtype.h"
 
-namespace moe {
+namespace moe::cpu {
 
 // The three products of a linear map: x_TI, w_OI, y_TO, all row-major.
 enum class LinearOp {
@@ -118,6 +118,6 @@ class MatMulEngine {
   std::map<MatMulClass, std::unique_ptr<const MatMul>> products_;
 };
 
-}  // namespace moe
+}  // namespace moe::cpu
 
 #endif  // MOE_CPU_MATMUL_H_

@@ -2,8 +2,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "moe/cpu/cpu_kernels.h"
 #include "moe/cpu/dispatch_dtype.h"
-#include "moe/cpu/kernel_context.h"
 #include "moe/cpu/round_row.h"
 #include "moe/cpu/vector.h"
 #include "moe/kernels.h"
@@ -14,7 +14,7 @@
 // the first cache still holds. Both at once would be slower: memory turns from
 // reading to writing at a cost.
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 constexpr int64_t kGrain = 16;  // tokens a thread is worth waking for
@@ -72,15 +72,16 @@ void BackwardRow(float* d_x_D, float* d_w_D, const T* d_y_D, const float* x_D,
 
 }  // namespace
 
-void RmsNormForward(KernelContext& context, Tensor y_TD, Tensor inverse_rms_T,
-                    const Tensor& x_TD, const Tensor& w_D, float epsilon) {
+void CpuKernels::RmsNormForward(Tensor y_TD, Tensor inverse_rms_T,
+                                const Tensor& x_TD, const Tensor& w_D,
+                                float epsilon) {
   const int64_t D = x_TD.dim(1);
   const float* w = w_D.data<float>();
   const float* all_x = x_TD.data<float>();
   float* inverse_rms = inverse_rms_T.data<float>();
   DispatchDType(y_TD.dtype(), [&]<typename T>() {
     T* all_y = y_TD.data<T>();
-    ParallelFor(context, x_TD.dim(0), kGrain, [&](int64_t begin, int64_t end) {
+    ParallelFor(*this, x_TD.dim(0), kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         const float* x = all_x + t * D;
         const float mean = SumOfSquaresOfRow(x, D) / static_cast<float>(D);
@@ -91,9 +92,10 @@ void RmsNormForward(KernelContext& context, Tensor y_TD, Tensor inverse_rms_T,
   });
 }
 
-void RmsNormBackward(KernelContext& context, Tensor d_x_TD, Tensor d_w_D,
-                     const Tensor& d_y_TD, const Tensor& x_TD,
-                     const Tensor& w_D, const Tensor& inverse_rms_T) {
+void CpuKernels::RmsNormBackward(Tensor d_x_TD, Tensor d_w_D,
+                                 const Tensor& d_y_TD, const Tensor& x_TD,
+                                 const Tensor& w_D,
+                                 const Tensor& inverse_rms_T) {
   const int64_t D = x_TD.dim(1);
   const float* x = x_TD.data<float>();
   const float* w = w_D.data<float>();
@@ -103,23 +105,23 @@ void RmsNormBackward(KernelContext& context, Tensor d_x_TD, Tensor d_w_D,
   // Each thread sums d_w of its own tokens; the sums are added in the order of
   // the threads.
   const ThreadScratch sums =
-      context.ReserveThreadScratch(D * static_cast<int64_t>(sizeof(float)));
+      ReserveThreadScratch(D * static_cast<int64_t>(sizeof(float)));
   if (sums.is_null()) return;
-  for (int thread = 0; thread < context.threads(); ++thread)
+  for (int thread = 0; thread < threads(); ++thread)
     std::fill_n(sums.Get<float>(thread), D, 0.0f);
   DispatchDType(d_y_TD.dtype(), [&]<typename T>() {
     const T* d_y = d_y_TD.data<T>();
-    ParallelFor(context, x_TD.dim(0), kGrain,
+    ParallelFor(*this, x_TD.dim(0), kGrain,
                 [&](int64_t begin, int64_t end, int thread) {
                   for (int64_t t = begin; t < end; ++t)
                     BackwardRow(d_x + t * D, sums.Get<float>(thread),
                                 d_y + t * D, x + t * D, w, inverse_rms[t], D);
                 });
   });
-  for (int thread = 0; thread < context.threads(); ++thread) {
+  for (int thread = 0; thread < threads(); ++thread) {
     const float* sum = sums.Get<float>(thread);
     for (int64_t i = 0; i < D; ++i) d_w[i] += sum[i];
   }
 }
 
-}  // namespace moe
+}  // namespace moe::cpu

@@ -7,7 +7,7 @@
 #include <immintrin.h>
 #endif
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 void RoundByVectors(BFloat16* y, const float* x, int64_t n) {
@@ -57,4 +57,4 @@ void RoundRow(BFloat16* y, const float* x, int64_t n) {
   RoundByVectors(y, x, n);
 }
 
-}  // namespace moe
+}  // namespace moe::cpu

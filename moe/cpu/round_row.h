@@ -7,7 +7,7 @@
 
 #include "comm/dtype.h"
 
-namespace moe {
+namespace moe::cpu {
 
 // y[i] = ToBFloat16(x[i]) for n elements, to the bit: by the processor's own
 // instruction where it has one (HasBFloat16Instructions), which from the first
@@ -33,6 +33,6 @@ void WriteRow(T* y, int64_t n, const Body& body) {
   }
 }
 
-}  // namespace moe
+}  // namespace moe::cpu
 
 #endif  // MOE_CPU_ROUND_ROW_H_

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "moe/cpu/kernel_context.h"
+#include "moe/cpu/cpu_kernels.h"
 #include "moe/cpu/vector.h"
 #include "moe/kernels.h"
 
@@ -12,7 +12,7 @@
 // A logit that is not a number makes its token's probabilities not a number,
 // which the loss shows; expert ids stay in range whatever the values.
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 constexpr int64_t kGrain = 64;  // tokens a thread is worth waking for
@@ -108,9 +108,10 @@ struct TokenGradient {
 
 }  // namespace
 
-void RouterTopK(KernelContext& context, Tensor probabilities_TE,
-                Tensor expert_ids_TK, Tensor weights_TK, Tensor log_sum_exp_T,
-                const Tensor& logits_TE, const TopKOptions& options) {
+void CpuKernels::RouterTopK(Tensor probabilities_TE, Tensor expert_ids_TK,
+                            Tensor weights_TK, Tensor log_sum_exp_T,
+                            const Tensor& logits_TE,
+                            const TopKOptions& options) {
   const int64_t E = logits_TE.dim(1);
   const int64_t K = options.num_experts_per_token;
   const float* logits = logits_TE.data<float>();
@@ -118,27 +119,26 @@ void RouterTopK(KernelContext& context, Tensor probabilities_TE,
   int32_t* expert_ids = expert_ids_TK.data<int32_t>();
   float* weights = weights_TK.data<float>();
   float* log_sum_exp = log_sum_exp_T.data<float>();
-  ParallelFor(context, logits_TE.dim(0), kGrain,
-              [&](int64_t begin, int64_t end) {
-                for (int64_t t = begin; t < end; ++t) {
-                  float* p_E = probabilities + t * E;
-                  int32_t* ids_K = expert_ids + t * K;
-                  float* weights_K = weights + t * K;
-                  log_sum_exp[t] = Softmax(p_E, logits + t * E, E);
-                  if (options.force_balance) {
-                    BalancedChoice(ids_K, weights_K, K, p_E, E, t);
-                  } else {
-                    TopK(ids_K, weights_K, K, p_E, E);
-                  }
-                  if (options.renormalize) Renormalize(weights_K, K);
-                }
-              });
+  ParallelFor(*this, logits_TE.dim(0), kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      float* p_E = probabilities + t * E;
+      int32_t* ids_K = expert_ids + t * K;
+      float* weights_K = weights + t * K;
+      log_sum_exp[t] = Softmax(p_E, logits + t * E, E);
+      if (options.force_balance) {
+        BalancedChoice(ids_K, weights_K, K, p_E, E, t);
+      } else {
+        TopK(ids_K, weights_K, K, p_E, E);
+      }
+      if (options.renormalize) Renormalize(weights_K, K);
+    }
+  });
 }
 
-void ExpertLoad(KernelContext& context, Tensor counts_BE,
-                Tensor probability_sums_BE, const Tensor& expert_ids_TK,
-                const Tensor& probabilities_TE, int64_t first_token,
-                int64_t length) {
+void CpuKernels::ExpertLoad(Tensor counts_BE, Tensor probability_sums_BE,
+                            const Tensor& expert_ids_TK,
+                            const Tensor& probabilities_TE, int64_t first_token,
+                            int64_t length) {
   const int64_t T = expert_ids_TK.dim(0);
   const int64_t E = counts_BE.dim(1);
   const int64_t K = expert_ids_TK.dim(1);
@@ -146,7 +146,7 @@ void ExpertLoad(KernelContext& context, Tensor counts_BE,
   const float* probabilities = probabilities_TE.data<float>();
   float* all_counts = counts_BE.data<float>();
   float* all_sums = probability_sums_BE.data<float>();
-  ParallelFor(context, counts_BE.dim(0), [&](int64_t begin, int64_t end) {
+  ParallelFor(*this, counts_BE.dim(0), [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       float* counts_E = all_counts + b * E;
       float* sums_E = all_sums + b * E;
@@ -167,9 +167,8 @@ void ExpertLoad(KernelContext& context, Tensor counts_BE,
   });
 }
 
-double SumOfFirstChoices(KernelContext& /*context*/,
-                         const Tensor& probabilities_TE,
-                         const Tensor& expert_ids_TK) {
+double CpuKernels::SumOfFirstChoices(const Tensor& probabilities_TE,
+                                     const Tensor& expert_ids_TK) {
   const int64_t E = probabilities_TE.dim(1);
   const int64_t K = expert_ids_TK.dim(1);
   const float* probabilities = probabilities_TE.data<float>();
@@ -180,12 +179,11 @@ double SumOfFirstChoices(KernelContext& /*context*/,
   return sum;
 }
 
-void RouterBackward(KernelContext& context, Tensor d_logits_TE,
-                    const Tensor& d_weights_TK, const Tensor& balance_BE,
-                    const Tensor& probabilities_TE, const Tensor& expert_ids_TK,
-                    const Tensor& weights_TK, const Tensor& log_sum_exp_T,
-                    float z_scale, int64_t first_token, int64_t length,
-                    bool renormalize) {
+void CpuKernels::RouterBackward(
+    Tensor d_logits_TE, const Tensor& d_weights_TK, const Tensor& balance_BE,
+    const Tensor& probabilities_TE, const Tensor& expert_ids_TK,
+    const Tensor& weights_TK, const Tensor& log_sum_exp_T, float z_scale,
+    int64_t first_token, int64_t length, bool renormalize) {
   const int64_t E = d_logits_TE.dim(1);
   const int64_t K = expert_ids_TK.dim(1);
   const TokenGradient first = {.d_logits_E = d_logits_TE.data<float>(),
@@ -196,7 +194,7 @@ void RouterBackward(KernelContext& context, Tensor d_logits_TE,
                                .weights_K = weights_TK.data<float>()};
   const float* log_sum_exp = log_sum_exp_T.data<float>();
   ParallelFor(
-      context, d_logits_TE.dim(0), kGrain, [&](int64_t begin, int64_t end) {
+      *this, d_logits_TE.dim(0), kGrain, [&](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; ++t) {
           const TokenGradient token = {
               .d_logits_E = first.d_logits_E + t * E,
@@ -210,4 +208,4 @@ void RouterBackward(KernelContext& context, Tensor d_logits_TE,
       });
 }
 
-}  // namespace moe
+}  // namespace moe::cpu

@@ -1,14 +1,14 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "moe/cpu/cpu_kernels.h"
 #include "moe/cpu/dispatch_dtype.h"
-#include "moe/cpu/kernel_context.h"
 #include "moe/cpu/vector.h"
 #include "moe/kernels.h"
 
 // Letters: T tokens, K experts per token, N rows, D elements of a row.
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 // y (+)= the sum of K rows of x, which stand at index_K, or nowhere.
@@ -26,14 +26,14 @@ void SumRow(Y* y_D, const X* x, const int32_t* index_K, int64_t K, int64_t D) {
 
 }  // namespace
 
-void SumRows(KernelContext& context, Tensor y_TD, const Tensor& x_ND,
-             const Tensor& index_TK, bool accumulate) {
+void CpuKernels::SumRows(Tensor y_TD, const Tensor& x_ND,
+                         const Tensor& index_TK, bool accumulate) {
   if (y_TD.size() == 0) return;
   const int64_t D = y_TD.dim(1);
   const int64_t K = index_TK.dim(1);
   const int32_t* index = index_TK.data<int32_t>();
   const auto sum_rows = [&]<typename Y, typename X>(Y* y, const X* x) {
-    ParallelFor(context, y_TD.dim(0),
+    ParallelFor(*this, y_TD.dim(0),
                 RowsForAThread(K * D * SizeOf(DTypeOf<X>())),
                 [&](int64_t begin, int64_t end) {
                   for (int64_t t = begin; t < end; ++t) {
@@ -52,4 +52,4 @@ void SumRows(KernelContext& context, Tensor y_TD, const Tensor& x_ND,
   });
 }
 
-}  // namespace moe
+}  // namespace moe::cpu

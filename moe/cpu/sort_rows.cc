@@ -2,17 +2,17 @@
 #include <cstdint>
 #include <vector>
 
-#include "moe/cpu/kernel_context.h"
+#include "moe/cpu/cpu_kernels.h"
 #include "moe/kernels.h"
 
 // Letters: T tokens, K experts per token, N rows leaving, E experts, P ranks, e
 // experts of this rank, R rows arrived.
 
-namespace moe {
+namespace moe::cpu {
 
-void SortChoices(KernelContext& /*context*/, Tensor choice_of_row_N,
-                 Tensor row_of_choice_TK, absl::Span<int64_t> counts_E,
-                 const Tensor& expert_ids_TK) {
+void CpuKernels::SortChoices(Tensor choice_of_row_N, Tensor row_of_choice_TK,
+                             absl::Span<int64_t> counts_E,
+                             const Tensor& expert_ids_TK) {
   const int32_t* expert_ids = expert_ids_TK.data<int32_t>();
   int32_t* choice_of_row = choice_of_row_N.data<int32_t>();
   int32_t* row_of_choice = row_of_choice_TK.data<int32_t>();
@@ -42,22 +42,24 @@ void SortChoices(KernelContext& /*context*/, Tensor choice_of_row_N,
     counts_E[expert] -= counts_E[expert - 1];
 }
 
-void TokensOfChoices(KernelContext& context, Tensor token_of_row_N,
-                     const Tensor& choice_of_row_N, int64_t num_choices) {
+void CpuKernels::TokensOfChoices(Tensor token_of_row_N,
+                                 const Tensor& choice_of_row_N,
+                                 int64_t num_choices) {
   const int32_t* choice_of_row = choice_of_row_N.data<int32_t>();
   int32_t* token_of_row = token_of_row_N.data<int32_t>();
   const int32_t K = static_cast<int32_t>(num_choices);
   constexpr int64_t kGrain = 8192;  // rows a thread is worth waking for
-  ParallelFor(context, choice_of_row_N.size(), kGrain,
+  ParallelFor(*this, choice_of_row_N.size(), kGrain,
               [&](int64_t begin, int64_t end) {
                 for (int64_t n = begin; n < end; ++n)
                   token_of_row[n] = choice_of_row[n] / K;
               });
 }
 
-void ChoicesOfChunk(KernelContext& /*context*/, Tensor chunk_ids_TK,
-                    const Tensor& expert_ids_TK, const Tensor& row_of_choice_TK,
-                    const ChunkOptions& options) {
+void CpuKernels::ChoicesOfChunk(Tensor chunk_ids_TK,
+                                const Tensor& expert_ids_TK,
+                                const Tensor& row_of_choice_TK,
+                                const ChunkOptions& options) {
   const int32_t* expert_ids = expert_ids_TK.data<int32_t>();
   const int32_t* row_of_choice = row_of_choice_TK.data<int32_t>();
   int32_t* chunk_ids = chunk_ids_TK.data<int32_t>();
@@ -76,14 +78,14 @@ void ChoicesOfChunk(KernelContext& /*context*/, Tensor chunk_ids_TK,
   }
 }
 
-void OrderArrivals(KernelContext& context, Tensor arrival_of_row_R,
-                   Tensor row_of_arrival_R, absl::Span<const int64_t> counts_Pe,
-                   int64_t num_local_experts) {
+void CpuKernels::OrderArrivals(Tensor arrival_of_row_R, Tensor row_of_arrival_R,
+                               absl::Span<const int64_t> counts_Pe,
+                               int64_t num_local_experts) {
   int32_t* arrival_of_row = arrival_of_row_R.data<int32_t>();
   int32_t* row_of_arrival = row_of_arrival_R.data<int32_t>();
   const int64_t e = num_local_experts;
   const ThreadScratch scratch =
-      context.ReserveThreadScratch(e * static_cast<int64_t>(sizeof(int64_t)));
+      ReserveThreadScratch(e * static_cast<int64_t>(sizeof(int64_t)));
   if (scratch.is_null()) return;
   // Each expert's next row: sources come in order, so they stay in order.
   int64_t* next_row_e = scratch.Get<int64_t>(0);
@@ -104,4 +106,4 @@ void OrderArrivals(KernelContext& context, Tensor arrival_of_row_R,
   }
 }
 
-}  // namespace moe
+}  // namespace moe::cpu

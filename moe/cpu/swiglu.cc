@@ -2,9 +2,9 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "moe/cpu/cpu_kernels.h"
 #include "moe/cpu/dispatch_dtype.h"
 #include "moe/cpu/instructions.h"
-#include "moe/cpu/kernel_context.h"
 #include "moe/cpu/swiglu_bfloat16.h"
 #include "moe/cpu/vector.h"
 #include "moe/kernels.h"
@@ -15,7 +15,7 @@
 // Memory traffic: as swiglu_bfloat16.cc says, which does what follows for
 // bfloat16 where the processor has instructions for it.
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 // Rows that a thread is worth waking for.
@@ -95,26 +95,26 @@ void ForEachRow(int64_t begin, int64_t end, const Tensor& gate_up_R2F,
 
 }  // namespace
 
-void SwiGluForward(KernelContext& context, Tensor h_RF,
-                   const Tensor& gate_up_R2F, const Tensor& weight_R) {
+void CpuKernels::SwiGluForward(Tensor h_RF, const Tensor& gate_up_R2F,
+                               const Tensor& weight_R) {
   if (h_RF.size() == 0) return;
   const int64_t F = h_RF.dim(1);
   DispatchDType(h_RF.dtype(), [&]<typename T>() {
     T* h = h_RF.data<T>();
     const RowKernels<T> kernels = ChooseRowKernels<T>();
-    ParallelFor(context, h_RF.dim(0), Grain(F),
-                [&](int64_t begin, int64_t end) {
-                  ForEachRow<T>(begin, end, gate_up_R2F, weight_R,
-                                [&](int64_t r, const SwiGluRow<T>& row) {
-                                  kernels.forward(h + r * F, row);
-                                });
-                });
+    ParallelFor(*this, h_RF.dim(0), Grain(F), [&](int64_t begin, int64_t end) {
+      ForEachRow<T>(begin, end, gate_up_R2F, weight_R,
+                    [&](int64_t r, const SwiGluRow<T>& row) {
+                      kernels.forward(h + r * F, row);
+                    });
+    });
   });
 }
 
-void SwiGluBackward(KernelContext& context, Tensor d_gate_up_R2F,
-                    Tensor d_weight_R, Tensor h_RF, const Tensor& d_h_RF,
-                    const Tensor& gate_up_R2F, const Tensor& weight_R) {
+void CpuKernels::SwiGluBackward(Tensor d_gate_up_R2F, Tensor d_weight_R,
+                                Tensor h_RF, const Tensor& d_h_RF,
+                                const Tensor& gate_up_R2F,
+                                const Tensor& weight_R) {
   if (d_h_RF.size() == 0) return;
   const int64_t F = d_h_RF.dim(1);
   float* d_weight = d_weight_R.is_null() ? nullptr : d_weight_R.data<float>();
@@ -129,10 +129,10 @@ void SwiGluBackward(KernelContext& context, Tensor d_gate_up_R2F,
       if (d_weight != nullptr) d_weight[r] = sum;
     };
     ParallelFor(
-        context, d_h_RF.dim(0), Grain(F), [&](int64_t begin, int64_t end) {
+        *this, d_h_RF.dim(0), Grain(F), [&](int64_t begin, int64_t end) {
           ForEachRow<T>(begin, end, gate_up_R2F, weight_R, row_backward);
         });
   });
 }
 
-}  // namespace moe
+}  // namespace moe::cpu

@@ -22,7 +22,7 @@
 #define MOE_INLINE_AVX512_BF16 \
   MOE_AVX512_BF16 inline __attribute__((always_inline))
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 using Row = SwiGluRow<BFloat16>;
@@ -177,11 +177,11 @@ MOE_AVX512_BF16 float SwiGluBackwardBFloat16(BFloat16* d_gate_up_2F,
   return Sum(d_weight);
 }
 
-}  // namespace moe
+}  // namespace moe::cpu
 
 #else  // another kind of processor: HasBFloat16Instructions says no
 
-namespace moe {
+namespace moe::cpu {
 
 void SwiGluForwardBFloat16(BFloat16* /*h_F*/,
                            const SwiGluRow<BFloat16>& /*row*/) {
@@ -194,6 +194,6 @@ float SwiGluBackwardBFloat16(BFloat16* /*d_gate_up_2F*/, BFloat16* /*h_F*/,
   return 0;
 }
 
-}  // namespace moe
+}  // namespace moe::cpu
 
 #endif

@@ -5,7 +5,7 @@
 
 #include "comm/dtype.h"
 
-namespace moe {
+namespace moe::cpu {
 
 // A row that goes through SwiGLU, of either dtype.
 template <typename T>
@@ -26,6 +26,6 @@ float SwiGluBackwardBFloat16(BFloat16* d_gate_up_2F, BFloat16* h_F,
                              const BFloat16* d_h_F,
                              const SwiGluRow<BFloat16>& row);
 
-}  // namespace moe
+}  // namespace moe::cpu
 
 #endif  // MOE_CPU_SWIGLU_BFLOAT16_H_

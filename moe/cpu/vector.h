@@ -19,7 +19,7 @@
 
 #include "comm/dtype.h"
 
-namespace moe {
+namespace moe::cpu {
 
 inline constexpr int64_t kLanes = 8;
 
@@ -141,6 +141,6 @@ inline float MaxLane(Float8 v) {
   return largest;
 }
 
-}  // namespace moe
+}  // namespace moe::cpu
 
 #endif  // MOE_CPU_VECTOR_H_

@@ -87,7 +87,7 @@ TEST(RowSpread, GivesExpertsTheirShares) {
 
 class BenchTensorsTest : public ::testing::Test {
  protected:
-  const KernelContextPtr kernels_ = MakeKernelContext(1);
+  const std::unique_ptr<Kernels> kernels_ = MakeCpuKernels(1);
   BenchTensors tensors_{*kernels_, DType::kBFloat16};
 };
 
@@ -110,7 +110,7 @@ TEST_F(BenchTensorsTest, AreFullOfNumbersAgainAfterUse) {
   const auto tensor = tensors_.Make({kMany});
   ASSERT_TRUE(tensor.ok());
   EXPECT_EQ(tensor->dtype(), DType::kBFloat16);
-  SetZero(*kernels_, *tensor);
+  kernels_->SetZero(*tensor);
   tensors_.Fill(*tensor);
   for (int64_t i : {int64_t{0}, kMany / 2, kMany - 1}) {
     const float x = ToFloat(tensor->data<BFloat16>()[i]);

@@ -73,6 +73,17 @@ compare --raunds=3
 "$here/../../launch/compare-with-transformers.sh" --help | grep -q -- --quick ||
   fail "no help"
 
+# Two builds, with no transformers; here one with itself.
+compare --against="$build" --rows=e64-bf16,ranks-f32 --json ||
+  fail "exit code $?"
+has '[(l["row"], l["peer"], l["must"]) for l in lines] == [
+  ("e64-bf16", "the other build", 0.99), ("ranks-f32", "the other build", 0.99)]'
+has 'all(l["ratio"] == l["ours"] / l["theirs"] for l in lines)'
+compare --against="$build" --list-rows || fail "exit code $?"
+[[ $(wc -l <"$work/out") -eq 6 ]] || fail "not 6 rows"
+compare --against="$work/none"
+[[ $? -eq 64 ]] || fail "a directory that is not there is taken"
+
 # Without transformers, its rows say so.
 compare --rows=e8-f32
 [[ $? -eq 70 ]] || fail "a peer that does not start is let pass"

@@ -37,7 +37,7 @@ constexpr AdamWOptions kOptions = {.learning_rate = 1e-2f,
                                    .gradient_scale = 0.5f};
 
 TEST(AdamW, FollowsTheReferenceOverManyUpdates) {
-  const KernelContextPtr context = MakeKernelContext(2);
+  const std::unique_ptr<Kernels> context = MakeCpuKernels(2);
   for (int64_t n : {0, 1, 7, 33, 40000}) {
     const std::string what = absl::StrCat(n, " elements");
     TestTensor w = RandomTensor({n}, DType::kFloat32, 1);
@@ -51,7 +51,7 @@ TEST(AdamW, FollowsTheReferenceOverManyUpdates) {
       const TestTensor gradient =
           RandomTensor({n}, DType::kFloat32,
                        static_cast<uint64_t>(100 + options.update), 0.1f);
-      AdamW(*context, w, m, v, copy, gradient, options);
+      context->AdamW(w, m, v, copy, gradient, options);
       reference.Update(gradient.Values(), options);
     }
     ExpectNear(m, reference.m, 1e-6, 1e-6, what);
@@ -64,7 +64,7 @@ TEST(AdamW, FollowsTheReferenceOverManyUpdates) {
 }
 
 TEST(AdamW, WorksWithoutACopy) {
-  const KernelContextPtr context = MakeKernelContext(1);
+  const std::unique_ptr<Kernels> context = MakeCpuKernels(1);
   const TestTensor gradient = RandomTensor({33}, DType::kFloat32, 2);
   TestTensor w[2] = {RandomTensor({33}, DType::kFloat32, 1),
                      RandomTensor({33}, DType::kFloat32, 1)};
@@ -72,15 +72,15 @@ TEST(AdamW, WorksWithoutACopy) {
   for (int with_copy : {0, 1}) {
     TestTensor m({33}, DType::kFloat32);
     TestTensor v({33}, DType::kFloat32);
-    AdamW(*context, w[with_copy], m, v, with_copy == 1 ? copy.view() : Tensor(),
-          gradient, kOptions);
+    context->AdamW(w[with_copy], m, v, with_copy == 1 ? copy.view() : Tensor(),
+                   gradient, kOptions);
   }
   for (int64_t i = 0; i < 33; ++i) ASSERT_EQ(w[0].Get(i), w[1].Get(i));
 }
 
 // m' / sqrt(v') is the gradient's sign at update 1, so the step is the rate.
 TEST(AdamW, FirstUpdateMovesEachWeightByTheLearningRate) {
-  const KernelContextPtr context = MakeKernelContext(1);
+  const std::unique_ptr<Kernels> context = MakeCpuKernels(1);
   TestTensor w({9}, DType::kFloat32);
   TestTensor m({9}, DType::kFloat32);
   TestTensor v({9}, DType::kFloat32);
@@ -88,7 +88,7 @@ TEST(AdamW, FirstUpdateMovesEachWeightByTheLearningRate) {
   for (int64_t i = 0; i < 9; ++i) gradient.Set(i, i % 2 == 0 ? 3e-3 : -7.0);
   AdamWOptions options = kOptions;
   options.weight_decay = 0;
-  AdamW(*context, w, m, v, Tensor(), gradient, options);
+  context->AdamW(w, m, v, Tensor(), gradient, options);
   for (int64_t i = 0; i < 9; ++i) {
     const double expected =
         (i % 2 == 0 ? -1 : 1) * double{kOptions.learning_rate};
@@ -97,19 +97,19 @@ TEST(AdamW, FirstUpdateMovesEachWeightByTheLearningRate) {
 }
 
 TEST(AdamW, DecayActsOnWeightsWithoutGradient) {
-  const KernelContextPtr context = MakeKernelContext(1);
+  const std::unique_ptr<Kernels> context = MakeCpuKernels(1);
   TestTensor w({9}, DType::kFloat32);
   w.Fill(2);
   TestTensor m({9}, DType::kFloat32);
   TestTensor v({9}, DType::kFloat32);
   const TestTensor gradient({9}, DType::kFloat32);
-  AdamW(*context, w, m, v, Tensor(), gradient, kOptions);
+  context->AdamW(w, m, v, Tensor(), gradient, kOptions);
   for (int64_t i = 0; i < 9; ++i) EXPECT_NEAR(w.Get(i), 2 * (1 - 1e-3), 1e-6);
 }
 
 // Ranks cut the same parameters at other places: no bit may depend on that.
 TEST(AdamW, AnElementDoesNotDependOnWhereItsShardBegins) {
-  const KernelContextPtr context = MakeKernelContext(2);
+  const std::unique_ptr<Kernels> context = MakeCpuKernels(2);
   constexpr int64_t n = 101;
   const TestTensor gradient = RandomTensor({n}, DType::kFloat32, 2);
   TestTensor w[2] = {RandomTensor({n}, DType::kFloat32, 1),
@@ -121,9 +121,9 @@ TEST(AdamW, AnElementDoesNotDependOnWhereItsShardBegins) {
     const int64_t first = cut == 0 ? n : 37;
     for (const auto& [begin, count] :
          {std::pair<int64_t, int64_t>{0, first}, {first, n - first}}) {
-      AdamW(*context, w[cut].view().Rows(begin, count),
-            m.view().Rows(begin, count), v.view().Rows(begin, count), Tensor(),
-            gradient.view().Rows(begin, count), kOptions);
+      context->AdamW(w[cut].view().Rows(begin, count),
+                     m.view().Rows(begin, count), v.view().Rows(begin, count),
+                     Tensor(), gradient.view().Rows(begin, count), kOptions);
     }
   }
   for (int64_t i = 0; i < n; ++i) ASSERT_EQ(w[0].Get(i), w[1].Get(i)) << i;

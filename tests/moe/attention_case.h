@@ -120,7 +120,7 @@ struct Attended {
         log_sum_exp({c.shape.heads, T}, DType::kFloat32),
         d_qkv({T, C}, c.dtype),
         positions(Positions(c)),
-        context(MakeKernelContext(threads)) {
+        context(MakeCpuKernels(threads)) {
     d_qkv.Fill(123);  // is overwritten
     Repeat();
   }
@@ -129,17 +129,17 @@ struct Attended {
     const Tensor positions_T =
         positions.empty() ? Tensor()
                           : Tensor(positions.data(), {T}, DType::kInt32);
-    AttentionForward(*context, y, log_sum_exp, qkv, positions_T, shape);
-    AttentionBackward(*context, d_qkv, d_y, qkv, y, log_sum_exp, positions_T,
-                      shape);
-    EXPECT_TRUE(KernelStatus(*context).ok());
+    context->AttentionForward(y, log_sum_exp, qkv, positions_T, shape);
+    context->AttentionBackward(d_qkv, d_y, qkv, y, log_sum_exp, positions_T,
+                               shape);
+    EXPECT_TRUE(context->status().ok());
   }
 
   AttentionShape shape;
   int64_t T, A, C;
   TestTensor qkv, d_y, y, log_sum_exp, d_qkv;
   std::vector<int32_t> positions;  // empty: none
-  KernelContextPtr context;
+  std::unique_ptr<Kernels> context;
 };
 
 }  // namespace moe

@@ -45,7 +45,7 @@ class BalancingTest : public testing::Test {
     Balancing balancing(model_, router_, groups_);
     double loss = 0;
     EXPECT_TRUE(balancing
-                    .Finish(context, balance_, &loss, absl::MakeSpan(routings_),
+                    .Finish(context, balance_, &loss, layer_losses_, routings_,
                             scale, kLength)
                     .ok());
     return loss;
@@ -53,12 +53,13 @@ class BalancingTest : public testing::Test {
 
   ModelConfig model_;
   RouterConfig router_;
-  KernelContextPtr kernels_ = MakeKernelContext(1);
+  std::unique_ptr<Kernels> kernels_ = MakeCpuKernels(1);
   ProcessGroups groups_ = ProcessGroups::CreateSingle();
   Arena saved_;
   Arena scratch_;
   std::vector<Routing> routings_;
   std::vector<Tensor> balance_;
+  std::vector<double> layer_losses_;
 };
 
 constexpr BatchScale kWhole = {
@@ -115,19 +116,15 @@ TEST_F(BalancingTest, LayersHaveLossesOfTheirOwn) {
   AddLayer({2, 2, 0, 0, 0, 0, 2, 2}, {1.5, .5, 0, 0, 0, 0, 1, 1});
   AddLayer({1, 1, 1, 1, 1, 1, 1, 1}, std::vector<float>(8, 0.5f));
   AddLayer({2, 2, 0, 0, 2, 2, 0, 0}, {1, 1, 0, 0, 1, 1, 0, 0});
-  const auto layers = [this] {
-    return std::vector<double>{routings_[0].aux_loss, routings_[1].aux_loss,
-                               routings_[2].aux_loss};
-  };
   EXPECT_DOUBLE_EQ(Loss(RouterConfig::SWITCH, RouterConfig::SEQUENCE, kWhole),
                    5);
-  EXPECT_EQ(layers(), (std::vector<double>{2, 1, 2}));
+  EXPECT_EQ(layer_losses_, (std::vector<double>{2, 1, 2}));
   EXPECT_DOUBLE_EQ(
       Loss(RouterConfig::SWITCH, RouterConfig::MICRO_BATCH, kWhole), 4);
-  EXPECT_EQ(layers(), (std::vector<double>{1, 1, 2}));
+  EXPECT_EQ(layer_losses_, (std::vector<double>{1, 1, 2}));
   // Before the layers are mixed, f not divided by K: twice those of SWITCH.
   Loss(RouterConfig::HF_MIXTRAL, RouterConfig::MICRO_BATCH, kWhole);
-  EXPECT_EQ(layers(), (std::vector<double>{2, 2, 4}));
+  EXPECT_EQ(layer_losses_, (std::vector<double>{2, 2, 4}));
 }
 
 TEST_F(BalancingTest, MicroBatchesWeighTheirShareOfTheSequences) {

@@ -22,10 +22,10 @@ struct Choices {
     const TestTensor logits = RandomTensor({S, E}, DType::kFloat32, seed, 2);
     TestTensor probabilities({S, E}, DType::kFloat32);
     TestTensor weights({S, K}, DType::kFloat32), lse({S}, DType::kFloat32);
-    const KernelContextPtr context = MakeKernelContext(1);
-    RouterTopK(*context, probabilities, ids, weights, lse, logits,
-               {static_cast<int>(K), /*renormalize=*/true, false});
-    ChosenProbabilities(*context, p, probabilities, ids);
+    const std::unique_ptr<Kernels> context = MakeCpuKernels(1);
+    context->RouterTopK(probabilities, ids, weights, lse, logits,
+                        {static_cast<int>(K), /*renormalize=*/true, false});
+    context->ChosenProbabilities(p, probabilities, ids);
     if (equal) p.Fill(0.25);
   }
 
@@ -60,15 +60,15 @@ Ids Naive(const Choices& c, bool by_probability, int64_t capacity,
 Ids Kept(const Choices& c, bool by_probability, int64_t capacity,
          int64_t length, int64_t first_token, int64_t num_tokens,
          int threads = 2) {
-  const KernelContextPtr context = MakeKernelContext(threads);
+  const std::unique_ptr<Kernels> context = MakeCpuKernels(threads);
   TestTensor kept({num_tokens, c.ids.view().dim(1)}, DType::kInt32);
   kept.Fill(99);
-  ApplyCapacity(*context, kept, c.ids, by_probability ? c.p.view() : Tensor(),
-                {.num_experts = c.E,
-                 .capacity = capacity,
-                 .first_token = first_token,
-                 .length = length});
-  EXPECT_TRUE(KernelStatus(*context).ok());
+  context->ApplyCapacity(kept, c.ids, by_probability ? c.p.view() : Tensor(),
+                         {.num_experts = c.E,
+                          .capacity = capacity,
+                          .first_token = first_token,
+                          .length = length});
+  EXPECT_TRUE(context->status().ok());
   return kept.Values();
 }
 
@@ -166,11 +166,11 @@ TEST(ApplyCapacity, OfEqualProbabilitiesTheEarlierTokenStays) {
 }
 
 TEST(ChosenProbabilities, AreThoseOfTheChosenExperts) {
-  const KernelContextPtr context = MakeKernelContext(2);
+  const std::unique_ptr<Kernels> context = MakeCpuKernels(2);
   const TestTensor p = RandomTensor({3, 4}, DType::kFloat32, 8);
   const TestTensor ids = IndexTensor({3, 2}, {3, 0, 1, 2, 0, 3});
   TestTensor chosen({3, 2}, DType::kFloat32);
-  ChosenProbabilities(*context, chosen, p, ids);
+  context->ChosenProbabilities(chosen, p, ids);
   EXPECT_EQ(chosen.Values(),
             (std::vector<double>{p.Get(3), p.Get(0), p.Get(5), p.Get(6),
                                  p.Get(8), p.Get(11)}));

@@ -64,15 +64,15 @@ std::vector<double> Scaled(std::vector<double> values, double scale) {
 
 // All steps, with the vocabulary in one slice: adds to *loss_sum and, unless
 // d_logits is null, makes the gradient.
-void CrossEntropy(KernelContext& context, const Tensor& d_logits_TV,
-                  double* loss_sum, const Tensor& logits_TV,
-                  const Tensor& targets_T, float scale) {
+void CrossEntropy(Kernels& context, const Tensor& d_logits_TV, double* loss_sum,
+                  const Tensor& logits_TV, const Tensor& targets_T,
+                  float scale) {
   TestTensor statistics({logits_TV.dim(0), 3}, DType::kFloat32);
-  LogitStatistics(context, statistics, logits_TV, targets_T, /*first_id=*/0);
-  CrossEntropyLoss(context, loss_sum, statistics, targets_T);
+  context.LogitStatistics(statistics, logits_TV, targets_T, /*first_id=*/0);
+  context.CrossEntropyLoss(loss_sum, statistics, targets_T);
   if (d_logits_TV.is_null()) return;
-  CrossEntropyGradient(context, d_logits_TV, logits_TV, statistics, targets_T,
-                       /*first_id=*/0, scale);
+  context.CrossEntropyGradient(d_logits_TV, logits_TV, statistics, targets_T,
+                               /*first_id=*/0, scale);
 }
 
 class CrossEntropyTest : public KernelTest {};  // the dtype of d_logits
@@ -133,20 +133,20 @@ TEST_P(CrossEntropyTest, SlicesOfTheVocabularyGiveTheWhole) {
   for (int64_t p = 0; p < num_slices; ++p) {
     const int64_t first = cuts[static_cast<size_t>(p)];
     const int64_t num = cuts[static_cast<size_t>(p) + 1] - first;
-    LogitStatistics(context(), slices.view().Rows(p * kT, kT),
-                    Columns(logits, first, num), targets, first);
+    context().LogitStatistics(slices.view().Rows(p * kT, kT),
+                              Columns(logits, first, num), targets, first);
   }
-  MergeLogitStatistics(context(), statistics,
-                       slices.view().Reshape({num_slices, kT, 3}));
+  context().MergeLogitStatistics(statistics,
+                                 slices.view().Reshape({num_slices, kT, 3}));
   double loss = 0;
-  CrossEntropyLoss(context(), &loss, statistics, targets);
+  context().CrossEntropyLoss(&loss, statistics, targets);
   EXPECT_NEAR(loss, reference.loss, 1e-6 * reference.loss);
   for (int64_t p = 0; p < num_slices; ++p) {
     const int64_t first = cuts[static_cast<size_t>(p)];
     const int64_t num = cuts[static_cast<size_t>(p) + 1] - first;
     TestTensor d_logits({kT, num}, GetParam());
-    CrossEntropyGradient(context(), d_logits, Columns(logits, first, num),
-                         statistics, targets, first, /*scale=*/1);
+    context().CrossEntropyGradient(d_logits, Columns(logits, first, num),
+                                   statistics, targets, first, /*scale=*/1);
     std::vector<double> expected;
     for (int64_t i = 0; i < kT * num; ++i) {
       expected.push_back(
@@ -206,7 +206,7 @@ TEST_P(CrossEntropyTest, ANonFiniteLogitShowsInTheLoss) {
 }
 
 TEST(CrossEntropy, MayWriteTheGradientOverTheLogits) {
-  const KernelContextPtr context = MakeKernelContext(2);
+  const std::unique_ptr<Kernels> context = MakeCpuKernels(2);
   const TestTensor logits = RandomTensor({33, 100}, DType::kFloat32, 1, 3);
   const TestTensor targets = Targets(33, 100);
   TestTensor apart({33, 100}, DType::kFloat32);
@@ -221,7 +221,7 @@ TEST(CrossEntropy, MayWriteTheGradientOverTheLogits) {
 }
 
 TEST(CrossEntropy, GradientIsTheDerivativeOfTheLoss) {
-  const KernelContextPtr context = MakeKernelContext(1);
+  const std::unique_ptr<Kernels> context = MakeCpuKernels(1);
   const TestTensor logits = RandomTensor({3, 7}, DType::kFloat32, 1);
   const TestTensor targets = Targets(3, 7);
   TestTensor d_logits({3, 7}, DType::kFloat32);
@@ -236,11 +236,11 @@ TEST(CrossEntropy, GradientIsTheDerivativeOfTheLoss) {
 TEST(CrossEntropy, LossIsTheSameToTheBitForAnyNumberOfThreads) {
   const TestTensor logits = RandomTensor({70, 300}, DType::kFloat32, 1, 3);
   const TestTensor targets = Targets(70, 300);
-  const KernelContextPtr single = MakeKernelContext(1);
+  const std::unique_ptr<Kernels> single = MakeCpuKernels(1);
   double expected = 0;
   CrossEntropy(*single, Tensor(), &expected, logits, targets, 1);
   for (int threads : {2, 3, 16}) {
-    const KernelContextPtr context = MakeKernelContext(threads);
+    const std::unique_ptr<Kernels> context = MakeCpuKernels(threads);
     double loss = 0;
     CrossEntropy(*context, Tensor(), &loss, logits, targets, 1);
     EXPECT_EQ(loss, expected) << threads;

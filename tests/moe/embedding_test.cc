@@ -14,7 +14,7 @@ TEST_P(EmbeddingKernel, ForwardLooksUpRows) {
     const TestTensor w = RandomTensor({5, D}, GetParam(), 1);
     const TestTensor ids = IndexTensor({6}, {4, 0, 0, 3, 4, 1});
     TestTensor x({6, D}, DType::kFloat32);
-    EmbeddingForward(context(), x, ids, w, /*first_id=*/0);
+    context().EmbeddingForward(x, ids, w, /*first_id=*/0);
     for (int64_t i = 0; i < 6 * D; ++i) {
       const auto id = static_cast<int64_t>(ids.Get(i / D));
       EXPECT_EQ(x.Get(i), w.Get(id * D + i % D));
@@ -27,7 +27,7 @@ TEST_P(EmbeddingKernel, PiecesOfAnotherSliceAreZero) {
   const TestTensor ids = IndexTensor({4}, {2, 4, 3, 1});
   TestTensor x({4, 9}, DType::kFloat32);
   x.Fill(7);  // overwritten
-  EmbeddingForward(context(), x, ids, w, /*first_id=*/2);
+  context().EmbeddingForward(x, ids, w, /*first_id=*/2);
   for (int64_t i = 0; i < 9; ++i) {
     EXPECT_EQ(x.Get(i), w.Get(i));
     EXPECT_EQ(x.Get(9 + i), 0);
@@ -39,7 +39,7 @@ TEST_P(EmbeddingKernel, PiecesOfAnotherSliceAreZero) {
 INSTANTIATE_BOTH_DTYPES(EmbeddingKernel);
 
 TEST(EmbeddingBackward, AddsEveryTokenToItsRow) {
-  const KernelContextPtr context = MakeKernelContext(2);
+  const std::unique_ptr<Kernels> context = MakeCpuKernels(2);
   for (int64_t D : {1, 7, 33, 200}) {
     TestTensor d_w = RandomTensor({5, D}, DType::kFloat32, 1);
     const TestTensor d_x = RandomTensor({7, D}, DType::kFloat32, 2);
@@ -49,20 +49,20 @@ TEST(EmbeddingBackward, AddsEveryTokenToItsRow) {
       const auto id = static_cast<int64_t>(ids.Get(i / D));
       expected[static_cast<size_t>(id * D + i % D)] += d_x.Get(i);
     }
-    EmbeddingBackward(*context, d_w, d_x, ids, /*first_id=*/0);
+    context->EmbeddingBackward(d_w, d_x, ids, /*first_id=*/0);
     ExpectRounded(d_w, expected, "d_w");
   }
 }
 
 TEST(EmbeddingBackward, SlicesTogetherAreTheWhole) {
-  const KernelContextPtr context = MakeKernelContext(2);
+  const std::unique_ptr<Kernels> context = MakeCpuKernels(2);
   const TestTensor d_x = RandomTensor({7, 5}, DType::kFloat32, 2);
   const TestTensor ids = IndexTensor({7}, {4, 0, 0, 3, 4, 1, 4});
   TestTensor whole({5, 5}, DType::kFloat32);
   TestTensor low({2, 5}, DType::kFloat32), high({3, 5}, DType::kFloat32);
-  EmbeddingBackward(*context, whole, d_x, ids, /*first_id=*/0);
-  EmbeddingBackward(*context, low, d_x, ids, /*first_id=*/0);
-  EmbeddingBackward(*context, high, d_x, ids, /*first_id=*/2);
+  context->EmbeddingBackward(whole, d_x, ids, /*first_id=*/0);
+  context->EmbeddingBackward(low, d_x, ids, /*first_id=*/0);
+  context->EmbeddingBackward(high, d_x, ids, /*first_id=*/2);
   std::vector<double> together = low.Values();
   const std::vector<double> rest = high.Values();
   together.insert(together.end(), rest.begin(), rest.end());
@@ -76,18 +76,18 @@ TEST(EmbeddingBackward, ThreadsDoNotChangeABit) {
   for (int64_t t = 0; t < kTokens; ++t)
     ids.Set(t, static_cast<double>(t * t % 3));
   TestTensor one({3, kD}, DType::kFloat32), four({3, kD}, DType::kFloat32);
-  EmbeddingBackward(*MakeKernelContext(1), one, d_x, ids, 0);
-  EmbeddingBackward(*MakeKernelContext(4), four, d_x, ids, 0);
+  MakeCpuKernels(1)->EmbeddingBackward(one, d_x, ids, 0);
+  MakeCpuKernels(4)->EmbeddingBackward(four, d_x, ids, 0);
   EXPECT_EQ(one.Values(), four.Values());
 }
 
 TEST(EmbeddingBackward, NoTokensAddNothing) {
-  const KernelContextPtr context = MakeKernelContext(2);
+  const std::unique_ptr<Kernels> context = MakeCpuKernels(2);
   TestTensor w({3, 2}, DType::kFloat32), none({0, 2}, DType::kFloat32);
   const TestTensor ids = IndexTensor({0}, {});
   w.Fill(4);
-  EmbeddingForward(*context, none, ids, w, 0);
-  EmbeddingBackward(*context, w, none, ids, 0);
+  context->EmbeddingForward(none, ids, w, 0);
+  context->EmbeddingBackward(w, none, ids, 0);
   EXPECT_EQ(w.Values(), std::vector<double>(6, 4.0));
 }
 

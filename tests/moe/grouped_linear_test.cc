@@ -50,7 +50,7 @@ class GroupedLinearTest : public KernelTest {
     return absl::StrCat("offsets ", absl::StrJoin(offsets, " "));
   }
   void TearDown() override {
-    EXPECT_TRUE(KernelStatus(context()).ok()) << KernelStatus(context());
+    EXPECT_TRUE(context().status().ok()) << context().status();
   }
 };
 
@@ -63,7 +63,7 @@ TEST_P(GroupedLinearTest, ForwardTakesEachRowThroughItsExpert) {
     std::vector<double> expected(static_cast<size_t>(y.size()));
     for (const LinearPart& part : Parts(offsets))
       AddForward(expected, x.Values(), w.Values(), part);
-    GroupedLinearForward(context(), y, x, w, offsets);
+    context().GroupedLinearForward(y, x, w, offsets);
     ExpectRounded(y, expected, Describe(offsets));
   }
 }
@@ -77,7 +77,7 @@ TEST_P(GroupedLinearTest, InputGradientTakesEachRowBackThroughItsExpert) {
     std::vector<double> expected(static_cast<size_t>(d_x.size()));
     for (const LinearPart& part : Parts(offsets))
       AddInputGradient(expected, d_y.Values(), w.Values(), part);
-    GroupedLinearInputGradient(context(), d_x, d_y, w, offsets);
+    context().GroupedLinearInputGradient(d_x, d_y, w, offsets);
     ExpectRounded(d_x, expected, Describe(offsets));
   }
 }
@@ -91,7 +91,7 @@ TEST_P(GroupedLinearTest, WeightGradientAddsEachExpertsRowsToItsWeights) {
     std::vector<double> expected = d_w.Values();
     for (const LinearPart& part : Parts(offsets))
       AddWeightGradient(expected, d_y.Values(), x.Values(), part);
-    GroupedLinearWeightGradient(context(), d_w, d_y, x, offsets);
+    context().GroupedLinearWeightGradient(d_w, d_y, x, offsets);
     ExpectRounded(d_w, expected, Describe(offsets));
   }
 }
@@ -102,7 +102,7 @@ TEST_P(GroupedLinearTest, AnExpertWithoutRowsKeepsItsGradient) {
   const TestTensor x = X(offsets);
   TestTensor d_w = RandomTensor({3, kOutputs, kInputs}, DType::kFloat32, 4);
   const std::vector<double> before = d_w.Values();
-  GroupedLinearWeightGradient(context(), d_w, d_y, x, offsets);
+  context().GroupedLinearWeightGradient(d_w, d_y, x, offsets);
   const size_t expert = static_cast<size_t>(kOutputs * kInputs);
   for (size_t i = 0; i < expert; ++i) {
     ASSERT_EQ(d_w.Get(static_cast<int64_t>(i)), before[i]);
@@ -119,8 +119,8 @@ TEST_P(GroupedLinearTest, NeighboursChangeNothing) {
   const TestTensor x = X(together);
   TestTensor y_together({73, kOutputs}, GetParam());
   TestTensor y_alone({33, kOutputs}, GetParam());
-  GroupedLinearForward(context(), y_together, x, w, together);
-  GroupedLinearForward(context(), y_alone, x.view().Rows(40, 33), w, alone);
+  context().GroupedLinearForward(y_together, x, w, together);
+  context().GroupedLinearForward(y_alone, x.view().Rows(40, 33), w, alone);
   for (int64_t i = 0; i < y_alone.size(); ++i)
     ASSERT_EQ(y_alone.Get(i), y_together.Get(40 * kOutputs + i));
 }

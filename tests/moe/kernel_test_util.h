@@ -204,8 +204,8 @@ inline double Dot(const std::vector<double>& a, const std::vector<double>& b) {
 class KernelTest : public testing::TestWithParam<DType> {
  protected:
   static constexpr int kThreads = 2;
-  KernelContextPtr context_ = MakeKernelContext(kThreads);
-  KernelContext& context() { return *context_; }
+  std::unique_ptr<Kernels> context_ = MakeCpuKernels(kThreads);
+  Kernels& context() { return *context_; }
 };
 
 inline std::string DTypeName(const testing::TestParamInfo<DType>& info) {

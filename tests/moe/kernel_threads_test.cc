@@ -4,16 +4,16 @@
 #include <mutex>
 #include <set>
 
-#include "moe/cpu/kernel_context.h"
+#include "moe/cpu/cpu_kernels.h"
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 // The threads that share a loop of `n` rows.
-std::set<pid_t> ThreadsOf(const KernelContext& context, int64_t n) {
+std::set<pid_t> ThreadsOf(const CpuKernels& kernels, int64_t n) {
   std::mutex mutex;
   std::set<pid_t> threads;
-  ParallelFor(context, n, [&](int64_t, int64_t) {
+  ParallelFor(kernels, n, [&](int64_t, int64_t) {
     const std::lock_guard<std::mutex> lock(mutex);
     threads.insert(gettid());
   });
@@ -23,16 +23,16 @@ std::set<pid_t> ThreadsOf(const KernelContext& context, int64_t n) {
 // A thread that ended would have to be started anew, which the system may
 // refuse in the midst of a run.
 TEST(KernelThreads, StayAlsoWhereALoopHasNoUseForThem) {
-  const KernelContextPtr context = MakeKernelContext(4);
-  ASSERT_TRUE(KernelStatus(*context).ok());
-  const std::set<pid_t> all = ThreadsOf(*context, 4);
+  const CpuKernels kernels(4);
+  ASSERT_TRUE(kernels.status().ok());
+  const std::set<pid_t> all = ThreadsOf(kernels, 4);
   EXPECT_EQ(all.size(), 4u);
   for (const int64_t n : {2, 1, 3, 2, 4}) {
-    for (const pid_t thread : ThreadsOf(*context, n))
+    for (const pid_t thread : ThreadsOf(kernels, n))
       EXPECT_TRUE(all.contains(thread)) << n;
   }
-  EXPECT_EQ(ThreadsOf(*context, 100), all);
+  EXPECT_EQ(ThreadsOf(kernels, 100), all);
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::cpu

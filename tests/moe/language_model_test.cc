@@ -45,7 +45,7 @@ class LanguageModelTest : public testing::Test {
   reference::Tensors weights_;
   Tokens tokens_;
   BatchScale scale_;
-  KernelContextPtr kernels_ = MakeKernelContext(1);  // of the test
+  std::unique_ptr<Kernels> kernels_ = MakeCpuKernels(1);  // of the test
 };
 
 TEST_F(LanguageModelTest, EvaluationGivesTheLossesOfTraining) {
@@ -125,12 +125,12 @@ TEST_F(LanguageModelTest, NoTokensGiveNoLossAndNoGradient) {
 // is not finite.
 class Watcher : public TensorObserver {
  public:
-  explicit Watcher(KernelContext& kernels) : kernels_(kernels) {}
+  explicit Watcher(Kernels& kernels) : kernels_(kernels) {}
 
   void Observe(TensorKind kind, int layer, int local_expert,
                const Tensor& tensor) override {
     seen.push_back(absl::StrCat(layer, " ", Name(kind), " ", local_expert));
-    if (first_bad.empty() && FirstNonFinite(kernels_, tensor) >= 0)
+    if (first_bad.empty() && kernels_.FirstNonFinite(tensor) >= 0)
       first_bad = seen.back();
   }
 
@@ -138,12 +138,12 @@ class Watcher : public TensorObserver {
   std::string first_bad;
 
  private:
-  KernelContext& kernels_;
+  Kernels& kernels_;
 };
 
 TEST_F(LanguageModelTest, AnObserverIsShownTheTensorsOfAPassInTheirOrder) {
   Watcher watcher(*kernels_);
-  network_.model().SetObserver(&watcher);
+  network_.pass().observer = &watcher;
   ASSERT_TRUE(network_.Step(tokens_, scale_).ok());
   std::vector<std::string> expected = {"-1 embedding -1"};
   const auto add = [&](int layer, const char* name, int num_experts = 0) {
@@ -174,7 +174,7 @@ TEST_F(LanguageModelTest, AnObserverIsShownTheTensorsOfAPassInTheirOrder) {
   }
   EXPECT_EQ(watcher.seen, expected);
   EXPECT_EQ(watcher.first_bad, "");
-  network_.model().SetObserver(nullptr);
+  network_.pass().observer = nullptr;
   ASSERT_TRUE(network_.Step(tokens_, scale_).ok());
   EXPECT_EQ(watcher.seen, expected);
 }
@@ -193,9 +193,9 @@ TEST_F(LanguageModelTest, AnObserverSeesWhereANumberFirstGoesWrong) {
   for (const auto& [name, first] : kPoisons) {
     Poison(name);
     Watcher watcher(*kernels_);
-    network_.model().SetObserver(&watcher);
+    network_.pass().observer = &watcher;
     ASSERT_TRUE(network_.Evaluate(tokens_, scale_).ok());
-    network_.model().SetObserver(nullptr);
+    network_.pass().observer = nullptr;
     EXPECT_EQ(watcher.first_bad, first) << name;
   }
 }
@@ -246,6 +246,101 @@ TEST_F(LanguageModelTest, AListenersErrorEndsTheBackward) {
   } failing;
   EXPECT_EQ(network_.Step(tokens_, scale_, &failing).code(),
             absl::StatusCode::kUnavailable);
+}
+
+// Two micro-batches of different shapes, each with gradients of its own or
+// shared ones.
+class PassesTest : public LanguageModelTest {
+ protected:
+  struct Part {
+    Part(const TestNetwork& network, const ModelConfig& model, Tokens of,
+         Arena& scratch)
+        : tokens(std::move(of)),
+          batch(ViewOf(tokens, ScaleOf({tokens}, 0))),
+          storage(ParameterStorage::AllocateGradients(network.table()).value()),
+          gradients(BindWeights(model, network.table(), storage)),
+          pass(scratch) {}
+
+    Tokens tokens;
+    MicroBatch batch;
+    ParameterStorage storage;
+    ModelWeights gradients;
+    Pass pass;
+    LossTerms losses;
+  };
+
+  void Forward(Part& part, ModelWeights& gradients) {
+    ASSERT_TRUE(network_.model()
+                    .Forward(part.pass, &part.losses, part.batch,
+                             network_.bound_weights(), &gradients)
+                    .ok());
+  }
+  void Backward(Part& part, ModelWeights& gradients) {
+    ASSERT_TRUE(
+        network_.model()
+            .Backward(part.pass, network_.bound_weights(), gradients, nullptr)
+            .ok());
+  }
+  NamedTensors GradientsOf(const Part& part) const {
+    return GetParameters(network_.table(), part.storage);
+  }
+  // What a part yields when nothing else is in flight.
+  NamedTensors Alone(const Tokens& tokens) {
+    Part part(network_, model_, tokens, scratch_);
+    Forward(part, part.gradients);
+    Backward(part, part.gradients);
+    return GradientsOf(part);
+  }
+
+  Arena scratch_;
+  Tokens other_ = RandomTokens(model_, 2, 5, 4);
+};
+
+TEST_F(PassesTest, PassesInFlightDoNotSeeEachOther) {
+  Part one(network_, model_, tokens_, scratch_);
+  Part two(network_, model_, other_, scratch_);
+  Forward(one, one.gradients);
+  Forward(two, two.gradients);
+  Backward(two, two.gradients);
+  Backward(one, one.gradients);
+  EXPECT_EQ(GradientsOf(one), Alone(tokens_));
+  EXPECT_EQ(GradientsOf(two), Alone(other_));
+}
+
+TEST_F(PassesTest, TheirOrderChangesASharedSumByRoundingOnly) {
+  Part one(network_, model_, tokens_, scratch_);
+  Part two(network_, model_, other_, scratch_);
+  Part sum(network_, model_, tokens_, scratch_);
+  Forward(one, sum.gradients);
+  Forward(two, sum.gradients);
+  Backward(two, sum.gradients);
+  Backward(one, sum.gradients);
+  Part usual(network_, model_, tokens_, scratch_);
+  for (Part* part : {&one, &two}) {
+    Forward(*part, usual.gradients);
+    Backward(*part, usual.gradients);
+  }
+  const NamedTensors expected = GradientsOf(usual);
+  for (const auto& [name, gradient] : GradientsOf(sum))
+    EXPECT_LT(RelativeDifference(gradient, expected.at(name)), 1e-6) << name;
+}
+
+TEST_F(PassesTest, EvaluationBetweenForwardAndBackwardChangesNothing) {
+  Part one(network_, model_, tokens_, scratch_);
+  Forward(one, one.gradients);
+  ASSERT_TRUE(network_.Evaluate(other_, ScaleOf({other_}, 0)).ok());
+  Backward(one, one.gradients);
+  EXPECT_EQ(GradientsOf(one), Alone(tokens_));
+}
+
+TEST_F(PassesTest, BackwardLeavesAPassEmpty) {
+  Part one(network_, model_, tokens_, scratch_);
+  Forward(one, one.gradients);
+  EXPECT_GT(one.pass.saved.mark().used, 0);
+  Backward(one, one.gradients);
+  EXPECT_EQ(one.pass.saved.mark().used, 0);
+  EXPECT_EQ(one.pass.routing.mark().used, 0);
+  EXPECT_EQ(scratch_.mark().used, 0);
 }
 
 // Steps and evaluations of two lengths by turns.

@@ -19,7 +19,7 @@ class LayerTest : public testing::Test {
   Tensor Make(std::initializer_list<int64_t> shape,
               DType dtype = DType::kFloat32) {
     Tensor x = memory_.Allocate(shape, dtype).value();
-    SetZero(*kernels_, x);
+    kernels_->SetZero(x);
     return x;
   }
 
@@ -60,7 +60,7 @@ class LayerTest : public testing::Test {
       EXPECT_NEAR(Get(x, i), expected[static_cast<size_t>(i)], bound) << i;
   }
 
-  KernelContextPtr kernels_ = MakeKernelContext(1);
+  std::unique_ptr<Kernels> kernels_ = MakeCpuKernels(1);
   Arena memory_;  // of the test
   Arena saved_;
   Arena scratch_;

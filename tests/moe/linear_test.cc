@@ -42,7 +42,7 @@ class LinearTest : public KernelTest {
     return RandomTensor({size.T, size.O}, GetParam(), 3);
   }
   void ExpectOk() {
-    EXPECT_TRUE(KernelStatus(context()).ok()) << KernelStatus(context());
+    EXPECT_TRUE(context().status().ok()) << context().status();
   }
   // The dtypes that a result may have.
   std::vector<DType> ResultTypes() {
@@ -60,7 +60,7 @@ TEST_P(LinearTest, ForwardIsXTimesTransposedW) {
     for (DType dtype : ResultTypes()) {
       TestTensor y({size.T, size.O}, dtype);
       y.Fill(77);
-      LinearForward(context(), y, x, w);
+      context().LinearForward(y, x, w);
       ExpectRounded(y, expected, size.ToString());
     }
   }
@@ -75,7 +75,7 @@ TEST_P(LinearTest, ForwardAddsToWhatIsThere) {
       TestTensor y = RandomTensor({size.T, size.O}, dtype, 4);
       std::vector<double> expected = y.Values();
       AddForward(expected, x.Values(), w.Values(), size.Part());
-      LinearForward(context(), y, x, w, /*accumulate=*/true);
+      context().LinearForward(y, x, w, /*accumulate=*/true);
       ExpectRounded(y, expected, size.ToString());
     }
   }
@@ -91,7 +91,7 @@ TEST_P(LinearTest, InputGradientIsDyTimesW) {
     for (DType dtype : ResultTypes()) {
       TestTensor d_x({size.T, size.I}, dtype);
       d_x.Fill(77);
-      LinearInputGradient(context(), d_x, d_y, w);
+      context().LinearInputGradient(d_x, d_y, w);
       ExpectRounded(d_x, expected, size.ToString());
     }
   }
@@ -106,7 +106,7 @@ TEST_P(LinearTest, InputGradientAddsToWhatIsThere) {
       TestTensor d_x = RandomTensor({size.T, size.I}, dtype, 4);
       std::vector<double> expected = d_x.Values();
       AddInputGradient(expected, d_y.Values(), w.Values(), size.Part());
-      LinearInputGradient(context(), d_x, d_y, w, /*accumulate=*/true);
+      context().LinearInputGradient(d_x, d_y, w, /*accumulate=*/true);
       ExpectRounded(d_x, expected, size.ToString());
     }
   }
@@ -120,7 +120,7 @@ TEST_P(LinearTest, WeightGradientAddsTransposedDyTimesXInFloat32) {
     TestTensor d_w = RandomTensor({size.O, size.I}, DType::kFloat32, 4);
     std::vector<double> expected = d_w.Values();
     AddWeightGradient(expected, d_y.Values(), x.Values(), size.Part());
-    LinearWeightGradient(context(), d_w, d_y, x);
+    context().LinearWeightGradient(d_w, d_y, x);
     ExpectRounded(d_w, expected, size.ToString());
   }
   ExpectOk();
@@ -141,13 +141,13 @@ TEST_P(LinearTest, IsRightForAnyNumberOfThreads) {
     for (int threads : {1, 3, 8, 64}) {
       const std::string what =
           absl::StrCat(size.ToString(), " on ", threads, " threads");
-      const KernelContextPtr other = MakeKernelContext(threads);
+      const std::unique_ptr<Kernels> other = MakeCpuKernels(threads);
       TestTensor y({size.T, size.O}, GetParam());
       TestTensor d_x({size.T, size.I}, GetParam());
       TestTensor d_w({size.O, size.I}, DType::kFloat32);
-      LinearForward(*other, y, x, w);
-      LinearInputGradient(*other, d_x, d_y, w);
-      LinearWeightGradient(*other, d_w, d_y, x);
+      other->LinearForward(y, x, w);
+      other->LinearInputGradient(d_x, d_y, w);
+      other->LinearWeightGradient(d_w, d_y, x);
       ExpectRounded(y, y_expected, what);
       ExpectRounded(d_x, d_x_expected, what);
       ExpectRounded(d_w, d_w_expected, what);
@@ -165,8 +165,8 @@ TEST_P(LinearTest, ProgressIsCalledBetweenTilesAndChangesNoBit) {
   const TestTensor x = X(size);
   const TestTensor w = W(size);
   const TestTensor d_y = Y(size);
-  const KernelContextPtr single = MakeKernelContext(1);
-  for (KernelContext* each : {&context(), single.get()}) {
+  const std::unique_ptr<Kernels> single = MakeCpuKernels(1);
+  for (Kernels* each : {&context(), single.get()}) {
     TestTensor y[2] = {{{size.T, size.O}, GetParam()},
                        {{size.T, size.O}, GetParam()}};
     TestTensor d_x[2] = {{{size.T, size.I}, GetParam()},
@@ -177,9 +177,9 @@ TEST_P(LinearTest, ProgressIsCalledBetweenTilesAndChangesNoBit) {
     for (int with_progress : {0, 1}) {
       std::optional<ProgressScope> progress;
       if (with_progress == 1) progress.emplace(*each, [&calls] { ++calls; });
-      LinearForward(*each, y[with_progress], x, w);
-      LinearInputGradient(*each, d_x[with_progress], d_y, w);
-      LinearWeightGradient(*each, d_w[with_progress], d_y, x);
+      each->LinearForward(y[with_progress], x, w);
+      each->LinearInputGradient(d_x[with_progress], d_y, w);
+      each->LinearWeightGradient(d_w[with_progress], d_y, x);
     }
     // 5 x 3 tiles of y, 5 x 2 of d_x, 3 x 2 of d_w in 3 steps; of several
     // threads the one that called may have been late for all of them.
@@ -201,15 +201,15 @@ TEST_P(LinearTest, NoImplementationIsNaive) {
       for (bool accumulate : {false, true}) {
         TestTensor y({size.T, size.O}, dtype);
         TestTensor d_x({size.T, size.I}, dtype);
-        LinearForward(context(), y, x, w, accumulate);
-        LinearInputGradient(context(), d_x, d_y, w, accumulate);
+        context().LinearForward(y, x, w, accumulate);
+        context().LinearInputGradient(d_x, d_y, w, accumulate);
       }
     }
     TestTensor d_w({size.O, size.I}, DType::kFloat32);
-    LinearWeightGradient(context(), d_w, d_y, x);
+    context().LinearWeightGradient(d_w, d_y, x);
   }
   ExpectOk();
-  const std::vector<std::string> names = MatMulImplementations(context());
+  const std::vector<std::string> names = context().MatMulImplementations();
   EXPECT_FALSE(names.empty());
   for (const std::string& name : names) {
     EXPECT_FALSE(absl::StrContains(name, "ref")) << name;
@@ -226,11 +226,11 @@ TEST_P(LinearTest, AllocatesNothingOnceWarm) {
   TestTensor d_x({size.T, size.I}, GetParam());
   TestTensor d_w({size.O, size.I}, DType::kFloat32);
   // One thread: what several leave in the heap's caches is chance.
-  const KernelContextPtr single = MakeKernelContext(1);
+  const std::unique_ptr<Kernels> single = MakeCpuKernels(1);
   const auto pass = [&] {
-    LinearForward(*single, y, x, w);
-    LinearInputGradient(*single, d_x, d_y, w);
-    LinearWeightGradient(*single, d_w, d_y, x);
+    single->LinearForward(y, x, w);
+    single->LinearInputGradient(d_x, d_y, w);
+    single->LinearWeightGradient(d_w, d_y, x);
   };
   for (int i = 0; i < 3; ++i) pass();
   const int64_t buffers = Buffer::num_allocated();

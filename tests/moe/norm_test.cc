@@ -44,7 +44,7 @@ TEST_P(NormKernel, ForwardDividesByTheRootMeanSquare) {
     const TestTensor w = RandomTensor({D}, DType::kFloat32, 2);
     TestTensor y({T, D}, GetParam());
     TestTensor inverse_rms({T}, DType::kFloat32);
-    RmsNormForward(context(), y, inverse_rms, x, w, kEpsilon);
+    context().RmsNormForward(y, inverse_rms, x, w, kEpsilon);
     std::vector<double> expected_r;
     ExpectRounded(y, Reference(x.Values(), w.Values(), &expected_r), "y");
     ExpectRounded(inverse_rms, expected_r, "inverse_rms");
@@ -59,12 +59,12 @@ TEST_P(NormKernel, BackwardAddsTheDerivativeOfTheForward) {
     const TestTensor d_y = RandomTensor({T, D}, GetParam(), 3);
     TestTensor y({T, D}, GetParam());
     TestTensor inverse_rms({T}, DType::kFloat32);
-    RmsNormForward(context(), y, inverse_rms, x, w, kEpsilon);
+    context().RmsNormForward(y, inverse_rms, x, w, kEpsilon);
     TestTensor d_x({T, D}, DType::kFloat32);
     TestTensor d_w({D}, DType::kFloat32);
     d_x.Fill(1);  // gradients already there
     d_w.Fill(2);
-    RmsNormBackward(context(), d_x, d_w, d_y, x, w, inverse_rms);
+    context().RmsNormBackward(d_x, d_w, d_y, x, w, inverse_rms);
 
     const std::vector<double> cotangent = d_y.Values();
     const auto of_x = [&](const std::vector<double>& values) {
@@ -85,8 +85,8 @@ TEST_P(NormKernel, NoTokensAddNothing) {
   TestTensor empty_r({0}, DType::kFloat32);
   TestTensor d_w({5}, DType::kFloat32);
   d_w.Fill(7);
-  RmsNormForward(context(), empty_y, empty_r, empty_x, w, kEpsilon);
-  RmsNormBackward(context(), empty_x, d_w, empty_y, empty_x, w, empty_r);
+  context().RmsNormForward(empty_y, empty_r, empty_x, w, kEpsilon);
+  context().RmsNormBackward(empty_x, d_w, empty_y, empty_x, w, empty_r);
   EXPECT_EQ(d_w.Values(), std::vector<double>(5, 7.0));
 }
 
@@ -95,7 +95,7 @@ TEST_P(NormKernel, AZeroRowStaysFinite) {
   const TestTensor w = RandomTensor({4}, DType::kFloat32, 2);
   TestTensor y({1, 4}, GetParam());
   TestTensor inverse_rms({1}, DType::kFloat32);
-  RmsNormForward(context(), y, inverse_rms, x, w, kEpsilon);
+  context().RmsNormForward(y, inverse_rms, x, w, kEpsilon);
   EXPECT_EQ(y.Values(), std::vector<double>(4, 0.0));
   EXPECT_NEAR(inverse_rms.Get(0), 1 / std::sqrt(double{kEpsilon}), 1e-3);
 }
@@ -106,12 +106,12 @@ TEST_P(NormKernel, TheWeightGradientRepeatsBitForBit) {
   const TestTensor d_y = RandomTensor({257, 70}, GetParam(), 3);
   TestTensor y({257, 70}, GetParam());
   TestTensor inverse_rms({257}, DType::kFloat32);
-  RmsNormForward(context(), y, inverse_rms, x, w, kEpsilon);
+  context().RmsNormForward(y, inverse_rms, x, w, kEpsilon);
   std::vector<std::vector<double>> results;
   for (int repeat = 0; repeat < 5; ++repeat) {
     TestTensor d_x({257, 70}, DType::kFloat32);
     TestTensor d_w({70}, DType::kFloat32);
-    RmsNormBackward(context(), d_x, d_w, d_y, x, w, inverse_rms);
+    context().RmsNormBackward(d_x, d_w, d_y, x, w, inverse_rms);
     results.push_back(d_w.Values());
     EXPECT_EQ(results.back(), results.front());
   }

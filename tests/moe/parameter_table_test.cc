@@ -178,6 +178,21 @@ TEST(ParameterTable, AnExpertGroupHoldsEveryExpertOnceAndAllElseEverywhere) {
   }
 }
 
+TEST(ParameterTable, ARoleNamesOneParameter) {
+  for (bool tied : {false, true}) {
+    const ParameterTable table = TableOf(SmallModel({.tied = tied}), 1, 1, 0);
+    for (size_t i = 0; i < table.parameters().size(); ++i) {
+      const Parameter& parameter = table.parameters()[i];
+      EXPECT_EQ(table.Find(parameter.role, parameter.layer, parameter.expert),
+                static_cast<int>(i))
+          << parameter.name;
+    }
+    EXPECT_EQ(table.Find(Role::kHead) < 0, tied);
+    EXPECT_EQ(table.Find(Role::kRouter), -1);
+    EXPECT_EQ(table.Find(Role::kExpertUp, 0, 1000), -1);
+  }
+}
+
 TEST(ParameterTable, RangesCoverAllParametersInForwardOrder) {
   for (bool tied : {false, true}) {
     const ParameterTable table = TableOf(SmallModel({.tied = tied}), 1, 1, 0);

@@ -59,7 +59,7 @@ TEST_P(RotaryKernel, RotatesQueriesAndKeysByTheirPosition) {
     TestTensor qkv = RandomTensor({T, C}, GetParam(), 3);
     const std::vector<double> expected =
         Reference(qkv.Values(), PlacesInSequences(T, shape.length), shape);
-    Rotary(context(), qkv, MakeTable(shape), kNone, shape, /*inverse=*/false);
+    context().Rotary(qkv, MakeTable(shape), kNone, shape, /*inverse=*/false);
     ExpectRounded(qkv, expected, "d = " + std::to_string(shape.head_dim));
   }
 }
@@ -73,9 +73,9 @@ TEST_P(RotaryKernel, PositionsMayBeginAnewInsideASequence) {
   const std::vector<double> expected = Reference(before, positions, shape);
   const Tensor positions_T(positions.data(), {14}, DType::kInt32);
   const TestTensor table = MakeTable(shape);
-  Rotary(context(), qkv, table, positions_T, shape, /*inverse=*/false);
+  context().Rotary(qkv, table, positions_T, shape, /*inverse=*/false);
   ExpectRounded(qkv, expected, "rotated");
-  Rotary(context(), qkv, table, positions_T, shape, /*inverse=*/true);
+  context().Rotary(qkv, table, positions_T, shape, /*inverse=*/true);
   ExpectRounded(qkv, before, "there and back",
                 GetParam() == DType::kBFloat16 ? 4e-3 : 1e-6);
 }
@@ -87,14 +87,14 @@ TEST_P(RotaryKernel, InverseUndoesAndValuesStayAsTheyAre) {
   TestTensor qkv = RandomTensor({T, C}, GetParam(), 4);
   const std::vector<double> before = qkv.Values();
   const TestTensor table = MakeTable(shape);
-  Rotary(context(), qkv, table, kNone, shape, /*inverse=*/false);
+  context().Rotary(qkv, table, kNone, shape, /*inverse=*/false);
   EXPECT_NE(qkv.Values(), before);
   for (int64_t t = 0; t < T; ++t) {
     for (int64_t i = 30; i < C; ++i) {
       EXPECT_EQ(qkv.Get(t * C + i), before[static_cast<size_t>(t * C + i)]);
     }
   }
-  Rotary(context(), qkv, table, kNone, shape, /*inverse=*/true);
+  context().Rotary(qkv, table, kNone, shape, /*inverse=*/true);
   ExpectRounded(qkv, before, "there and back",
                 GetParam() == DType::kBFloat16 ? 4e-3 : 1e-6);
 }
@@ -102,7 +102,7 @@ TEST_P(RotaryKernel, InverseUndoesAndValuesStayAsTheyAre) {
 TEST_P(RotaryKernel, NoTokensAreAnOrdinaryCase) {
   const AttentionShape shape{7, 1, 1, 2};
   TestTensor qkv({0, 6}, GetParam());
-  Rotary(context(), qkv, MakeTable(shape), kNone, shape, /*inverse=*/false);
+  context().Rotary(qkv, MakeTable(shape), kNone, shape, /*inverse=*/false);
 }
 
 INSTANTIATE_BOTH_DTYPES(RotaryKernel);

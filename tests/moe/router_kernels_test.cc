@@ -23,13 +23,13 @@ struct Routed {
         ids({T, K}, DType::kInt32),
         weights({T, K}, kF32),
         log_sum_exp({T}, kF32),
-        context(MakeKernelContext(threads)) {
-    RouterTopK(*context, p, ids, weights, log_sum_exp, logits_TE, options);
+        context(MakeCpuKernels(threads)) {
+    context->RouterTopK(p, ids, weights, log_sum_exp, logits_TE, options);
   }
 
   int64_t T, E, K;
   TestTensor p, ids, weights, log_sum_exp;
-  KernelContextPtr context;
+  std::unique_ptr<Kernels> context;
 };
 
 std::vector<double> Softmax(const std::vector<double>& logits, int64_t E,
@@ -140,8 +140,8 @@ TEST(ExpertLoad, CountsChoicesAndSumsProbabilitiesOfEachSequence) {
   TestTensor counts({kB, kE}, kF32), sums({kB, kE}, kF32);
   counts.Fill(9);  // overwritten
   sums.Fill(9);
-  ExpertLoad(*routed.context, counts, sums, routed.ids, routed.p,
-             /*first_token=*/0, kL);
+  routed.context->ExpertLoad(counts, sums, routed.ids, routed.p,
+                             /*first_token=*/0, kL);
   std::vector<double> expected_counts(kB * kE), expected_sums(kB * kE);
   for (int64_t t = 0; t < kB * kL; ++t) {
     const int64_t row = t / kL * kE;
@@ -162,11 +162,11 @@ TEST(SumOfFirstChoices, AddsTheProbabilityOfEachTokensFirst) {
     const std::vector<double> p = routed.p.Values();
     expected += *std::max_element(p.begin() + t * 5, p.begin() + t * 5 + 5);
   }
-  EXPECT_DOUBLE_EQ(SumOfFirstChoices(*routed.context, routed.p, routed.ids),
+  EXPECT_DOUBLE_EQ(routed.context->SumOfFirstChoices(routed.p, routed.ids),
                    expected);
   // Where a choice is not of the largest, it is the chosen one's.
-  EXPECT_EQ(SumOfFirstChoices(*routed.context, routed.p.view().Rows(0, 1),
-                              IndexTensor({1, 2}, {3, 0})),
+  EXPECT_EQ(routed.context->SumOfFirstChoices(routed.p.view().Rows(0, 1),
+                                              IndexTensor({1, 2}, {3, 0})),
             routed.p.Get(3));
 }
 
@@ -178,9 +178,8 @@ TEST(ExpertLoad, SlicesOfTheTokensSumToTheWhole) {
                       {static_cast<int>(kK), true, false});
   const auto load = [&](int64_t first, int64_t num) {
     TestTensor counts({kB, kE}, kF32), sums({kB, kE}, kF32);
-    ExpertLoad(*routed.context, counts, sums,
-               routed.ids.view().Rows(first, num),
-               routed.p.view().Rows(first, num), first, kL);
+    routed.context->ExpertLoad(counts, sums, routed.ids.view().Rows(first, num),
+                               routed.p.view().Rows(first, num), first, kL);
     std::vector<double> values = counts.Values();
     const std::vector<double> more = sums.Values();
     values.insert(values.end(), more.begin(), more.end());
@@ -244,9 +243,10 @@ TEST(RouterBackward, IsTheDerivativeThroughWeightsBalanceAndZLoss) {
     const TestTensor balance = RandomTensor({c.sequences, c.E}, kF32, 3);
     TestTensor d_logits({T, c.E}, kF32);
     d_logits.Fill(9);  // overwritten
-    RouterBackward(*routed.context, d_logits, d_weights, balance, routed.p,
-                   routed.ids, routed.weights, routed.log_sum_exp, kZScale,
-                   /*first_token=*/0, c.length, c.renormalize);
+    routed.context->RouterBackward(d_logits, d_weights, balance, routed.p,
+                                   routed.ids, routed.weights,
+                                   routed.log_sum_exp, kZScale,
+                                   /*first_token=*/0, c.length, c.renormalize);
     const DoubleFunction loss = [&](const std::vector<double>& values) {
       return Loss(values, c, routed, d_weights.Values(), balance.Values(),
                   double{kZScale});
@@ -264,10 +264,10 @@ TEST(RouterBackward, FindsTheSequenceOfATokenInTheMiddle) {
     const auto rows = [&](const TestTensor& x) {
       return x.view().Rows(first, num);
     };
-    RouterBackward(*routed.context, d_logits, rows(d_weights), balance,
-                   rows(routed.p), rows(routed.ids), rows(routed.weights),
-                   rows(routed.log_sum_exp), /*z_scale=*/0.1f, first,
-                   /*length=*/5, /*renormalize=*/true);
+    routed.context->RouterBackward(
+        d_logits, rows(d_weights), balance, rows(routed.p), rows(routed.ids),
+        rows(routed.weights), rows(routed.log_sum_exp), /*z_scale=*/0.1f, first,
+        /*length=*/5, /*renormalize=*/true);
     return d_logits.Values();
   };
   const std::vector<double> whole = backward(0, 10);
@@ -283,9 +283,10 @@ TEST(RouterBackward, TopOneLearnsFromTheLossOnlyWithoutRenormalisation) {
     TestTensor d_weights({4, 1}, kF32), balance({1, 3}, kF32);
     d_weights.Fill(1);
     TestTensor d_logits({4, 3}, kF32);
-    RouterBackward(*routed.context, d_logits, d_weights, balance, routed.p,
-                   routed.ids, routed.weights, routed.log_sum_exp,
-                   /*z_scale=*/0, /*first_token=*/0, /*length=*/4, renormalize);
+    routed.context->RouterBackward(
+        d_logits, d_weights, balance, routed.p, routed.ids, routed.weights,
+        routed.log_sum_exp,
+        /*z_scale=*/0, /*first_token=*/0, /*length=*/4, renormalize);
     const double largest = LargestMagnitude(d_logits.Values());
     if (renormalize) {
       EXPECT_LT(largest, 1e-6);
@@ -298,9 +299,10 @@ TEST(RouterBackward, TopOneLearnsFromTheLossOnlyWithoutRenormalisation) {
 TEST(RouterKernels, NoTokensAreAnOrdinaryCase) {
   const Routed routed(TestTensor({0, 4}, kF32), {2, true, false});
   TestTensor none({0, 4}, kF32), d_weights({0, 2}, kF32);
-  ExpertLoad(*routed.context, none, none, routed.ids, routed.p, 0, 7);
-  RouterBackward(*routed.context, none, d_weights, none, routed.p, routed.ids,
-                 routed.weights, routed.log_sum_exp, 1, 0, 1, true);
+  routed.context->ExpertLoad(none, none, routed.ids, routed.p, 0, 7);
+  routed.context->RouterBackward(none, d_weights, none, routed.p, routed.ids,
+                                 routed.weights, routed.log_sum_exp, 1, 0, 1,
+                                 true);
 }
 
 }  // namespace

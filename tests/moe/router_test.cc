@@ -103,7 +103,7 @@ TEST_F(RouterTest, CountsChoicesOfEachSequence) {
 }
 
 TEST_F(RouterTest, TiesGoToTheLowerExpert) {
-  SetZero(*kernels_, gate_ED_);
+  kernels_->SetZero(gate_ED_);
   const Routing routing = Forward(RouterConfig());
   for (int64_t t = 0; t < kTokens; ++t) {
     EXPECT_THAT(Chosen(routing, t), testing::ElementsAre(0, 1));

@@ -19,15 +19,15 @@ TestTensor MakeChoices(int64_t T, int64_t K, int64_t E, uint64_t seed) {
   const TestTensor logits = RandomTensor({T, E}, DType::kFloat32, seed);
   TestTensor p({T, E}, DType::kFloat32), ids({T, K}, DType::kInt32);
   TestTensor weights({T, K}, DType::kFloat32), lse({T}, DType::kFloat32);
-  const KernelContextPtr context = MakeKernelContext(1);
-  RouterTopK(*context, p, ids, weights, lse, logits,
-             {static_cast<int>(K), true, false});
+  const std::unique_ptr<Kernels> context = MakeCpuKernels(1);
+  context->RouterTopK(p, ids, weights, lse, logits,
+                      {static_cast<int>(K), true, false});
   return ids;
 }
 
 // Checks both orders and the counts against a stable sort.
 void CheckSorted(const TestTensor& ids, int64_t E) {
-  const KernelContextPtr context = MakeKernelContext(2);
+  const std::unique_ptr<Kernels> context = MakeCpuKernels(2);
   const int64_t T = ids.view().dim(0), K = ids.view().dim(1);
   Ints order;  // the choices that were not dropped
   for (int64_t choice = 0; choice < T * K; ++choice)
@@ -40,9 +40,9 @@ void CheckSorted(const TestTensor& ids, int64_t E) {
   TestTensor row_of_choice({T, K}, DType::kInt32);
   TestTensor token_of_row({N}, DType::kInt32);
   Ints counts(static_cast<size_t>(E), -1);
-  SortChoices(*context, choice_of_row, row_of_choice, absl::MakeSpan(counts),
-              ids);
-  TokensOfChoices(*context, token_of_row, choice_of_row.view().Rows(0, N), K);
+  context->SortChoices(choice_of_row, row_of_choice, absl::MakeSpan(counts),
+                       ids);
+  context->TokensOfChoices(token_of_row, choice_of_row.view().Rows(0, N), K);
 
   Ints expected_counts(static_cast<size_t>(E), 0);
   for (int64_t row = 0; row < N; ++row) {
@@ -81,7 +81,7 @@ TEST(SortChoices, DroppedChoicesHaveNoRow) {
 }
 
 void CheckArrivals(const Ints& counts_Pe, int64_t e) {
-  const KernelContextPtr context = MakeKernelContext(1);
+  const std::unique_ptr<Kernels> context = MakeCpuKernels(1);
   // Each arrival as (expert, source, where it arrived), sorted.
   std::vector<std::tuple<int64_t, int64_t, int64_t>> rows;
   for (size_t i = 0; i < counts_Pe.size(); ++i) {
@@ -94,7 +94,7 @@ void CheckArrivals(const Ints& counts_Pe, int64_t e) {
   const auto R = static_cast<int64_t>(rows.size());
   TestTensor arrival_of_row({R}, DType::kInt32);
   TestTensor row_of_arrival({R}, DType::kInt32);
-  OrderArrivals(*context, arrival_of_row, row_of_arrival, counts_Pe, e);
+  context->OrderArrivals(arrival_of_row, row_of_arrival, counts_Pe, e);
   for (int64_t row = 0; row < R; ++row) {
     const int64_t arrival = std::get<2>(rows[static_cast<size_t>(row)]);
     EXPECT_EQ(arrival_of_row.Get(row), static_cast<double>(arrival));
@@ -116,7 +116,7 @@ TEST(OrderArrivals, OrdersByExpertThenSource) {
 }
 
 TEST(GatherRows, CopiesRowsOfAnyDType) {
-  const KernelContextPtr context = MakeKernelContext(2);
+  const std::unique_ptr<Kernels> context = MakeCpuKernels(2);
   for (DType dtype : {DType::kFloat32, DType::kBFloat16, DType::kInt32,
                       DType::kInt64, DType::kFloat64}) {
     for (auto [T, N, D] : {std::tuple<int64_t, int64_t, int64_t>{1, 1, 1},
@@ -129,7 +129,7 @@ TEST(GatherRows, CopiesRowsOfAnyDType) {
         x.Set(i, static_cast<double>(i % 251));
       for (int64_t n = 0; n < N; ++n)
         index.Set(n, static_cast<double>(n * 5 % T));
-      GatherRows(*context, y, x, index);
+      context->GatherRows(y, x, index);
       for (int64_t i = 0; i < N * D; ++i)
         ASSERT_EQ(y.Get(i), x.Get(i / D * 5 % T * D + i % D));
     }
@@ -139,7 +139,7 @@ TEST(GatherRows, CopiesRowsOfAnyDType) {
 // Long rows in more runs than are taken together, over several blocks of x.
 TEST(GatherRows, CopiesRunsThatRise) {
   for (int threads : {1, 2}) {
-    const KernelContextPtr context = MakeKernelContext(threads);
+    const std::unique_ptr<Kernels> context = MakeCpuKernels(threads);
     for (auto [T, N, D, step] :
          {std::tuple<int64_t, int64_t, int64_t, int64_t>{1500, 3000, 259, 4},
           {1500, 3000, 259, 1},
@@ -154,7 +154,7 @@ TEST(GatherRows, CopiesRunsThatRise) {
         const bool is_nowhere = n % 97 == 5 || n < 3 || n + 3 > N;
         index.Set(n, is_nowhere ? -1 : static_cast<double>(n * step % T));
       }
-      GatherRows(*context, y, x, index);
+      context->GatherRows(y, x, index);
       for (int64_t i = 0; i < N * D; ++i) {
         const double token = index.Get(i / D);
         const double expected = token < 0 ? 0
@@ -167,17 +167,17 @@ TEST(GatherRows, CopiesRunsThatRise) {
 }
 
 TEST(GatherRows, RowsFromNowhereAreZero) {
-  const KernelContextPtr context = MakeKernelContext(2);
+  const std::unique_ptr<Kernels> context = MakeCpuKernels(2);
   for (DType dtype : {DType::kFloat32, DType::kBFloat16}) {
     TestTensor x({2, 33}, dtype), y({4, 33}, dtype);
     x.Fill(3);
     y.Fill(9);
-    GatherRows(*context, y, x, IndexTensor({4}, {-1, 1, 0, -1}));
+    context->GatherRows(y, x, IndexTensor({4}, {-1, 1, 0, -1}));
     for (int64_t i = 0; i < y.size(); ++i)
       EXPECT_EQ(y.Get(i), i / 33 % 3 == 0 ? 0 : 3) << i;
     TestTensor none({0, 33}, dtype);
     y.Fill(9);
-    GatherRows(*context, y, none, IndexTensor({4}, {-1, -1, -1, -1}));
+    context->GatherRows(y, none, IndexTensor({4}, {-1, -1, -1, -1}));
     EXPECT_EQ(y.Values(), std::vector<double>(4 * 33, 0.0));
   }
 }
@@ -205,7 +205,7 @@ TEST_P(SumRowsTest, AddsEachTokensRows) {
           for (int64_t k = 0; k < K; ++k)
             sum += x.Get((N - 1 - (i / D * K + k)) * D + i % D);
         }
-        SumRows(context(), y, x, index, accumulate);
+        context().SumRows(y, x, index, accumulate);
         ExpectRounded(y, expected, accumulate ? "accumulated" : "overwritten");
       }
     }
@@ -218,9 +218,9 @@ TEST_P(SumRowsTest, AddsInTheOrderOfTheChoices) {
   x.Set(0, 1);
   x.Set(1, -1e8);
   x.Set(2, 1e8);
-  SumRows(context(), y, x, IndexTensor({1, 3}, {2, 1, 0}), false);
+  context().SumRows(y, x, IndexTensor({1, 3}, {2, 1, 0}), false);
   EXPECT_EQ(y.Get(0), 1);
-  SumRows(context(), y, x, IndexTensor({1, 3}, {2, 0, 1}), false);
+  context().SumRows(y, x, IndexTensor({1, 3}, {2, 0, 1}), false);
   EXPECT_EQ(y.Get(0), 0);
 }
 
@@ -236,7 +236,7 @@ TEST_P(SumRowsTest, RowsFromNowhereAddNothing) {
       if (i / 33 == 0) sum += x.Get(2 * 33 + i % 33);
       if (i / 33 == 2) sum += x.Get(i % 33);
     }
-    SumRows(context(), y, x, index, accumulate);
+    context().SumRows(y, x, index, accumulate);
     ExpectRounded(y, expected, accumulate ? "accumulated" : "overwritten");
   }
 }

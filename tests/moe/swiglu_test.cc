@@ -28,7 +28,7 @@ TEST_P(SwiGluKernel, ForwardIsWeightTimesSiluOfGateTimesUp) {
     const TestTensor gate_up = RandomTensor({R, 2 * F}, GetParam(), 1, 3);
     const TestTensor weight = RandomTensor({R}, DType::kFloat32, 2);
     TestTensor h({R, F}, GetParam());
-    SwiGluForward(context(), h, gate_up, weight);
+    context().SwiGluForward(h, gate_up, weight);
     ExpectRounded(h, Reference(gate_up.Values(), weight.Values(), F), "h");
   }
 }
@@ -41,11 +41,11 @@ TEST_P(SwiGluKernel, ANullWeightIsOne) {
   TestTensor h({3, 7}, GetParam()), h_null({3, 7}, GetParam());
   TestTensor d({3, 14}, GetParam()), d_null({3, 14}, GetParam());
   TestTensor again({3, 7}, GetParam());
-  SwiGluForward(context(), h, gate_up, ones);
-  SwiGluForward(context(), h_null, gate_up, Tensor());
-  SwiGluBackward(context(), d, Tensor(), again, d_h, gate_up, ones);
+  context().SwiGluForward(h, gate_up, ones);
+  context().SwiGluForward(h_null, gate_up, Tensor());
+  context().SwiGluBackward(d, Tensor(), again, d_h, gate_up, ones);
   EXPECT_EQ(h.Values(), again.Values());
-  SwiGluBackward(context(), d_null, Tensor(), again, d_h, gate_up, Tensor());
+  context().SwiGluBackward(d_null, Tensor(), again, d_h, gate_up, Tensor());
   EXPECT_EQ(h.Values(), again.Values());
   EXPECT_EQ(h.Values(), h_null.Values());
   EXPECT_EQ(d.Values(), d_null.Values());
@@ -63,8 +63,8 @@ TEST_P(SwiGluKernel, BackwardIsTheDerivativeOfTheForward) {
     d_gate_up.Fill(5);  // overwritten
     d_weight.Fill(5);
     again.Fill(5);
-    SwiGluBackward(context(), d_gate_up, d_weight, again, d_h, gate_up, weight);
-    SwiGluForward(context(), h, gate_up, weight);
+    context().SwiGluBackward(d_gate_up, d_weight, again, d_h, gate_up, weight);
+    context().SwiGluForward(h, gate_up, weight);
     EXPECT_EQ(again.Values(), h.Values());
 
     const std::vector<double> cotangent = d_h.Values();
@@ -88,9 +88,9 @@ TEST_P(SwiGluKernel, BackwardMayOverwriteItsInputs) {
   TestTensor apart({9, 66}, GetParam()), h_apart({9, 33}, GetParam());
   TestTensor d_weight({9}, DType::kFloat32),
       d_weight_in_place = RandomTensor({9}, DType::kFloat32, 4);
-  SwiGluBackward(context(), apart, d_weight, h_apart, d_h, gate_up, weight);
-  SwiGluBackward(context(), gate_up, d_weight_in_place, d_h, d_h, gate_up,
-                 weight);
+  context().SwiGluBackward(apart, d_weight, h_apart, d_h, gate_up, weight);
+  context().SwiGluBackward(gate_up, d_weight_in_place, d_h, d_h, gate_up,
+                           weight);
   EXPECT_EQ(d_h.Values(), h_apart.Values());
   EXPECT_EQ(gate_up.Values(), apart.Values());
   EXPECT_EQ(d_weight.Values(), d_weight_in_place.Values());
@@ -106,8 +106,8 @@ TEST_P(SwiGluKernel, LargeGatesSaturateWithoutOverflow) {
   TestTensor h({1, 4}, GetParam()), d({1, 8}, GetParam());
   TestTensor d_h({1, 4}, GetParam()), again({1, 4}, GetParam());
   d_h.Fill(1);
-  SwiGluForward(context(), h, gate_up, Tensor());
-  SwiGluBackward(context(), d, Tensor(), again, d_h, gate_up, Tensor());
+  context().SwiGluForward(h, gate_up, Tensor());
+  context().SwiGluBackward(d, Tensor(), again, d_h, gate_up, Tensor());
   EXPECT_EQ(again.Values(), h.Values());
   EXPECT_EQ(h.Get(0), 0);
   EXPECT_EQ(h.Get(1), 0);
@@ -121,15 +121,15 @@ TEST_P(SwiGluKernel, NotANumberReachesTheResult) {
   TestTensor gate_up = RandomTensor({1, 40}, GetParam(), 1);
   gate_up.Set(3, std::nan(""));
   TestTensor h({1, 20}, GetParam());
-  SwiGluForward(context(), h, gate_up, Tensor());
+  context().SwiGluForward(h, gate_up, Tensor());
   EXPECT_TRUE(std::isnan(h.Get(3)));
 }
 
 TEST_P(SwiGluKernel, NoRowsAreAnOrdinaryCase) {
   TestTensor gate_up({0, 8}, GetParam()), h({0, 4}, GetParam());
   TestTensor weight({0}, DType::kFloat32);
-  SwiGluForward(context(), h, gate_up, weight);
-  SwiGluBackward(context(), gate_up, weight, h, h, gate_up, weight);
+  context().SwiGluForward(h, gate_up, weight);
+  context().SwiGluBackward(gate_up, weight, h, h, gate_up, weight);
 }
 
 INSTANTIATE_BOTH_DTYPES(SwiGluKernel);

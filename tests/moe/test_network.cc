@@ -34,7 +34,7 @@ TestNetwork::TestNetwork(const ModelConfig& model, const RouterConfig& router,
       bound_weights_(BindWeights(config_, table_, weights_)),
       bound_gradients_(BindWeights(config_, table_, gradients_)),
       groups_(std::move(groups)),
-      kernels_(MakeKernelContext(threads)) {
+      kernels_(MakeCpuKernels(threads)) {
   const LanguageModel::Options options = {.model = model,
                                           .router = router,
                                           .compute_dtype = compute_dtype,
@@ -49,27 +49,21 @@ void TestNetwork::SetWeights(const NamedTensors& weights) {
 MicroBatch TestNetwork::View(const reference::Tokens& tokens,
                              const BatchScale& scale) {
   tokens_ = tokens;
-  return {.inputs_S = ViewOfIds(tokens_.inputs),
-          .targets_S = ViewOfIds(tokens_.targets),
-          .length = static_cast<int64_t>(tokens_.length),
-          .positions_S = tokens_.positions.empty()
-                             ? Tensor()
-                             : ViewOfIds(tokens_.positions),
-          .scale = scale};
+  return ViewOf(tokens_, scale);
 }
 
 absl::Status TestNetwork::Step(const reference::Tokens& tokens,
                                const BatchScale& scale,
                                GradientListener* listener) {
   const MicroBatch batch = View(tokens, scale);
-  RETURN_IF_ERROR(
-      model_->Forward(&losses_, batch, bound_weights_, &bound_gradients_));
-  return model_->Backward(batch, bound_weights_, bound_gradients_, listener);
+  RETURN_IF_ERROR(model_->Forward(pass_, &losses_, batch, bound_weights_,
+                                  &bound_gradients_));
+  return model_->Backward(pass_, bound_weights_, bound_gradients_, listener);
 }
 
 absl::Status TestNetwork::Evaluate(const reference::Tokens& tokens,
                                    const BatchScale& scale) {
-  return model_->Forward(&losses_, View(tokens, scale), bound_weights_,
+  return model_->Forward(pass_, &losses_, View(tokens, scale), bound_weights_,
                          nullptr);
 }
 
@@ -86,6 +80,7 @@ std::vector<double> TestNetwork::Logits(const reference::Tokens& tokens,
       static_cast<size_t>(num_rows * config_.vocab_size()));
   const MicroBatch batch = View(tokens, {});
   const absl::Status status = model_->Logits(
+      pass_,
       Tensor(logits.data(), {num_rows, config_.vocab_size()}, DType::kFloat32),
       batch.inputs_S, batch.length, first_row, bound_weights_);
   CHECK(status.ok());
@@ -101,17 +96,13 @@ void TestNetwork::Clear() {
   }
 }
 
-std::vector<std::vector<std::vector<size_t>>> TestNetwork::ChosenExperts()
-    const {
-  std::vector<std::vector<std::vector<size_t>>> chosen;
-  for (const Routing& routing : model_->routings()) {
-    chosen.emplace_back();
-    for (int64_t t = 0; t < routing.expert_ids_TK.dim(0); ++t) {
-      const int32_t* ids = routing.expert_ids_TK[t].data<int32_t>();
-      chosen.back().emplace_back(ids, ids + routing.expert_ids_TK.dim(1));
-    }
-  }
-  return chosen;
+MicroBatch ViewOf(reference::Tokens& tokens, const BatchScale& scale) {
+  return {.inputs_S = ViewOfIds(tokens.inputs),
+          .targets_S = ViewOfIds(tokens.targets),
+          .length = static_cast<int64_t>(tokens.length),
+          .positions_S =
+              tokens.positions.empty() ? Tensor() : ViewOfIds(tokens.positions),
+          .scale = scale};
 }
 
 BatchScale ScaleOf(const std::vector<reference::Tokens>& micro_steps,

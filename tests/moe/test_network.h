@@ -8,6 +8,7 @@
 #include "comm/mesh.h"
 #include "comm/process_groups.h"
 #include "moe/language_model.h"
+#include "moe/pass.h"
 #include "tests/golden_file.h"
 #include "tests/moe/reference_model.h"
 
@@ -46,14 +47,14 @@ class TestNetwork {
   NamedTensors Gradients() const { return GetParameters(table_, gradients_); }
   void Clear();
 
-  // Chosen experts of the last Forward, [layer][token][k].
-  std::vector<std::vector<std::vector<size_t>>> ChosenExperts() const;
-
   const ParameterTable& table() const { return table_; }
   const ParameterStorage& weights() const { return weights_; }
   const ParameterStorage& gradients() const { return gradients_; }
   const ProcessGroups& groups() const { return groups_; }
-  LanguageModel& model() { return *model_; }
+  const LanguageModel& model() const { return *model_; }
+  const ModelWeights& bound_weights() const { return bound_weights_; }
+  // The one that the functions above use.
+  Pass& pass() { return pass_; }
 
  private:
   // Views of `tokens`, copied to memory that stays.
@@ -66,11 +67,16 @@ class TestNetwork {
   ModelWeights bound_weights_;
   ModelWeights bound_gradients_;
   ProcessGroups groups_;
-  KernelContextPtr kernels_;
+  std::unique_ptr<Kernels> kernels_;
   std::unique_ptr<LanguageModel> model_;
+  Arena scratch_;
+  Pass pass_{scratch_};
   LossTerms losses_;
   reference::Tokens tokens_;
 };
+
+// Views of `tokens`.
+MicroBatch ViewOf(reference::Tokens& tokens, const BatchScale& scale);
 
 // The scale of micro_steps[index] where they are a whole global batch.
 BatchScale ScaleOf(const std::vector<reference::Tokens>& micro_steps,

@@ -8,7 +8,7 @@
 #include <limits>
 #include <vector>
 
-namespace moe {
+namespace moe::cpu {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -91,4 +91,4 @@ TEST(Vector, SumsAndRootsAreOfEachLane) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::cpu

@@ -41,7 +41,7 @@ struct Run {
   std::unique_ptr<Corpus> corpus;
   Mesh mesh = *Mesh::Create(1, 1, 1, 1);
   ProcessGroups groups = ProcessGroups::CreateSingle();
-  KernelContextPtr kernels = MakeKernelContext(2);
+  std::unique_ptr<Kernels> kernels = MakeCpuKernels(2);
   std::unique_ptr<Trainer> trainer;
 };
 

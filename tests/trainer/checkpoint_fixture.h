@@ -14,6 +14,7 @@
 #include "comm/process_groups.h"
 #include "tests/mpi_test.h"
 #include "trainer/checkpoint/checkpoint_saver.h"
+#include "trainer/checkpoint/state_piece.h"
 
 namespace moe {
 
@@ -76,7 +77,8 @@ class FakeState : public TrainingState {
                      second[place] = 2000 + ValueOf(i, in_tensor + e);
                    }
                  });
-      visit(parameter, 0, absl::MakeSpan(first), absl::MakeSpan(second));
+      visit(parameter, kFirstMoment, 0, absl::MakeSpan(first));
+      visit(parameter, kSecondMoment, 0, absl::MakeSpan(second));
     }
   }
 

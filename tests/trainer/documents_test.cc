@@ -90,7 +90,7 @@ TEST(Documents, ABatchWithoutAnyTargetIsNoLossAndNoAccident) {
     EXPECT_EQ(report->losses.cross_entropy, 0);
     EXPECT_EQ(report->grad_norm, 0);
   }
-  const KernelContextPtr kernels = MakeKernelContext(/*threads=*/1);
+  const std::unique_ptr<Kernels> kernels = MakeCpuKernels(/*threads=*/1);
   const auto validated = Trainer::Create(config, {.mesh = trainer.mesh(),
                                                   .groups = trainer.groups(),
                                                   .kernels = *kernels,

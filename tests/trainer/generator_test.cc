@@ -151,7 +151,7 @@ class GeneratorTest : public testing::Test {
     const ModelConfig model = TinyModel();
     const Mesh mesh = *Mesh::Create(1, 1, 1, model.num_local_experts());
     const ProcessGroups groups = ProcessGroups::CreateSingle();
-    const KernelContextPtr kernels = MakeKernelContext(1);
+    const std::unique_ptr<Kernels> kernels = MakeCpuKernels(1);
     const ParameterTable table(model, DType::kFloat32, mesh, 0);
     const auto storage = *ParameterStorage::AllocateWeights(table);
     EXPECT_TRUE(
@@ -160,6 +160,8 @@ class GeneratorTest : public testing::Test {
     const auto network = *LanguageModel::Create(
         {.model = model, .router = {}, .max_length = kMaxPositions}, table,
         groups, *kernels);
+    Arena scratch;
+    Pass pass(scratch);
     const int64_t vocabulary = model.vocab_size();
     std::vector<float> logits(static_cast<size_t>(kMaxPositions * vocabulary));
     for (; count > 0; --count) {
@@ -167,7 +169,8 @@ class GeneratorTest : public testing::Test {
       padded.resize(kMaxPositions);
       EXPECT_TRUE(
           network
-              ->Logits(Tensor(logits.data(), {kMaxPositions, vocabulary},
+              ->Logits(pass,
+                       Tensor(logits.data(), {kMaxPositions, vocabulary},
                               DType::kFloat32),
                        Tensor(padded.data(), {kMaxPositions}, DType::kInt32),
                        kMaxPositions, 0, BindWeights(model, table, storage))

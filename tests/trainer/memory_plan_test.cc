@@ -63,13 +63,11 @@ TEST_P(MemoryPlanTest, ActivationsAreWhatTheArenasHold) {
   for (int step = 0; step < 2; ++step) EXPECT_TRUE(trainer->TrainStep().ok());
   const RankMemory plan =
       PlanMemory(config, *MakeMesh(config, TestRuntime().world()));
-  LanguageModel& network = trainer->model();
+  const Pass& pass = trainer->pass();
   EXPECT_EQ(plan.activations,
-            Most(trainer, network.saved_arena().peak_bytes() +
-                              network.routing_arena().peak_bytes()));
-  EXPECT_EQ(plan.scratch, Most(trainer, network.scratch_arena().peak_bytes()));
-  for (const Arena* arena : {&network.saved_arena(), &network.routing_arena(),
-                             &network.scratch_arena()}) {
+            Most(trainer, pass.saved.peak_bytes() + pass.routing.peak_bytes()));
+  EXPECT_EQ(plan.scratch, Most(trainer, pass.scratch.peak_bytes()));
+  for (const Arena* arena : {&pass.saved, &pass.routing, &pass.scratch}) {
     EXPECT_LE(arena->num_chunks(), 1);
     EXPECT_LE(arena->capacity_bytes(),
               std::max(arena->peak_bytes() * 9 / 8 + 64, int64_t{1} << 16));
@@ -156,12 +154,12 @@ TEST_P(MemoryPlanTest, EveryByteOfEachArenaIsForeseen) {
                          .expert_ranks = mesh.expert(),
                          .sent_rows = rows,
                          .received_rows = rows});
-    LanguageModel& network = trainer->model();
-    EXPECT_EQ(plan.saved, Most(trainer, network.saved_arena().peak_bytes()))
+    const Pass& pass = trainer->pass();
+    EXPECT_EQ(plan.saved, Most(trainer, pass.saved.peak_bytes()))
         << tiny.most_scratch;
-    EXPECT_EQ(plan.routing, Most(trainer, network.routing_arena().peak_bytes()))
+    EXPECT_EQ(plan.routing, Most(trainer, pass.routing.peak_bytes()))
         << tiny.most_scratch;
-    EXPECT_EQ(plan.scratch, Most(trainer, network.scratch_arena().peak_bytes()))
+    EXPECT_EQ(plan.scratch, Most(trainer, pass.scratch.peak_bytes()))
         << tiny.most_scratch;
   }
 }

@@ -155,7 +155,7 @@ class RankMemoryTest : public testing::TestWithParam<Case> {
   const TrainConfig config_ = Config();
   const Mesh mesh_ = *MakeMesh(config_, TestRuntime().world());
   const ProcessGroups groups_ = *ProcessGroups::Create(TestRuntime(), mesh_);
-  const KernelContextPtr kernels_ = MakeKernelContext(/*threads=*/1);
+  const std::unique_ptr<Kernels> kernels_ = MakeCpuKernels(/*threads=*/1);
   const RandomSamples samples_{config_.model().vocab_size(),
                                config_.batch().sequence_length()};
 };

@@ -41,23 +41,38 @@ class RoutingStatisticsTest : public testing::Test {
     return routing;
   }
 
+  // One micro-batch of two layers.
+  struct Layer {
+    Routing routing;
+    int64_t num_dropped = 0;
+    double aux_loss = 0;
+    double z_loss = 0;
+  };
+  void Add(RoutingStatistics& statistics, const std::vector<Layer>& layers) {
+    Pass pass(memory_);
+    pass.Begin({}, static_cast<int>(layers.size()));
+    for (size_t i = 0; i < layers.size(); ++i) {
+      pass.routings[i] = layers[i].routing;
+      pass.blocks[i].moe.num_dropped = layers[i].num_dropped;
+      pass.aux_losses[i] = layers[i].aux_loss;
+      pass.z_losses[i] = layers[i].z_loss;
+    }
+    statistics.Add(*kernels_, pass);
+  }
+
   Arena memory_;
-  KernelContextPtr kernels_ = MakeKernelContext(1);
+  std::unique_ptr<Kernels> kernels_ = MakeCpuKernels(1);
   RoutingStatistics statistics_{/*num_layers=*/2, /*num_experts=*/4,
                                 /*top_k=*/2};
 };
 
 TEST_F(RoutingStatisticsTest, AreWhatAHandComputes) {
-  Routing first = MakeRouting({2, 0, 1, 1, 1, 0, 2, 1}, {0, 2, 3, 2},
-                              {.7f, .1f, .1f, .1f, .1f, .1f, .6f, .2f,  //
-                               .2f, .1f, .2f, .5f, .3f, 0, .4f, .3f});
-  first.num_dropped = 2;
-  first.aux_loss = 1.25;
-  first.z_loss = 0.5;
-  Routing second = MakeRouting({1, 1, 1, 1, 1, 1, 1, 1}, {0, 1, 2, 3},
-                               std::vector<float>(16, 0.25f));
-  second.aux_loss = 1;
-  statistics_.Add(*kernels_, {first, second});
+  const Routing first = MakeRouting({2, 0, 1, 1, 1, 0, 2, 1}, {0, 2, 3, 2},
+                                    {.7f, .1f, .1f, .1f, .1f, .1f, .6f, .2f,  //
+                                     .2f, .1f, .2f, .5f, .3f, 0, .4f, .3f});
+  const Routing second = MakeRouting({1, 1, 1, 1, 1, 1, 1, 1}, {0, 1, 2, 3},
+                                     std::vector<float>(16, 0.25f));
+  Add(statistics_, {{first, 2, 1.25, 0.5}, {second, 0, 1, 0}});
   const std::vector<LayerRouting> layers = statistics_.Layers();
   ASSERT_EQ(layers.size(), 2u);
 
@@ -87,7 +102,7 @@ TEST_F(RoutingStatisticsTest, AreWhatAHandComputes) {
 
 TEST_F(RoutingStatisticsTest, OneExpertThatHasAllHasNoEntropy) {
   const Routing routing = MakeRouting({0, 8, 0, 0}, {1}, {0, 1, 0, 0});
-  statistics_.Add(*kernels_, {routing, routing});
+  Add(statistics_, {{routing}, {routing}});
   const LayerRouting layer = statistics_.Layers()[1];
   EXPECT_DOUBLE_EQ(layer.load_max_over_mean, 4);
   EXPECT_DOUBLE_EQ(layer.load_cv, std::sqrt(3.0));
@@ -97,16 +112,15 @@ TEST_F(RoutingStatisticsTest, OneExpertThatHasAllHasNoEntropy) {
 
 // Micro-batches, or ranks whose totals are added up.
 TEST_F(RoutingStatisticsTest, PartsAddUpToTheWhole) {
-  Routing low = MakeRouting({2, 0, 1, 1}, {0, 2},
-                            {.7f, .1f, .1f, .1f, .1f, .1f, .6f, .2f});
-  Routing high =
-      MakeRouting({1, 0, 2, 1}, {3, 2}, {.2f, .1f, .2f, .5f, .3f, 0, .4f, .3f});
-  low.num_dropped = 2;
-  high.num_dropped = 1;
-  low.aux_loss = high.aux_loss = 0.5;
+  const Layer low = {MakeRouting({2, 0, 1, 1}, {0, 2},
+                                 {.7f, .1f, .1f, .1f, .1f, .1f, .6f, .2f}),
+                     2, 0.5};
+  const Layer high = {
+      MakeRouting({1, 0, 2, 1}, {3, 2}, {.2f, .1f, .2f, .5f, .3f, 0, .4f, .3f}),
+      1, 0.5};
   RoutingStatistics other(2, 4, 2);
-  statistics_.Add(*kernels_, {low, high});
-  other.Add(*kernels_, {high, low});
+  Add(statistics_, {low, high});
+  Add(other, {high, low});
   std::transform(statistics_.totals().begin(), statistics_.totals().end(),
                  other.totals().begin(), statistics_.totals().begin(),
                  std::plus<>());
@@ -124,7 +138,7 @@ TEST_F(RoutingStatisticsTest, PartsAddUpToTheWhole) {
 
 TEST_F(RoutingStatisticsTest, WithoutTokensAllIsZero) {
   const Routing none = MakeRouting({}, {}, {});
-  statistics_.Add(*kernels_, {none, none});
+  Add(statistics_, {{none}, {none}});
   const LayerRouting layer = statistics_.Layers()[0];
   EXPECT_EQ(layer.load_entropy, 0);
   EXPECT_EQ(layer.top_probability, 0);

@@ -54,12 +54,10 @@ std::vector<std::string> StateOf(Trainer& trainer) {
     state.push_back(
         BytesOf(weights.data<float>(), static_cast<size_t>(weights.size())));
   }
-  trainer.optimizer().ForEachOwned([&](const Parameter&, int64_t,
-                                       absl::Span<float> first,
-                                       absl::Span<float> second) {
-    state.push_back(BytesOf(first.data(), first.size()));
-    state.push_back(BytesOf(second.data(), second.size()));
-  });
+  trainer.optimizer().ForEachOwned(
+      [&](const Parameter&, const char*, int64_t, absl::Span<float> values) {
+        state.push_back(BytesOf(values.data(), values.size()));
+      });
   return state;
 }
 

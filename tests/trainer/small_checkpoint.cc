@@ -67,7 +67,8 @@ void StateAtStep::ForEachOwned(OwnedVisitor visit) {
       first[i] = Value(step_, kFirstMomentKind, element);
       second[i] = Value(step_, kSecondMomentKind, element);
     }
-    visit(parameter, 0, absl::MakeSpan(first), absl::MakeSpan(second));
+    visit(parameter, kFirstMoment, 0, absl::MakeSpan(first));
+    visit(parameter, kSecondMoment, 0, absl::MakeSpan(second));
   }
 }
 

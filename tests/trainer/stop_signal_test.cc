@@ -51,14 +51,14 @@ TEST(StopSignal, MayComeDuringAMatrixProduct) {
   std::vector<float> d_y(kRows * kOutputs, 1);
   std::vector<float> w(kOutputs * kInputs, 1);
   std::vector<float> d_x(kRows * kInputs);
-  const KernelContextPtr kernels = MakeKernelContext(/*threads=*/1);
+  const std::unique_ptr<Kernels> kernels = MakeCpuKernels(/*threads=*/1);
   InstallStopSignals();
   const SignalStorm storm(pthread_self(), SIGUSR1);
   for (int i = 0; i < 20000; ++i) {
-    LinearInputGradient(*kernels,
-                        {d_x.data(), {kRows, kInputs}, DType::kFloat32},
-                        {d_y.data(), {kRows, kOutputs}, DType::kFloat32},
-                        {w.data(), {kOutputs, kInputs}, DType::kFloat32});
+    kernels->LinearInputGradient(
+        {d_x.data(), {kRows, kInputs}, DType::kFloat32},
+        {d_y.data(), {kRows, kOutputs}, DType::kFloat32},
+        {w.data(), {kOutputs, kInputs}, DType::kFloat32});
   }
   EXPECT_EQ(d_x, std::vector<float>(d_x.size(), kOutputs));
 }

@@ -84,7 +84,7 @@ TestTrainer::TestTrainer(const TrainConfig& config, bool alone,
       mesh_(MakeMesh(config, alone)),
       groups_(alone ? ProcessGroups::CreateSingle()
                     : ValueOrDie(ProcessGroups::Create(TestRuntime(), mesh_))),
-      kernels_(MakeKernelContext(config.run().threads())) {
+      kernels_(MakeCpuKernels(config.run().threads())) {
   if (alter) alter(groups_);
   const SampleSequence& train = samples != nullptr ? *samples : random_samples_;
   trainer_ = ValueOrDie(Trainer::Create(config,

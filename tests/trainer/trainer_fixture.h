@@ -62,7 +62,7 @@ class TestTrainer {
   RandomSamples random_samples_;
   Mesh mesh_;
   ProcessGroups groups_;
-  KernelContextPtr kernels_;
+  std::unique_ptr<Kernels> kernels_;
   std::unique_ptr<Trainer> trainer_;
 };
 

@@ -172,8 +172,8 @@ TEST(Trainer, WhatIsComputedAgainIsTheSameBits) {
             trainer->optimizer().Gather(kind, 0, absl::MakeSpan(arena)).ok());
         weights.insert(weights.end(), arena.begin(), arena.end());
       }
-      const int64_t bytes = trainer->model().saved_arena().peak_bytes() +
-                            trainer->model().routing_arena().peak_bytes();
+      const int64_t bytes = trainer->pass().saved.peak_bytes() +
+                            trainer->pass().routing.peak_bytes();
       if (recompute == RunConfig::NONE) {
         kept = weights;
       } else {
@@ -221,8 +221,8 @@ TEST(Trainer, RowsInPartsTakeTheMemoryOfOnePart) {
   config.mutable_run()->set_recompute(RunConfig::EXPERTS);
   config.mutable_batch()->set_sequence_length(12);
   const auto peak = [&](TestTrainer& trainer) {
-    return trainer->model().saved_arena().peak_bytes() +
-           trainer->model().scratch_arena().peak_bytes();
+    return trainer->pass().saved.peak_bytes() +
+           trainer->pass().scratch.peak_bytes();
   };
   const auto train = [&](int64_t rows, double range) {
     config.mutable_run()->set_expert_chunk_rows(rows);

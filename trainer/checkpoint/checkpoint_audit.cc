@@ -99,17 +99,17 @@ absl::StatusOr<std::vector<std::string>> ScanTensor(
   if (weights.num_not_finite > 0)
     problems.push_back(NotFiniteText(parameter.name, weights));
   if (stored.moments == nullptr) return problems;
-  for (const char* state : {kFirstMoment, kSecondMoment}) {
+  for (const OptimizerState& state : kOptimizerStates) {
     const std::string what =
-        absl::StrCat("the ", state, " of ", parameter.name);
+        absl::StrCat("the ", state.name, " of ", parameter.name);
     ASSIGN_OR_RETURN(
         const ElementsScan scan,
         ScanElements(parameter.size, [&](int64_t begin, absl::Span<float> out) {
-          return stored.moments->Load(parameter.name, state,
+          return stored.moments->Load(parameter.name, state.name,
                                       parameter.num_columns(), begin, out);
         }));
     if (scan.num_not_finite > 0) problems.push_back(NotFiniteText(what, scan));
-    if (state == kSecondMoment && scan.num_negative > 0) {
+    if (!state.can_be_negative && scan.num_negative > 0) {
       problems.push_back(
           absl::StrCat(what, " has ", scan.num_negative, " negative values"));
     }

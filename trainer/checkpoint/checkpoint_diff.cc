@@ -70,8 +70,8 @@ std::vector<Job> MakeJobs(const std::vector<WeightsLoader::Entry>& entries_a,
     jobs.push_back(WeightJob(name, pair));
     if (!optimizer || jobs.back().size == 0) continue;
     Job moment = jobs.back();
-    for (const char* state : {kFirstMoment, kSecondMoment}) {
-      moment.difference = {.name = name, .state = state, .note = ""};
+    for (const OptimizerState& state : kOptimizerStates) {
+      moment.difference = {.name = name, .state = state.name, .note = ""};
       jobs.push_back(moment);
     }
   }

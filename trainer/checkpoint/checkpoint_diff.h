@@ -24,7 +24,7 @@ struct TensorDifference {
   };
 
   std::string name;
-  std::string state;  // empty: the weight; or kFirstMoment, kSecondMoment
+  std::string state;  // empty: the weight; or of kOptimizerStates
   Kind kind = Kind::kEqual;
   // In words, where the kind needs it: "F32 against BF16".
   std::string note;

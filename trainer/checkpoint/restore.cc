@@ -1,7 +1,6 @@
 #include "trainer/checkpoint/restore.h"
 
 #include "moe/weights.h"
-#include "trainer/checkpoint/state_piece.h"
 
 namespace moe {
 
@@ -21,21 +20,16 @@ absl::Status ReadArena(const WeightsLoader& weights,
 
 absl::Status ReadMoments(const StateLoader& stored, TrainingState& state) {
   absl::Status status;
-  state.ForEachOwned([&](const Parameter& parameter, int64_t begin,
-                         absl::Span<float> first, absl::Span<float> second) {
+  state.ForEachOwned([&](const Parameter& parameter, const char* name,
+                         int64_t begin, absl::Span<float> values) {
     ForEachRun(parameter.slice, parameter.num_columns(), begin,
-               static_cast<int64_t>(first.size()),
+               static_cast<int64_t>(values.size()),
                [&](int64_t in_tensor, int64_t in_slice, int64_t count) {
-                 const auto load = [&](const char* name,
-                                       absl::Span<float> moment) {
-                   if (!status.ok()) return;
-                   status = stored.Load(
-                       parameter.name, name, parameter.num_columns(), in_tensor,
-                       moment.subspan(static_cast<size_t>(in_slice - begin),
-                                      static_cast<size_t>(count)));
-                 };
-                 load(kFirstMoment, first);
-                 load(kSecondMoment, second);
+                 if (!status.ok()) return;
+                 status = stored.Load(
+                     parameter.name, name, parameter.num_columns(), in_tensor,
+                     values.subspan(static_cast<size_t>(in_slice - begin),
+                                    static_cast<size_t>(count)));
                });
   });
   return status;

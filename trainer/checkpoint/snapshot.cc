@@ -68,14 +68,12 @@ absl::Status Snapshot::MakeWeightImages() {
 
 absl::Status Snapshot::MakeStateImage() {
   std::vector<StoredTensor> tensors;
-  environment_.state.ForEachOwned([&](const Parameter& parameter, int64_t begin,
-                                      absl::Span<float> first,
-                                      absl::Span<float>) {
-    for (const char* state : {kFirstMoment, kSecondMoment}) {
-      tensors.push_back(
-          FloatTensor(PieceName(PieceOf(parameter, state, begin, first.size())),
-                      {first.size()}));
-    }
+  environment_.state.ForEachOwned([&](const Parameter& parameter,
+                                      const char* state, int64_t begin,
+                                      absl::Span<float> values) {
+    tensors.push_back(
+        FloatTensor(PieceName(PieceOf(parameter, state, begin, values.size())),
+                    {values.size()}));
   });
   if (tensors.empty()) return absl::OkStatus();
   const int rank = environment_.groups.world().rank();
@@ -123,16 +121,12 @@ absl::Status Snapshot::TakeWeights(const Parameter& parameter,
 
 void Snapshot::TakeState() {
   const FileImage& image = files_[static_cast<size_t>(state_image_)].image;
-  environment_.state.ForEachOwned([&](const Parameter& parameter, int64_t begin,
-                                      absl::Span<float> first,
-                                      absl::Span<float> second) {
-    const auto take = [&](const char* state, absl::Span<float> moment) {
-      const absl::Span<float> place = image.Elements(
-          PieceName(PieceOf(parameter, state, begin, moment.size())));
-      std::copy(moment.begin(), moment.end(), place.begin());
-    };
-    take(kFirstMoment, first);
-    take(kSecondMoment, second);
+  environment_.state.ForEachOwned([&](const Parameter& parameter,
+                                      const char* state, int64_t begin,
+                                      absl::Span<float> values) {
+    const absl::Span<float> place = image.Elements(
+        PieceName(PieceOf(parameter, state, begin, values.size())));
+    std::copy(values.begin(), values.end(), place.begin());
   });
 }
 

@@ -72,15 +72,15 @@ absl::Status StateLoader::AddPieces(size_t file) {
 
 absl::Status StateLoader::Check(const ParameterTable& table) const {
   for (const Parameter& parameter : table.parameters()) {
-    for (const char* state : {kFirstMoment, kSecondMoment}) {
+    for (const OptimizerState& state : kOptimizerStates) {
       int64_t total = 0;
-      const auto found = pieces_.find({parameter.name, state});
+      const auto found = pieces_.find({parameter.name, state.name});
       if (found != pieces_.end())
         for (const Stored& stored : found->second) total += stored.piece.count;
       if (total == parameter.size) continue;
-      return absl::DataLossError(
-          absl::StrCat(directory_, " holds ", total, " elements of the ", state,
-                       " of ", parameter.name, ", must be ", parameter.size));
+      return absl::DataLossError(absl::StrCat(
+          directory_, " holds ", total, " elements of the ", state.name, " of ",
+          parameter.name, ", must be ", parameter.size));
     }
   }
   return absl::OkStatus();

@@ -19,7 +19,7 @@ namespace moe {
 // elements [100, 612) of the slice of rows [0, 96) and columns [24, 48).
 struct StatePiece {
   std::string parameter;
-  std::string state;  // kFirstMoment or kSecondMoment
+  std::string state;  // a name of kOptimizerStates
   Slice slice;
   int64_t begin = 0;
   int64_t count = 0;
@@ -27,6 +27,15 @@ struct StatePiece {
 
 inline constexpr char kFirstMoment[] = "first_moment";
 inline constexpr char kSecondMoment[] = "second_moment";
+
+// What the optimizer keeps of each trained parameter, an element for each of
+// its own. Whoever stores, reads or checks state goes through these.
+struct OptimizerState {
+  const char* name;
+  bool can_be_negative;
+};
+inline constexpr OptimizerState kOptimizerStates[] = {{kFirstMoment, true},
+                                                      {kSecondMoment, false}};
 
 std::string PieceName(const StatePiece& piece);
 // Nothing for a name that is none; numbers are checked among themselves.

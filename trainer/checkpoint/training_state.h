@@ -21,11 +21,12 @@ class TrainingState {
   virtual absl::Status Gather(ArenaKind kind, int64_t begin,
                               absl::Span<float> out) = 0;
 
-  // The moments that this rank owns, a call for each run of elements [begin,
-  // begin + size) of a local parameter's slice; the same runs every time.
-  using OwnedVisitor = absl::FunctionRef<void(
-      const Parameter& parameter, int64_t begin, absl::Span<float> first_moment,
-      absl::Span<float> second_moment)>;
+  // The optimizer state that this rank owns: for each run of elements [begin,
+  // begin + values.size()) of a local parameter's slice a call with each state
+  // of kOptimizerStates; the same calls in the same order every time.
+  using OwnedVisitor =
+      absl::FunctionRef<void(const Parameter& parameter, const char* state,
+                             int64_t begin, absl::Span<float> values)>;
   virtual void ForEachOwned(OwnedVisitor visit) = 0;
 };
 

@@ -1,4 +1,4 @@
-#include "moe/cpu/kernel_context.h"
+#include "moe/cpu/cpu_kernels.h"
 
 #include <omp.h>
 
@@ -13,7 +13,7 @@
 #include "comm/status_macros.h"
 #include "moe/cpu/matmul.h"
 
-namespace moe {
+namespace moe::cpu {
 
 namespace {
 
@@ -33,7 +33,7 @@ absl::Status StartThreads(int threads) {
 
 }  // namespace
 
-KernelContext::KernelContext(int threads) : threads_(threads) {
+CpuKernels::CpuKernels(int threads) : threads_(threads) {
   CHECK(threads >= 1);
   // oneDNN stays on the thread that calls it; our own loops name their number.
   omp_set_num_threads(1);
@@ -51,13 +51,13 @@ KernelContext::KernelContext(int threads) : threads_(threads) {
   }
 }
 
-KernelContext::~KernelContext() = default;
+CpuKernels::~CpuKernels() = default;
 
-void KernelContext::SetError(absl::Status error) {
+void CpuKernels::SetError(absl::Status error) {
   if (status_.ok()) status_ = std::move(error);
 }
 
-ThreadScratch KernelContext::ReserveThreadScratch(int64_t bytes_per_thread) {
+ThreadScratch CpuKernels::ReserveThreadScratch(int64_t bytes_per_thread) {
   // Whole pairs of cache lines, so that no two threads share one.
   constexpr int64_t kAlign = 128;
   const int64_t stride =
@@ -74,29 +74,17 @@ ThreadScratch KernelContext::ReserveThreadScratch(int64_t bytes_per_thread) {
   return ThreadScratch(static_cast<std::byte*>(scratch_.data()), stride);
 }
 
-void KernelContextDeleter::operator()(KernelContext* context) const {
-  delete context;
+std::vector<std::string> CpuKernels::MatMulImplementations() const {
+  if (matmul_ == nullptr) return {};
+  return matmul_->Implementations();
 }
 
-KernelContextPtr MakeKernelContext(int threads) {
-  return KernelContextPtr(new KernelContext(threads));
-}
+}  // namespace moe::cpu
 
-absl::Status KernelStatus(const KernelContext& context) {
-  return context.status();
-}
+namespace moe {
 
-std::vector<std::string> MatMulImplementations(const KernelContext& context) {
-  if (context.matmul() == nullptr) return {};
-  return context.matmul()->Implementations();
+std::unique_ptr<Kernels> MakeCpuKernels(int threads) {
+  return std::make_unique<cpu::CpuKernels>(threads);
 }
-
-ProgressScope::ProgressScope(KernelContext& context,
-                             std::function<void()> progress)
-    : context_(context) {
-  context_.PushProgress(std::move(progress));
-}
-
-ProgressScope::~ProgressScope() { context_.PopProgress(); }
 
 }  // namespace moe

@@ -1,0 +1,56 @@
+#ifndef MOE_PASS_H_
+#define MOE_PASS_H_
+
+#include <vector>
+
+#include "moe/arena.h"
+#include "moe/block.h"
+#include "moe/micro_batch.h"
+#include "moe/router.h"
+#include "moe/tensor.h"
+#include "moe/tensor_observer.h"
+
+namespace moe {
+
+// What one micro-batch keeps between its forward and its backward. Forward
+// fills a pass, Backward empties it; a forward on a full pass empties it first.
+// Passes that are in flight at once may share a scratch arena, since each call
+// leaves it as it was.
+//
+// Numbers on the host (the losses, the counts of each block's plan) stay until
+// the next forward; tensors end when the pass is emptied.
+struct Pass {
+  explicit Pass(Arena& of_calls) : scratch(of_calls) {}
+
+  Pass(const Pass&) = delete;
+  Pass& operator=(const Pass&) = delete;
+
+  // Of a network of so many layers.
+  void Begin(const MicroBatch& micro_batch, int num_layers);
+  void Empty();
+
+  Arena& scratch;  // of the calls
+  Arena saved;
+  // What routers chose, where the rest of a block is computed again
+  // (Recompute::kBlock).
+  Arena routing;
+  TensorObserver* observer = nullptr;  // of the next calls; null: none
+
+  MicroBatch batch;
+  std::vector<BlockSaved> blocks;  // one a layer, like those below
+  std::vector<Routing> routings;
+  std::vector<Tensor> balance_BE;  // see Balancing
+  // This rank's shares of each layer's own losses, without coefficients; they
+  // add up like LossTerms. Of HF_MIXTRAL, whose loss mixes the layers before
+  // the product, it is E sum_e f_e P_e of this layer alone, top-k at balance.
+  std::vector<double> aux_losses;
+  std::vector<double> z_losses;
+  Tensor out_TD;         // the residual stream after all blocks
+  Tensor inverse_rms_T;  // of the final norm
+  Tensor d_normed_TD;    // gradient of the final norm's output, in training
+  bool has_gradient = false;  // Backward may follow
+};
+
+}  // namespace moe
+
+#endif  // MOE_PASS_H_
