@@ -44,17 +44,10 @@ absl::Status FaultStatus(const std::vector<CheckpointAudit>& faulty,
   const CheckpointAudit& first = faulty.front();
   std::string message =
       num_checked == 1
-<<<<<<< HEAD
           ? absl::StrCat(first.path, " is ", TroubleOf(faulty), ": ")
           : absl::StrCat(faulty.size(), " of ", num_checked, " checkpoints ",
                          faulty.size() == 1 ? "is " : "are ", TroubleOf(faulty),
                          ": ", first.path, ": ");
-=======
-          ? absl::StrCat(first.path, " is damaged: ")
-          : absl::StrCat(damaged.size(), " of ", num_checked, " checkpoints ",
-                         damaged.size() == 1 ? "is" : "are",
-                         " damaged or missing: ", first.path, ": ");
->>>>>>> w-save
   absl::StrAppend(&message, first.problems.front());
   if (first.problems.size() > 1)
     absl::StrAppend(&message, ", and ", first.problems.size() - 1, " more");
