@@ -67,7 +67,8 @@ TEST_P(MemoryPlanTest, ActivationsAreWhatTheArenasHold) {
   EXPECT_EQ(plan.activations,
             Most(trainer, pass.saved.peak_bytes() + pass.routing.peak_bytes()));
   EXPECT_EQ(plan.scratch, Most(trainer, pass.scratch.peak_bytes()));
-  for (const Arena* arena : {&pass.saved, &pass.routing, &pass.scratch}) {
+  const Arena& scratch = pass.scratch;
+  for (const Arena* arena : {&pass.saved, &pass.routing, &scratch}) {
     EXPECT_LE(arena->num_chunks(), 1);
     EXPECT_LE(arena->capacity_bytes(),
               std::max(arena->peak_bytes() * 9 / 8 + 64, int64_t{1} << 16));
