@@ -7,75 +7,26 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
-#include "comm/check.h"
 #include "comm/counted.h"
-#include "trainer/config_compare.h"
 #include "trainer/config_resolve.h"
+#include "trainer/key_changes.h"
 #include "trainer/trace_range.h"
 
 namespace moe {
 namespace {
 
-using ::google::protobuf::FieldDescriptor;
-using ::google::protobuf::Message;
-
 // Beyond any run; products of two stay far from the end of 64 bits.
 constexpr int64_t kMost = int64_t{1} << 40;
 constexpr int64_t kMostHeads = 1 << 16;
 
-// A section of a configuration, and one of its fields.
-struct Place {
-  const FieldDescriptor* section;
-  const FieldDescriptor* field;
-};
-
-Place Find(absl::string_view key) {
-  const std::vector<std::string> names = absl::StrSplit(key, '.');
-  CHECK(names.size() == 2);
-  const FieldDescriptor* section =
-      TrainConfig::descriptor()->FindFieldByName(names[0]);
-  CHECK(section != nullptr);
-  const FieldDescriptor* field =
-      section->message_type()->FindFieldByName(names[1]);
-  CHECK(field != nullptr);
-  return {section, field};
-}
-
-const Message& SectionOf(const TrainConfig& config, const Place& place) {
-  return config.GetReflection()->GetMessage(config, place.section);
-}
-
-bool Has(const TrainConfig& config, absl::string_view key) {
-  const Place place = Find(key);
-  const Message& section = SectionOf(config, place);
-  return section.GetReflection()->HasField(section, place.field);
-}
-
-std::string Text(const TrainConfig& config, absl::string_view key) {
-  const Place place = Find(key);
-  return ConfigValueText(SectionOf(config, place), *place.field);
-}
-
 bool IsCount(int64_t value) { return value > 0 && value <= kMost; }
 
-// Why a key gave way: to another key, whose value is told as it is in the end,
-// or to a fact in words.
-struct Reason {
-  static Reason Key(absl::string_view key) { return {std::string(key), ""}; }
-  static Reason Fact(std::string words) { return {"", std::move(words)}; }
-  std::string key;
-  std::string fact;
-  friend bool operator==(const Reason&, const Reason&) = default;
-};
-
 // The rules, each on the configuration that those before it left.
-class Rules {
+class Rules : public KeyChanges {
  public:
   Rules(const ConfigLayers& layers, TrainConfig& config)
-      : layers_(layers), before_(config), config_(config) {}
+      : KeyChanges(layers, config) {}
 
   void Length();
   void Vocabulary(int64_t pieces);
@@ -90,99 +41,32 @@ class Rules {
   void Chunks();
   void AuxLoss();
 
-  // A sentence for each key that has another value than at first.
-  std::vector<std::string> Notes() const;
-
  private:
-  struct Changed {
-    std::string key;
-    std::vector<Reason> reasons;
-  };
-
-  // Typed, or the checkpoint's.
-  bool IsGiven(absl::string_view key) const {
-    return Has(layers_.typed, key) || Has(layers_.checkpoint, key);
-  }
   bool LengthIsGiven() const {
     return IsGiven("schedule.steps") || IsGiven("schedule.tokens");
   }
   // 0: not known yet.
   int64_t Steps() const;
 
-  // Changes the key's value by `set`.
-  template <typename SetFunction>
-  void Change(absl::string_view key, const std::vector<Reason>& reasons,
-              SetFunction set) {
-    set();
-    Remember(key, reasons);
-  }
-  template <typename SetFunction>
-  void Change(absl::string_view key, absl::string_view because_of,
-              SetFunction set) {
-    Change(key, std::vector<Reason>{Reason::Key(because_of)}, set);
-  }
-  void Remember(absl::string_view key, const std::vector<Reason>& reasons);
-  std::string ReasonText(const Reason& reason) const;
   bool FitHeadsTo(int64_t kv_heads, absl::string_view because_of);
   void ChangeHeadsToMultipleOf(int64_t kv_heads);
   void Lengthen(int64_t steps, const std::vector<Reason>& reasons);
   // The share of `steps` that `value` is of the preset's.
   int64_t ShareOfRun(int64_t value, int64_t steps) const;
-
-  const ConfigLayers& layers_;
-  const TrainConfig before_;
-  TrainConfig& config_;
-  std::vector<Changed> changed_;
 };
 
-void Rules::Remember(absl::string_view key,
-                     const std::vector<Reason>& reasons) {
-  auto at =
-      std::find_if(changed_.begin(), changed_.end(),
-                   [&](const Changed& changed) { return changed.key == key; });
-  if (at == changed_.end())
-    at = changed_.insert(at, Changed{.key = std::string(key), .reasons = {}});
-  for (const Reason& reason : reasons)
-    if (std::find(at->reasons.begin(), at->reasons.end(), reason) ==
-        at->reasons.end())
-      at->reasons.push_back(reason);
-}
-
-std::string Rules::ReasonText(const Reason& reason) const {
-  return reason.key.empty()
-             ? reason.fact
-             : absl::StrCat(reason.key, " is ", Text(config_, reason.key));
-}
-
-std::vector<std::string> Rules::Notes() const {
-  std::vector<std::string> notes;
-  for (const Changed& changed : changed_) {
-    const std::string was = Text(before_, changed.key);
-    const std::string is = Text(config_, changed.key);
-    if (is == was) continue;
-    notes.push_back(absl::StrCat(
-        changed.key, " is ", is, ", not the ",
-        Has(layers_.preset, changed.key) ? "preset's " : "default ", was, ": ",
-        absl::StrJoin(changed.reasons, " and ",
-                      [&](std::string* out, const Reason& reason) {
-                        absl::StrAppend(out, ReasonText(reason));
-                      })));
-  }
-  return notes;
-}
-
 int64_t Rules::Steps() const {
-  const ScheduleConfig& schedule = config_.schedule();
+  const ScheduleConfig& schedule = config().schedule();
   if (IsCount(schedule.steps())) return schedule.steps();
-  if (schedule.tokens() <= 0 || !IsCount(config_.batch().global_size()) ||
-      !IsCount(config_.batch().sequence_length()))
+  if (schedule.tokens() <= 0 || !IsCount(config().batch().global_size()) ||
+      !IsCount(config().batch().sequence_length()))
     return 0;
-  const int64_t steps = StepsOf(config_);
+  const int64_t steps = StepsOf(config());
   return IsCount(steps) ? steps : 0;
 }
 
 void Rules::Length() {
-  ScheduleConfig& schedule = *config_.mutable_schedule();
+  ScheduleConfig& schedule = *config().mutable_schedule();
   if (schedule.steps() <= 0 || schedule.tokens() <= 0) return;
   if (!IsGiven("schedule.steps")) {
     Change("schedule.steps", "schedule.tokens", [&] { schedule.set_steps(0); });
@@ -193,17 +77,17 @@ void Rules::Length() {
 }
 
 void Rules::Vocabulary(int64_t pieces) {
-  if (pieces <= config_.model().vocab_size() || IsGiven("model.vocab_size"))
+  if (pieces <= config().model().vocab_size() || IsGiven("model.vocab_size"))
     return;
   Change("model.vocab_size",
          {Reason::Fact(absl::StrCat("data.tokenizer has ", pieces, " pieces"))},
          [&] {
-           config_.mutable_model()->set_vocab_size(static_cast<int>(pieces));
+           config().mutable_model()->set_vocab_size(static_cast<int>(pieces));
          });
 }
 
 void Rules::Experts() {
-  ModelConfig& model = *config_.mutable_model();
+  ModelConfig& model = *config().mutable_model();
   if (model.num_experts_per_tok() <= model.num_local_experts() ||
       model.num_local_experts() < 1)
     return;
@@ -219,7 +103,7 @@ void Rules::Experts() {
 // The number of heads next to today's that `kv_heads` divides and that fits
 // hidden_size; false: there is none.
 bool Rules::FitHeadsTo(int64_t kv_heads, absl::string_view because_of) {
-  ModelConfig& model = *config_.mutable_model();
+  ModelConfig& model = *config().mutable_model();
   const int64_t most = model.head_dim() > 0
                            ? model.num_attention_heads() + kv_heads
                            : int64_t{model.hidden_size()} / 2;
@@ -240,7 +124,7 @@ bool Rules::FitHeadsTo(int64_t kv_heads, absl::string_view because_of) {
 
 // The multiple next to today's, whatever hidden_size is.
 void Rules::ChangeHeadsToMultipleOf(int64_t kv_heads) {
-  ModelConfig& model = *config_.mutable_model();
+  ModelConfig& model = *config().mutable_model();
   const int64_t times = (model.num_attention_heads() + kv_heads / 2) / kv_heads;
   const int64_t heads = std::max<int64_t>(1, times) * kv_heads;
   if (heads > kMostHeads) return;
@@ -249,7 +133,7 @@ void Rules::ChangeHeadsToMultipleOf(int64_t kv_heads) {
 }
 
 void Rules::Heads() {
-  ModelConfig& model = *config_.mutable_model();
+  ModelConfig& model = *config().mutable_model();
   if (model.num_attention_heads() < 1 || model.num_key_value_heads() < 1 ||
       model.hidden_size() < 1 || model.head_dim() < 0)
     return;
@@ -290,7 +174,7 @@ void Rules::Heads() {
 }
 
 void Rules::Batch() {
-  BatchConfig& batch = *config_.mutable_batch();
+  BatchConfig& batch = *config().mutable_batch();
   if (batch.micro_size() <= batch.global_size() || batch.global_size() < 1)
     return;
   if (!IsGiven("batch.micro_size")) {
@@ -303,8 +187,8 @@ void Rules::Batch() {
 }
 
 void Rules::Positions(int64_t window) {
-  ModelConfig& model = *config_.mutable_model();
-  BatchConfig& batch = *config_.mutable_batch();
+  ModelConfig& model = *config().mutable_model();
+  BatchConfig& batch = *config().mutable_batch();
   const int positions = model.max_position_embeddings();
   const bool by_window = window > 0 && (positions < 1 || window < positions);
   const int64_t most = by_window ? window : positions;
@@ -324,7 +208,7 @@ void Rules::Positions(int64_t window) {
 }
 
 void Rules::Decay() {
-  ScheduleConfig& schedule = *config_.mutable_schedule();
+  ScheduleConfig& schedule = *config().mutable_schedule();
   const bool wsd = schedule.decay() == ScheduleConfig::WSD;
   if (!wsd && schedule.cooldown_steps() > 0) {
     if (!IsGiven("schedule.decay")) {
@@ -343,7 +227,7 @@ void Rules::Decay() {
 }
 
 void Rules::Lengthen(int64_t steps, const std::vector<Reason>& reasons) {
-  ScheduleConfig& schedule = *config_.mutable_schedule();
+  ScheduleConfig& schedule = *config().mutable_schedule();
   Change("schedule.steps", reasons, [&] { schedule.set_steps(steps); });
   if (schedule.tokens() != 0)
     Change("schedule.tokens", "schedule.steps",
@@ -351,7 +235,7 @@ void Rules::Lengthen(int64_t steps, const std::vector<Reason>& reasons) {
 }
 
 int64_t Rules::ShareOfRun(int64_t value, int64_t steps) const {
-  const int64_t of = layers_.preset.schedule().steps();
+  const int64_t of = layers().preset.schedule().steps();
   const double share =
       IsCount(of) ? static_cast<double>(value) / static_cast<double>(of) : 0.1;
   return static_cast<int64_t>(share * static_cast<double>(steps));
@@ -360,7 +244,7 @@ int64_t Rules::ShareOfRun(int64_t value, int64_t steps) const {
 // warmup_steps + cooldown_steps <= steps. A run of given length shortens what
 // nobody gave; one that is too short for what was given grows.
 void Rules::WarmUp() {
-  ScheduleConfig& schedule = *config_.mutable_schedule();
+  ScheduleConfig& schedule = *config().mutable_schedule();
   const int64_t steps = Steps();
   const auto too_long = [&] {
     return schedule.warmup_steps() + schedule.cooldown_steps() > steps;
@@ -390,7 +274,7 @@ void Rules::WarmUp() {
       Reason::Fact(absl::StrCat("the run has ", Counted(steps, "step")));
   if (!cool_down_is_given && schedule.cooldown_steps() > 0) {
     const int64_t wanted =
-        Has(layers_.preset, "schedule.cooldown_steps")
+        HasKey(layers().preset, "schedule.cooldown_steps")
             ? std::min(schedule.cooldown_steps(),
                        ShareOfRun(schedule.cooldown_steps(), steps))
             : schedule.cooldown_steps();
@@ -415,15 +299,15 @@ void Rules::WarmUp() {
 }
 
 void Rules::LearningRate() {
-  ScheduleConfig& schedule = *config_.mutable_schedule();
-  OptimizerConfig& optimizer = *config_.mutable_optimizer();
+  ScheduleConfig& schedule = *config().mutable_schedule();
+  OptimizerConfig& optimizer = *config().mutable_optimizer();
   if (!(schedule.min_learning_rate() > optimizer.learning_rate()) ||
       !(optimizer.learning_rate() >= 0) ||
       !std::isfinite(schedule.min_learning_rate()))
     return;
   if (!IsGiven("schedule.min_learning_rate")) {
     // The share of the largest that it had.
-    const double of = layers_.preset.optimizer().learning_rate();
+    const double of = layers().preset.optimizer().learning_rate();
     const double share = of > 0 ? schedule.min_learning_rate() / of : 0;
     Change("schedule.min_learning_rate", "optimizer.learning_rate", [&] {
       schedule.set_min_learning_rate(std::min(1.0, share) *
@@ -437,7 +321,7 @@ void Rules::LearningRate() {
 
 void Rules::Trace() {
   const absl::StatusOr<StepRange> range =
-      ParseStepRange(config_.log().trace_steps());
+      ParseStepRange(config().log().trace_steps());
   const int64_t steps = Steps();
   if (!range.ok() || steps == 0 || range->first <= steps || LengthIsGiven())
     return;
@@ -445,7 +329,7 @@ void Rules::Trace() {
 }
 
 void Rules::Chunks() {
-  RunConfig& run = *config_.mutable_run();
+  RunConfig& run = *config().mutable_run();
   if (run.expert_chunk_rows() <= 0 || run.recompute() == RunConfig::EXPERTS)
     return;
   if (!IsGiven("run.recompute")) {
@@ -458,7 +342,7 @@ void Rules::Chunks() {
 }
 
 void Rules::AuxLoss() {
-  RouterConfig& router = *config_.mutable_router();
+  RouterConfig& router = *config().mutable_router();
   if (router.aux_loss_semantics() != RouterConfig::HF_MIXTRAL ||
       router.aux_loss_scope() == RouterConfig::MICRO_BATCH)
     return;

@@ -109,8 +109,10 @@ absl::Status DumpLogits(Run& run, const std::string& out) {
         absl::MakeSpan(targets), /*positions=*/{}));
   }
   std::vector<float> logits(static_cast<size_t>(rows * vocabulary));
+  Arena scratch;
+  Pass pass(scratch);
   RETURN_IF_ERROR(run.trainer->model().Logits(
-      Tensor(logits.data(), {rows, vocabulary}, DType::kFloat32),
+      pass, Tensor(logits.data(), {rows, vocabulary}, DType::kFloat32),
       Tensor(tokens.data(), {rows}, DType::kInt32), length, /*first_row=*/0,
       BindWeights(run.config.model(), table, run.trainer->weights())));
 

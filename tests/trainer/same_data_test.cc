@@ -1,27 +1,19 @@
-// Whole runs of one rank that go on with data under other names, with other
-// data under the same names, and from checkpoints of before there were digests.
+// Whole runs of one rank that go on with data under other names, or with
+// other data under the same names.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "comm/mpi_runtime.h"
 #include "data/digest.h"
 #include "data/tokens_digest.h"
-#include "tests/data/dataset_builder.h"
 #include "tests/data/generated_text.h"
 #include "tests/data/model_builder.h"
-#include "tests/trainer/one_rank_run_fixture.h"
-#include "trainer/checkpoint/manifest.h"
-#include "trainer/config_resolve.h"
-#include "trainer/run_data.h"
-#include "trainer/training_run.h"
+#include "tests/trainer/same_data_fixture.h"
 
 namespace moe {
 namespace {
@@ -30,100 +22,6 @@ namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-constexpr int kVocabSize = 400;
-
-class SameDataTest : public OneRankRunTest {
- protected:
-  void SetUp() override {
-    OneRankRunTest::SetUp();
-    config_.mutable_model()->set_vocab_size(kVocabSize);
-    config_.mutable_run()->set_directory(Path("run"));
-    config_.mutable_schedule()->set_steps(0);
-  }
-
-  std::string Path(absl::string_view name) const {
-    return directory_.Path(name);
-  }
-  // Documents of these lengths, of tokens that no other stretch has.
-  void WriteTokens(const std::string& name, const std::vector<size_t>& lengths,
-                   int stride = 7) {
-    Documents documents = CountingDocuments(lengths, 0);
-    for (std::vector<int32_t>& document : documents)
-      for (int32_t& token : document) token = token * stride % kVocabSize;
-    WriteDataset(Path(name), documents);
-  }
-  void Train(const std::vector<std::string>& paths) {
-    config_.mutable_data()->clear_train();
-    for (const std::string& path : paths)
-      config_.mutable_data()->mutable_train()->add_source()->set_path(path);
-  }
-  CorpusOptions Options(SplitRule split) const {
-    return {.config = config_.data(),
-            .vocab_size = kVocabSize,
-            .sequence_length = config_.batch().sequence_length(),
-            .seed = config_.run().seed(),
-            .cache_directory = Path("run/data"),
-            .share_directory = "",
-            .split = split};
-  }
-
-  // One step more of the run. What it says goes to said_.
-  absl::Status Run() {
-    const int64_t steps = config_.schedule().steps();
-    config_.mutable_schedule()->set_steps(steps + 1);
-    const auto resolved = ResolveConfig(config_, /*world=*/1, 1);
-    EXPECT_TRUE(resolved.ok()) << resolved.status();
-    testing::internal::CaptureStderr();
-    absl::Status status;
-    {
-      TrainingRun run(*resolved, options_, *runtime_,
-                      /*share_directory=*/"", PosixFileSystem());
-      status = run.Start();
-      if (status.ok()) status = run.Train();
-    }
-    said_ = testing::internal::GetCapturedStderr();
-    if (!status.ok()) config_.mutable_schedule()->set_steps(steps);
-    return status;
-  }
-  void ExpectRuns() {
-    const absl::Status status = Run();
-    EXPECT_TRUE(status.ok()) << status;
-  }
-  void ExpectRefused(const std::vector<std::string>& words) {
-    const absl::Status status = Run();
-    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
-    for (const std::string& word : words)
-      EXPECT_THAT(std::string(status.message()), HasSubstr(word));
-  }
-  std::string Checkpoint() const {
-    return Path(absl::StrFormat("run/checkpoints/step_%08d",
-                                config_.schedule().steps()));
-  }
-  CheckpointManifest Manifest() const {
-    const auto manifest = LoadManifest(PosixFileSystem(), Checkpoint());
-    EXPECT_TRUE(manifest.ok()) << manifest.status();
-    return manifest.ok() ? *manifest : CheckpointManifest();
-  }
-  std::string DigestOf(const std::string& name) const {
-    const auto digest = ReadTokensDigest(PosixFileSystem(), Path(name));
-    EXPECT_TRUE(digest.ok()) << digest.status();
-    return digest.ok() ? DigestText(digest->xxh3) : "";
-  }
-  // What a dry run finds; refusals on lines of their own.
-  std::string Preview() const {
-    const DataPreview preview =
-        PreviewData(config_, StartOptions(), Options(SplitRule::kTokens),
-                    PosixFileSystem());
-    std::string all = preview.text;
-    for (const absl::Status& refusal : preview.refusals)
-      absl::StrAppend(&all, "Refused: ", refusal.message(), "\n");
-    return all;
-  }
-
-  StartOptions options_;
-  std::string said_;
-};
 
 TEST_F(SameDataTest, TokensThatMovedGoOnAndOthersAreRefused) {
   WriteTokens("tokens", {300, 700});
@@ -313,61 +211,6 @@ TEST_F(SameDataTest, DataWithoutATargetAreToldOf) {
   EXPECT_THAT(said_, AllOf(HasSubstr("loss none (no target in the batch)"),
                            HasSubstr("step 1 has no validation loss (what is "
                                      "validated on has no target)")));
-}
-
-class OlderCheckpointTest : public SameDataTest {
- protected:
-  // The newest checkpoint as it would have been written before digests and
-  // before shares of tokens.
-  void MakeOlder() {
-    CheckpointManifest manifest = Manifest();
-    manifest.clear_train();
-    manifest.clear_valid();
-    manifest.clear_valid_split();
-    const auto corpus = Corpus::Open(Options(SplitRule::kDocuments));
-    ASSERT_TRUE(corpus.ok()) << corpus.status();
-    manifest.set_samples_per_epoch((*corpus)->train().samples_per_epoch());
-    directory_.Write(absl::StrFormat("run/checkpoints/step_%08d/%s",
-                                     config_.schedule().steps(), kManifestFile),
-                     ManifestText(manifest));
-  }
-};
-
-TEST_F(OlderCheckpointTest, ItKeepsItsSplitAndGetsADigest) {
-  WriteTokens("tokens", {300, 500, 200});
-  Train({Path("tokens")});
-  ExpectRuns();
-  EXPECT_THAT(said_, HasSubstr("109 sequences to train on, 1 held out for "
-                               "validation (1 % of the tokens, 1 % asked "
-                               "for; the cut is "
-                               "inside a document)"));
-  EXPECT_EQ(Manifest().valid_split(), CheckpointManifest::TOKENS);
-  MakeOlder();
-
-  Train({Path("./tokens")});
-  ExpectRefused({"data.train is", "a run that goes on cannot change these"});
-  Train({Path("tokens")});
-  ExpectRuns();
-  EXPECT_THAT(said_, AllOf(HasSubstr("step_00000001 has no digest of its data"),
-                           HasSubstr("share of the number of documents"),
-                           HasSubstr("22 held out for validation (20 % of the "
-                                     "tokens, 1 % asked for)")));
-  EXPECT_EQ(Manifest().valid_split(), CheckpointManifest::DOCUMENTS);
-  EXPECT_EQ(Manifest().train_size(), 1);
-
-  Train({Path("./tokens")});
-  ExpectRuns();
-  EXPECT_THAT(said_, AllOf(Not(HasSubstr("no digest")),
-                           HasSubstr("22 held out for validation (20 % of")));
-}
-
-TEST_F(OlderCheckpointTest, AnotherNumberOfSequencesIsRefused) {
-  WriteTokens("tokens", {300, 500, 200});
-  Train({Path("tokens")});
-  ExpectRuns();
-  MakeOlder();
-  WriteTokens("tokens", {300, 600, 200});
-  ExpectRefused({"data.train holds 99 sequences, had 88"});
 }
 
 TEST_F(SameDataTest, APreviewSaysWhatARunWouldSay) {
