@@ -161,10 +161,9 @@ TEST(TrainCommand, DryRunNotesAVocabularyThatTheTextDoesNotAllow) {
   EXPECT_THAT(Parse({"--dry-run", data.c_str()})->text,
               HasSubstr("Note: model.vocab_size will be 296, not 4096: the "
                         "text allows no more pieces"));
-  EXPECT_THAT(
-      Parse({"--dry-run", data.c_str(), "model.vocab_size=4096"})->text,
-      HasSubstr("Note: model.vocab_size is 4096, must be at most 296 for " +
-                text));
+  ExpectRefused({data.c_str(), "model.vocab_size=4096"},
+                absl::StatusCode::kInvalidArgument,
+                "model.vocab_size is 4096, must be at most 296 for " + text);
   EXPECT_THAT(Parse({"--dry-run", data.c_str(), "model.vocab_size=296"})->text,
               Not(HasSubstr("Note: model.vocab_size")));
   EXPECT_TRUE(Parse({data.c_str()})->start.vocab_size_may_shrink);
@@ -210,8 +209,8 @@ TEST(TrainCommand, WhatWasNotTypedGivesWay) {
 
 TEST(TrainCommand, InitFromStartsFromDefaultsUnlessAPresetIsNamed) {
   const char* source = "--init-from=nowhere";
-  ExpectRefused({source, "schedule.steps=1"},
-                absl::StatusCode::kInvalidArgument, "data.train is empty");
+  ExpectRefused({source, "schedule.steps=1"}, absl::StatusCode::kNotFound,
+                "--init-from: nowhere: no such directory");
   EXPECT_EQ(Parse({source, "schedule.steps=1"}).status().code(),
             absl::StatusCode::kNotFound);
   const auto quick = Parse({source, "--preset=quickstart", "--dry-run"});

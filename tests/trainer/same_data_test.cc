@@ -96,7 +96,8 @@ TEST_F(SameDataTest, WeightsThatGiveTheSameSharesAreTheSame) {
   ExpectRuns();
   weigh(0.5, 0.5);
   ExpectRuns();
-  EXPECT_THAT(said_, HasSubstr("changed since: data.train is"));
+  EXPECT_THAT(
+      said_, AllOf(HasSubstr("changed since: "), HasSubstr("data.train is {")));
   weigh(0.3, 0.3);
   ExpectRuns();
   weigh(0.5, 0.25);
