@@ -30,8 +30,7 @@ constexpr Launcher kLaunchers[] = {
      "srun --mpi=pmix, or "},
     {"flux run", "FLUX_TASK_RANK", "FLUX_JOB_SIZE", nullptr, nullptr, ""},
     // Cray PALS (mpiexec, aprun of a later day): how many there are is a word
-    // of
-    // its PMI, which it can be told to leave out; its own are of this node.
+    // of its PMI, which it can be told to leave out; its own are of this node.
     {"Cray PALS", "PALS_RANKID", "PMI_SIZE", nullptr, nullptr, ""},
     {"Cray PALS", "PALS_RANKID", "PALS_LOCAL_SIZE", nullptr, nullptr, ""},
     {"Cray PALS", "PALS_RANKID", nullptr, nullptr, nullptr, ""},

@@ -31,7 +31,7 @@ std::atomic<bool> ending = false;
 thread_local bool ends_the_process = false;
 thread_local bool goes_on = false;
 
-std::mutex removals_mutex;
+std::recursive_mutex removals_mutex;
 RemovalAtEnd* first_removal = nullptr;
 
 void GiveReserveBack() {
@@ -109,8 +109,10 @@ void OnRefused() {
 
 }  // namespace
 
-std::unique_lock<std::mutex> RemovalAtEnd::RemoveAll() {
-  std::unique_lock<std::mutex> lock(removals_mutex);
+RemovalAtEnd::Lock RemovalAtEnd::Hold() { return Lock(removals_mutex); }
+
+RemovalAtEnd::Lock RemovalAtEnd::RemoveAll() {
+  Lock lock(removals_mutex);
   for (const RemovalAtEnd* removal = first_removal; removal != nullptr;
        removal = removal->next_)
     removal->remove_();
@@ -136,14 +138,14 @@ std::string RefusedMemoryText() {
 
 RemovalAtEnd::RemovalAtEnd(std::function<void()> remove)
     : remove_(std::move(remove)) {
-  const std::lock_guard<std::mutex> lock(removals_mutex);
+  const Lock lock(removals_mutex);
   next_ = first_removal;
   if (next_ != nullptr) next_->before_ = this;
   first_removal = this;
 }
 
 RemovalAtEnd::~RemovalAtEnd() {
-  const std::lock_guard<std::mutex> lock(removals_mutex);
+  const Lock lock(removals_mutex);
   if (next_ != nullptr) next_->before_ = before_;
   (before_ != nullptr ? before_->next_ : first_removal) = next_;
 }

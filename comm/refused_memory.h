@@ -41,9 +41,16 @@ class RemovalAtEnd {
   RemovalAtEnd(const RemovalAtEnd&) = delete;
   RemovalAtEnd& operator=(const RemovalAtEnd&) = delete;
 
+  // May be locked once more by a thread that has it, since a removal may be
+  // refused memory.
+  using Lock = std::unique_lock<std::recursive_mutex>;
+
+  // While the result lives, nothing is removed: for what gives a path its final
+  // name.
+  [[nodiscard]] static Lock Hold();
   // Calls all of them. While the result lives, none comes or goes: a thread
   // that fails because of what was removed waits then, and says nothing.
-  [[nodiscard]] static std::unique_lock<std::mutex> RemoveAll();
+  [[nodiscard]] static Lock RemoveAll();
 
  private:
   const std::function<void()> remove_;

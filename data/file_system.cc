@@ -29,8 +29,7 @@ absl::Status WriteFileAtomically(FileSystem& files, const std::string& path,
                                  absl::string_view contents) {
   TemporaryPath temporary(files, absl::StrCat(path, ".tmp"));
   RETURN_IF_ERROR(WriteDurably(files, temporary.path(), contents));
-  RETURN_IF_ERROR(files.Rename(temporary.path(), path));
-  temporary.Release();
+  RETURN_IF_ERROR(temporary.RenameTo(path));
   return files.SyncDirectory(ParentOf(path));
 }
 

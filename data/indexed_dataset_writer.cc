@@ -116,12 +116,14 @@ absl::Status IndexedDatasetWriter::WriteIndex() {
 absl::Status IndexedDatasetWriter::Publish() {
   const std::string bin = absl::StrCat(prefix_, ".bin");
   const std::string idx = absl::StrCat(prefix_, ".idx");
-  RETURN_IF_ERROR(files_.Remove(idx));
-  RETURN_IF_ERROR(files_.Remove(DigestPath(prefix_)));
-  RETURN_IF_ERROR(files_.Rename(temporaries_->bin.path(), bin));
-  temporaries_->bin.Release();
-  RETURN_IF_ERROR(files_.Rename(temporaries_->idx.path(), idx));
-  temporaries_->idx.Release();
+  {
+    // A signal comes before all of it or after.
+    const RemovalAtEnd::Lock held = RemovalAtEnd::Hold();
+    RETURN_IF_ERROR(files_.Remove(idx));
+    RETURN_IF_ERROR(files_.Remove(DigestPath(prefix_)));
+    RETURN_IF_ERROR(temporaries_->bin.RenameTo(bin));
+    RETURN_IF_ERROR(temporaries_->idx.RenameTo(idx));
+  }
   return files_.SyncDirectory(ParentOf(prefix_));
 }
 

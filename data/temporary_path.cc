@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "comm/status_macros.h"
+
 namespace moe {
 
 TemporaryPath::TemporaryPath(FileSystem& files, std::string path)
@@ -10,6 +12,13 @@ TemporaryPath::TemporaryPath(FileSystem& files, std::string path)
       at_end_([this] { RemoveAtEnd(); }) {}
 
 TemporaryPath::~TemporaryPath() { Remove(); }
+
+absl::Status TemporaryPath::RenameTo(const std::string& path) {
+  const RemovalAtEnd::Lock held = RemovalAtEnd::Hold();
+  RETURN_IF_ERROR(files_.Rename(path_, path));
+  Release();
+  return absl::OkStatus();
+}
 
 void TemporaryPath::Remove() {
   if (is_there_) files_.Remove(path_).IgnoreError();  // nothing there is of use

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <string>
 
+#include "absl/status/status.h"
 #include "comm/refused_memory.h"
 #include "data/file_system.h"
 
@@ -19,6 +20,9 @@ class TemporaryPath {
   TemporaryPath& operator=(const TemporaryPath&) = delete;
 
   const std::string& path() const { return path_; }
+  // Its final name, all at once: what ends the process meanwhile removes it
+  // before or not at all. Errors of FileSystem::Rename.
+  absl::Status RenameTo(const std::string& path);
   // It has another name now, or is gone.
   void Release() { is_there_ = false; }
 

@@ -55,13 +55,14 @@ absl::Status StoreTokensDigest(FileSystem& files, const std::string& path,
                                const PairIdentity& pair,
                                const TokensDigest& digest);
 
-// The digest of a pair: the one in PREFIX.digest or in the file `cache`, where
-// that was made of these very files, else read. A damaged file of a digest
-// counts as none.
+// Where digests are that are not beside their pair.
 struct DigestCache {
   std::string path;    // empty: there is none
   bool store = false;  // whether what had to be read is stored there
 };
+// The digest of a pair: the one in PREFIX.digest or in the file cache.path,
+// where that was made of these very files, else read. A damaged file of a
+// digest counts as none.
 absl::StatusOr<TokensDigest> FindTokensDigest(FileSystem& files,
                                               const std::string& prefix,
                                               const DigestCache& cache);

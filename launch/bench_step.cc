@@ -28,8 +28,8 @@ struct StepRecord {
   std::array<int64_t, 2> dispatched;  // bytes sent; rows that had to be
 };
 
-// Rows of the last micro-batch that had to leave this rank, one of the experts'
-// group.
+// Rows of the last micro-batch that had to leave this rank; `rank` is its place
+// in the expert group.
 int64_t RowsToOthers(const Pass& pass, int rank) {
   int64_t rows = 0;
   for (const BlockSaved& block : pass.blocks) {

@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "comm/status_macros.h"
+#include "trainer/foreign_keys.h"
 #include "trainer/nearest_name.h"
 #include "trainer/parse_value.h"
 
@@ -197,7 +198,9 @@ std::string CommandLine::Suggestion(const std::string& flag,
   const size_t dashes = std::min(flag.find_first_not_of('-'), flag.size());
   const std::string key = program_.nearest_key(flag.substr(dashes));
   if (key.empty()) return nearest;
-  return absl::StrCat(key, "=", value.empty() ? "..." : value);
+  const ForeignKey* foreign = FindForeignKey(flag.substr(dashes));
+  const bool keeps_value = foreign == nullptr || foreign->has_our_values;
+  return absl::StrCat(key, "=", keeps_value && !value.empty() ? value : "...");
 }
 
 std::string CommandLine::Help() const {

@@ -5,7 +5,6 @@
 
 #include <csignal>
 #include <cstdlib>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -28,7 +27,7 @@ void AwaitSignal(const char* program, const sigset_t& signals) {
   }
   // No thread but this one takes the second.
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
-  const std::unique_lock<std::mutex> removed = RemovalAtEnd::RemoveAll();
+  const RemovalAtEnd::Lock removed = RemovalAtEnd::RemoveAll();
   const std::string text =
       absl::StrCat(program, ": stopped as asked by ", SignalName(signal),
                    ": what was not finished is removed\n");

@@ -1,5 +1,6 @@
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "comm/status_macros.h"
@@ -54,7 +55,8 @@ absl::Status FaultStatus(const std::vector<CheckpointAudit>& faulty,
   return absl::DataLossError(message);
 }
 
-// One that cannot be found is told of among those that are damaged.
+// Of several, one that cannot be found or is of a newer version of this program
+// is told of like one that is damaged.
 CheckpointOutcome Verify(FileSystem& files, const CheckpointCommand& command,
                          const ProgressFunction& progress) {
   CheckpointOutcome outcome;

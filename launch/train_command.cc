@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "comm/status_macros.h"
 #include "data/corpus_source.h"
 #include "data/file_system.h"
@@ -249,11 +250,10 @@ CorpusOptions DataOptions(const TrainCommand& command,
 absl::Status RunDry(int world, TrainCommand& command) {
   FileSystem& files = PosixFileSystem();
   const RunDirectory directory(command.config.run().directory());
-  if (BeginsAnew(command.start, directory, files))
-    RETURN_IF_ERROR(CheckFitsFromBeginning(command.config));
   ASSIGN_OR_RETURN(const DryRun run, MakeDryRun(command.config, world));
   std::string notes;
   const auto note = [&notes](absl::string_view line) {
+    absl::ConsumePrefix(&line, "warning: ");
     absl::StrAppend(&notes, "Note: ", line, "\n");
   };
   for (const std::string& line : command.notes) note(line);
@@ -264,8 +264,11 @@ absl::Status RunDry(int world, TrainCommand& command) {
   if (!has_data) note(data.message());
   data = has_data ? CheckSources(run.config, command.start, options, files)
                   : absl::OkStatus();
+  const absl::Status fits = BeginsAnew(command.start, directory, files)
+                                ? CheckFitsFromBeginning(command.config)
+                                : absl::OkStatus();
   for (const absl::Status& status :
-       {data, CheckRunDirectory(directory),
+       {data, fits, CheckRunDirectory(directory),
         CheckStart(command.start, run.config, files, note)})
     if (!status.ok()) command.refusals.push_back(status);
   DataPreview preview;

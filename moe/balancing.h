@@ -35,9 +35,9 @@ class Balancing {
 
   // Fills balance[layer] (one [B, E] tensor each, in context.saved), adds this
   // rank's share of the loss, without its coefficient, to *aux_loss, and sets
-  // each layer's own. The shares of all ranks sum to the loss. Collective over
-  // the ranks that share a scope: a sequence's tensor group, a micro-step's
-  // world.
+  // layer_losses[layer] to each layer's own. The shares of all ranks sum to the
+  // loss. Collective over the ranks that share a scope: a sequence's tensor
+  // group, a micro-step's world.
   absl::Status Finish(LayerContext& context, std::vector<Tensor>& balance,
                       double* aux_loss, std::vector<double>& layer_losses,
                       absl::Span<const Routing> routings,

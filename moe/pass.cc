@@ -16,6 +16,9 @@ void Pass::Begin(const MicroBatch& micro_batch, int num_layers) {
 void Pass::Empty() {
   saved.Release({});
   routing.Release({});
+  batch = {};
+  routings.assign(routings.size(), {});
+  balance_BE.assign(balance_BE.size(), {});
   out_TD = {};
   inverse_rms_T = {};
   d_normed_TD = {};

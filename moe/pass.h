@@ -17,8 +17,8 @@ namespace moe {
 // Passes that are in flight at once may share a scratch arena, since each call
 // leaves it as it was.
 //
-// Numbers on the host (the losses, the counts of each block's plan) stay until
-// the next forward; tensors end when the pass is emptied.
+// Numbers on the host (the losses, and of `blocks` the counts of their plans)
+// stay until the next forward; tensors end when the pass is emptied.
 struct Pass {
   explicit Pass(Arena& of_calls) : scratch(of_calls) {}
 

@@ -246,8 +246,8 @@ absl::Status CheckTrace(const TrainConfig& config, int64_t steps,
   ASSIGN_OR_RETURN(const StepRange range, ParseStepRange(text));
   if (steps == 0 || range.first <= steps) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("log.trace_steps is '", text, "', must begin with the last ",
-                   "of ", length, " (", steps, ") or before"));
+      absl::StrCat("log.trace_steps is '", text, "', must begin at step ",
+                   steps, " (the last of ", length, ") or before"));
 }
 
 absl::Status CheckReports(const TrainConfig& config) {

@@ -72,7 +72,8 @@ std::string NearestConfigKey(absl::string_view typed) {
   // "optimizer.steps" finds "schedule.steps".
   constexpr int kWrongSection = 2;
   typed = typed.substr(0, kMostCompared);
-  if (std::string key = FindForeignKey(typed); !key.empty()) return key;
+  if (const ForeignKey* key = FindForeignKey(typed))
+    return std::string(key->ours);
   const bool has_section = absl::StrContains(typed, '.');
   std::string nearest;
   // More than half of what was typed being wrong is no likeness.

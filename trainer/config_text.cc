@@ -65,8 +65,9 @@ bool HasKeys(const Descriptor& type) {
 // What `word`, no field of `type`, most likely means: one of its fields, or
 // "section.key" of another section.
 std::string NearestField(const Descriptor& type, const std::string& word) {
-  const std::string key = HasKeys(type) ? FindForeignKey(word) : "";
-  if (key.empty()) return NearestName(word, FieldNames(type));
+  const ForeignKey* foreign = HasKeys(type) ? FindForeignKey(word) : nullptr;
+  if (foreign == nullptr) return NearestName(word, FieldNames(type));
+  const std::string key(foreign->ours);
   const size_t dot = key.find('.');
   const FieldDescriptor* section =
       TrainConfig::descriptor()->FindFieldByName(key.substr(0, dot));
@@ -127,8 +128,6 @@ class FirstError : public google::protobuf::io::ErrorCollector {
   // Of a field that is passed over.
   void AddWarning(int, google::protobuf::io::ColumnNumber,
                   const std::string& message) override {
-    constexpr size_t kMostUnknown = 12;
-    if (unknown_.size() == kMostUnknown) return;
     const std::vector<std::string> words = QuotedWords(message);
     if (!IsOfUnknownField(message, words)) return;
     const std::string key = absl::StrCat(

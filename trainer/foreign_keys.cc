@@ -6,6 +6,8 @@
 namespace moe {
 namespace {
 
+constexpr bool kOther = false;  // its values are of another kind
+
 constexpr ForeignKey kForeignKeys[] = {
     {"lr", "optimizer.learning_rate"},
     {"max_lr", "optimizer.learning_rate"},
@@ -42,10 +44,10 @@ constexpr ForeignKey kForeignKeys[] = {
     {"num_tokens", "schedule.tokens"},
     {"train_tokens", "schedule.tokens"},
     {"total_tokens", "schedule.tokens"},
-    {"scheduler", "schedule.decay"},
-    {"lr_scheduler", "schedule.decay"},
-    {"lr_scheduler_type", "schedule.decay"},
-    {"lr_decay_style", "schedule.decay"},
+    {"scheduler", "schedule.decay", kOther},
+    {"lr_scheduler", "schedule.decay", kOther},
+    {"lr_scheduler_type", "schedule.decay", kOther},
+    {"lr_decay_style", "schedule.decay", kOther},
     {"batch_size", "batch.global_size"},
     {"train_batch_size", "batch.global_size"},
     {"global_batch_size", "batch.global_size"},
@@ -54,8 +56,8 @@ constexpr ForeignKey kForeignKeys[] = {
     {"local_batch_size", "batch.micro_size"},
     {"device_batch_size", "batch.micro_size"},
     {"per_device_train_batch_size", "batch.micro_size"},
-    {"grad_accum", "batch.micro_size"},
-    {"gradient_accumulation_steps", "batch.micro_size"},
+    {"grad_accum", "batch.micro_size", kOther},
+    {"gradient_accumulation_steps", "batch.micro_size", kOther},
     {"seq_len", "batch.sequence_length"},
     {"seq_length", "batch.sequence_length"},
     {"seqlen", "batch.sequence_length"},
@@ -137,8 +139,8 @@ constexpr ForeignKey kForeignKeys[] = {
     {"valid_data", "data.valid"},
     {"valid_data_path", "data.valid"},
     {"validation_file", "data.valid"},
-    {"split", "data.valid_fraction"},
-    {"val_split", "data.valid_fraction"},
+    {"split", "data.valid_fraction", kOther},
+    {"val_split", "data.valid_fraction", kOther},
     {"val_fraction", "data.valid_fraction"},
     {"tokenizer_name", "data.tokenizer"},
     {"tokenizer_path", "data.tokenizer"},
@@ -154,15 +156,15 @@ constexpr ForeignKey kForeignKeys[] = {
     {"random_seed", "run.seed"},
     {"manual_seed", "run.seed"},
     {"num_threads", "run.threads"},
-    {"dtype", "run.compute_dtype"},
-    {"torch_dtype", "run.compute_dtype"},
-    {"precision", "run.compute_dtype"},
-    {"mixed_precision", "run.compute_dtype"},
-    {"bf16", "run.compute_dtype"},
-    {"fp16", "run.compute_dtype"},
-    {"gradient_checkpointing", "run.recompute"},
-    {"activation_checkpointing", "run.recompute"},
-    {"recompute_granularity", "run.recompute"},
+    {"dtype", "run.compute_dtype", kOther},
+    {"torch_dtype", "run.compute_dtype", kOther},
+    {"precision", "run.compute_dtype", kOther},
+    {"mixed_precision", "run.compute_dtype", kOther},
+    {"bf16", "run.compute_dtype", kOther},
+    {"fp16", "run.compute_dtype", kOther},
+    {"gradient_checkpointing", "run.recompute", kOther},
+    {"activation_checkpointing", "run.recompute", kOther},
+    {"recompute_granularity", "run.recompute", kOther},
     {"eval_steps", "eval.interval_steps"},
     {"eval_interval", "eval.interval_steps"},
     {"eval_iters", "eval.batches"},
@@ -178,14 +180,14 @@ constexpr ForeignKey kForeignKeys[] = {
 
 absl::Span<const ForeignKey> ForeignKeys() { return kForeignKeys; }
 
-std::string FindForeignKey(absl::string_view typed) {
+const ForeignKey* FindForeignKey(absl::string_view typed) {
   const size_t dot = typed.rfind('.');
   if (dot != absl::string_view::npos) typed.remove_prefix(dot + 1);
   const std::string name =
       absl::StrReplaceAll(absl::AsciiStrToLower(typed), {{"-", "_"}});
   for (const ForeignKey& key : kForeignKeys)
-    if (name == key.theirs) return std::string(key.ours);
-  return "";
+    if (name == key.theirs) return &key;
+  return nullptr;
 }
 
 }  // namespace moe

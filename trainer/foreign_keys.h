@@ -13,12 +13,14 @@ namespace moe {
 struct ForeignKey {
   absl::string_view theirs;  // lower case, words divided by "_"
   absl::string_view ours;    // "section.key"
+  // False: its values are of another kind ("bf16=true").
+  bool has_our_values = true;
 };
 absl::Span<const ForeignKey> ForeignKeys();
 
 // Our key for `typed`, a name with or without a section, in any case, its words
-// divided by "_" or "-". Empty: nobody calls one so.
-std::string FindForeignKey(absl::string_view typed);
+// divided by "_" or "-". Null: nobody calls one so.
+const ForeignKey* FindForeignKey(absl::string_view typed);
 
 }  // namespace moe
 

@@ -147,7 +147,7 @@ absl::StatusOr<std::string> VocabularyNote(const CorpusOptions& options) {
   return absl::StrCat("Note: model.vocab_size will be ", pieces, ", not ",
                       options.vocab_size,
                       ": the text allows no more pieces; the sizes above are "
-                      "those of ",
+                      "of a model with ",
                       options.vocab_size, "\n");
 }
 

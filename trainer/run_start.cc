@@ -5,7 +5,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "comm/process_groups.h"
 #include "comm/single_group.h"
@@ -15,6 +14,7 @@
 #include "trainer/checkpoint/stored_checkpoint.h"
 #include "trainer/config_compare.h"
 #include "trainer/init_from.h"
+#include "trainer/some_of.h"
 
 namespace moe {
 namespace {
@@ -129,6 +129,7 @@ absl::StatusOr<std::optional<FoundCheckpoint>> Find(
 // known in full.
 absl::Status CheckUnknownKeys(const std::vector<std::string>& keys,
                               const std::string& path, const Say& say) {
+  constexpr size_t kMostShown = 12;
   std::vector<std::string> fixed;
   std::vector<std::string> free;
   for (const std::string& key : keys) {
@@ -139,11 +140,11 @@ absl::Status CheckUnknownKeys(const std::vector<std::string>& keys,
       absl::StrCat(path, " was written by a newer version of this program");
   if (!fixed.empty()) {
     return absl::UnimplementedError(absl::StrCat(
-        newer, ": this one does not know ", absl::StrJoin(fixed, ", ")));
+        newer, ": this one does not know ", SomeOf(fixed, kMostShown)));
   }
   if (!free.empty()) {
     say(absl::StrCat("warning: ", newer, "; this one goes on without ",
-                     absl::StrJoin(free, ", ")));
+                     SomeOf(free, kMostShown)));
   }
   return absl::OkStatus();
 }

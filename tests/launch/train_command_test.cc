@@ -250,6 +250,9 @@ TEST(TrainCommand, AKeyThatIsTypedAsAFlagIsTold) {
   EXPECT_EQ(ErrorOf({"--lr=3e-4"}),
             "there is no flag --lr; did you mean "
             "optimizer.learning_rate=3e-4?");
+  // A value of another kind is no value of ours.
+  EXPECT_THAT(ErrorOf({"--bf16=true"}),
+              HasSubstr("did you mean run.compute_dtype=...?"));
   EXPECT_EQ(ErrorOf({"--seed", "3"}),
             "there is no flag --seed; did you mean run.seed=...?");
   for (const auto& [flag, key] :

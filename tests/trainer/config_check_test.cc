@@ -99,8 +99,8 @@ TEST(ValidateConfig, RefusesEveryValueOutsideItsRange) {
       {{"checkpoint.keep=0"}, "checkpoint.keep is 0"},
       {{"log.interval_steps=0"}, "log.interval_steps is 0, must be from 1"},
       {{"log.trace_steps=11:12"},
-       "log.trace_steps is '11:12', must begin with the last of "
-       "schedule.steps (10) or before"},
+       "log.trace_steps is '11:12', must begin at step 10 (the last of "
+       "schedule.steps) or before"},
       {{"model.num_key_value_heads=3"}, "model.num_key_value_heads (3)"},
       {{"model.num_key_value_heads=9"},
        "model.num_key_value_heads is 9, must be from 1 to "
@@ -199,8 +199,9 @@ TEST(CheckFitsFromBeginning, IsForRunsInTokensThatBeginAnew) {
        "schedule.cooldown_steps is 7, must be from 1 to the steps of "
        "schedule.tokens - schedule.warmup_steps (6)"},
       {{"log.trace_steps=11:12"},
-       "log.trace_steps is '11:12', must begin with the last of the steps of "
-       "schedule.tokens (10)"},
+       "log.trace_steps is '11:12', must begin at step 10 (the last of the "
+       "steps "
+       "of schedule.tokens) or before"},
   };
   for (auto [overrides, message] : cases) {
     overrides.insert(overrides.begin(),

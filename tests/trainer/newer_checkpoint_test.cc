@@ -107,6 +107,12 @@ class NewerCheckpointTest : public testing::Test {
   std::string said_;
 };
 
+TEST_F(NewerCheckpointTest, AValueThatItDoesNotKnowIsNotDamage) {
+  config_.mutable_schedule()->set_decay(ScheduleConfig::LINEAR);
+  MakeNewer({"decay: LINEAR", "decay: SQRT"}, {});
+  ExpectIsNewer("SQRT");
+}
+
 TEST_F(NewerCheckpointTest, ARunGoesOnWithoutSettingsThatItDoesNotKnow) {
   MakeNewer({"log {\n", "log {\n  color: 7\n"},
             {"version: 1\n", "version: 1\ncolor: 7\n"});

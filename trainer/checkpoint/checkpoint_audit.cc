@@ -163,6 +163,7 @@ absl::Status AuditStructure(FileSystem& files, int threads,
 // What an error of the structure means, where no file was changed.
 CheckpointAudit::Trouble TroubleOf(const absl::Status& structure,
                                    const absl::Status& config) {
+  if (absl::IsUnimplemented(structure)) return CheckpointAudit::Trouble::kNewer;
   if (absl::IsFailedPrecondition(config))
     return CheckpointAudit::Trouble::kNotRead;
   return absl::IsNotFound(structure) ? CheckpointAudit::Trouble::kNotThere

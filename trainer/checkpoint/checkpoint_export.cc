@@ -245,8 +245,7 @@ absl::StatusOr<ExportedCheckpoint> ExportCheckpoint(
                           absl::StrCat(options.output, kTemporarySuffix));
   Exporter exporter(files, stored, options, table, temporary.path(), progress);
   ASSIGN_OR_RETURN(const ExportedCheckpoint exported, exporter.Write());
-  RETURN_IF_ERROR(files.Rename(temporary.path(), options.output));
-  temporary.Release();
+  RETURN_IF_ERROR(temporary.RenameTo(options.output));
   RETURN_IF_ERROR(files.SyncDirectory(ParentOf(options.output)));
   return exported;
 }

@@ -48,8 +48,8 @@ void SetIfNone(int id, std::vector<int>& ids) {
   if (ids.empty() && id >= 0) ids.push_back(id);
 }
 
-// The files of another's tokenizer, as they are; with a tokenizer of the run
-// only those that this one has nothing in place of.
+// The files of another's tokenizer, as they are; beside a tokenizer of the run
+// only those of its chat: tokenizer.model and what belongs to it are the run's.
 void CarryTokenizerFiles(const SourceWords& source, bool has_tokenizer,
                          std::vector<NamedFile>& files) {
   for (const NamedFile& file : source.tokenizer_files) {
@@ -259,8 +259,7 @@ absl::Status CheckpointSaver::Commit() {
   RETURN_IF_ERROR(WriteDurably(files_, JoinPath(temporary_, kManifestFile),
                                ManifestText(manifest_)));
   RETURN_IF_ERROR(files_.SyncDirectory(temporary_));
-  RETURN_IF_ERROR(files_.Rename(temporary_, final_));
-  unfinished_->Release();
+  RETURN_IF_ERROR(unfinished_->RenameTo(final_));
   const absl::Status synced = files_.SyncDirectory(directory_);
   if (!synced.ok()) {
     files_.Remove(final_).IgnoreError();  // synced is the news

@@ -25,9 +25,10 @@ namespace moe {
 // The files beside the weights by which transformers knows a checkpoint:
 // config.json, generation_config.json and, if `tokenizer` is not null, the
 // tokenizer's. `source`, of the checkpoint that the run began or goes on with,
-// or null: its ids of special tokens, sliding window, generation_config.json
-// and the tokenizer's files that the run has none of its own in place of are
-// carried on; ids that it does not name are the tokenizer's.
+// or null: its ids of special tokens, sliding window and generation_config.json
+// are carried on, and its tokenizer's files: all where the run has no
+// tokenizer, else added_tokens.json and chat_template.jinja. Ids that it does
+// not name are the tokenizer's.
 std::vector<NamedFile> ModelFiles(const ModelConfig& model,
                                   const RouterConfig& router,
                                   int64_t sequence_length,

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "comm/status_macros.h"
+#include "data/digest.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config_text.h"
 
@@ -23,6 +24,16 @@ bool HasOptimizerState(const CheckpointManifest& manifest) {
                      [](const CheckpointManifest::File& file) {
                        return absl::StartsWith(file.name(), kStateFilePrefix);
                      });
+}
+
+// Whether the manifest has the digest of this text of a file.
+bool IsAsWritten(FileSystem& files, const std::string& directory,
+                 absl::string_view name, absl::string_view text) {
+  const auto manifest = LoadManifest(files, directory);
+  if (!manifest.ok()) return false;
+  for (const CheckpointManifest::File& file : manifest->file())
+    if (file.name() == name) return file.xxh3() == Digest(text);
+  return false;
 }
 
 }  // namespace
@@ -74,7 +85,13 @@ absl::StatusOr<TrainConfig> ReadTrainConfig(FileSystem& files,
   std::vector<std::string> passed_over;
   absl::StatusOr<TrainConfig> config =
       ParseStoredConfig(text, path, passed_over);
-  if (!config.ok()) return absl::DataLossError(config.status().message());
+  if (!config.ok()) {
+    return IsAsWritten(files, directory, kTrainConfigFile, text)
+               ? absl::UnimplementedError(absl::StrCat(
+                     path, " was written by a newer version of this program: ",
+                     config.status().message()))
+               : absl::DataLossError(config.status().message());
+  }
   if (unknown != nullptr) *unknown = std::move(passed_over);
   return config;
 }
