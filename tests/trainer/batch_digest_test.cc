@@ -20,7 +20,7 @@ class BatchDigestTest : public testing::Test {
     for (int32_t i = 0; i < 3 * kLength; ++i) {
       inputs_.push_back(i);
       targets_.push_back(i + 1);
-      positions_.push_back(i % kLength);
+      positions_.push_back(static_cast<int32_t>(i % kLength));
     }
   }
 
