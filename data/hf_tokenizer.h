@@ -4,7 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "data/tokenizer.h"
 
 namespace moe {
@@ -18,6 +20,13 @@ inline constexpr const char* kTokenizerFiles[] = {
     "special_tokens_map.json"};
 inline constexpr const char* kMoreTokenizerFiles[] = {"added_tokens.json",
                                                       "chat_template.jinja"};
+
+inline bool IsTokenizerFile(absl::string_view name) {
+  return absl::c_linear_search(kTokenizerFiles, name);
+}
+inline bool IsMoreTokenizerFile(absl::string_view name) {
+  return absl::c_linear_search(kMoreTokenizerFiles, name);
+}
 
 struct NamedFile {
   std::string name;

@@ -11,6 +11,7 @@
 #include "comm/start_watch.h"
 #include "comm/status_macros.h"
 #include "comm/watchdog.h"
+#include "launch/end_on_signals.h"
 #include "launch/leave.h"
 #include "launch/process_setup.h"
 #include "launch/share_directory.h"
@@ -63,8 +64,11 @@ absl::Status Train(const TrainCommand& command, const MpiRuntime& runtime) {
 int Main(int argc, char** argv) {
   SetUpProcess(kProgram);
   const LauncherEnvironment launcher = ReadLauncherEnvironment();
-  absl::StatusOr<TrainCommand> command =
-      ParseTrainCommand(argc, argv, launcher.world);
+  auto command = ParseTrainCommand(argc, argv, launcher.world, [&launcher] {
+    RefuseForeignLauncher(kProgram);
+    // mpirun stops the others where one ends with an error.
+    return launcher.world > 1 ? absl::OkStatus() : EndOnSignals(kProgram);
+  });
   if (command.ok() && !command->text.empty() && !command->dry_run)
     return LeaveWithoutMpi(kProgram, command->text);
   RefuseForeignLauncher(kProgram);

@@ -283,9 +283,9 @@ absl::Status RunDry(int world, TrainCommand& command) {
 
 }  // namespace
 
-absl::StatusOr<TrainCommand> ParseTrainCommand(int argc,
-                                               const char* const* argv,
-                                               int world) {
+absl::StatusOr<TrainCommand> ParseTrainCommand(
+    int argc, const char* const* argv, int world,
+    absl::FunctionRef<absl::Status()> before_dry_run) {
   Flags flags;
   const CommandLine line = MakeCommandLine(flags);
   TrainCommand command;
@@ -308,6 +308,7 @@ absl::StatusOr<TrainCommand> ParseTrainCommand(int argc,
   command.warnings = ConfigWarnings(command.config, world);
   command.dry_run = flags.dry_run;
   if (flags.dry_run) {
+    RETURN_IF_ERROR(before_dry_run());
     RETURN_IF_ERROR(RunDry(world, command));
     return command;
   }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "trainer/run_start.h"
@@ -30,10 +31,11 @@ struct TrainCommand {
 // Everything of moe-train that happens before and without MPI. `world` is the
 // number of ranks that the launcher has started. Reads the file of --config,
 // what the checkpoint of --init-from says beside its tensors, and the tokenizer
-// where it bounds the vocabulary.
-absl::StatusOr<TrainCommand> ParseTrainCommand(int argc,
-                                               const char* const* argv,
-                                               int world);
+// where it bounds the vocabulary. A dry run, which may take a while, is all
+// done here, after `before_dry_run`.
+absl::StatusOr<TrainCommand> ParseTrainCommand(
+    int argc, const char* const* argv, int world,
+    absl::FunctionRef<absl::Status()> before_dry_run = absl::OkStatus);
 
 // What a dry run ends with: the first refusal's code, and the messages of all,
 // each on a line of its own that begins with the program.

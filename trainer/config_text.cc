@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -132,8 +133,7 @@ class FirstError : public google::protobuf::io::ErrorCollector {
     if (!IsOfUnknownField(message, words)) return;
     const std::string key = absl::StrCat(
         PathOf(words[0], *TrainConfig::descriptor()).value_or(""), words[1]);
-    if (std::find(unknown_.begin(), unknown_.end(), key) == unknown_.end())
-      unknown_.push_back(key);
+    if (seen_.insert(key).second) unknown_.push_back(key);
   }
 
   const std::string& text() const { return text_; }
@@ -142,7 +142,8 @@ class FirstError : public google::protobuf::io::ErrorCollector {
  private:
   std::string file_;
   std::string text_;
-  std::vector<std::string> unknown_;
+  std::vector<std::string> unknown_;  // each once, in the order of the text
+  std::set<std::string> seen_;
 };
 
 // Sets a field to what reading it gives.

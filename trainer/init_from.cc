@@ -103,14 +103,10 @@ absl::Status CheckWindow(const SourceWords& words, const TrainConfig& config) {
 
 // A file of a tokenizer that we do not know.
 bool IsUnknownTokenizerFile(const std::string& name) {
-  const auto is_among = [&](const auto& names) {
-    return std::find(std::begin(names), std::end(names), name) !=
-           std::end(names);
-  };
   return (absl::StartsWith(name, "tokenizer") ||
           absl::StartsWith(name, "chat_template") || name == "vocab.json" ||
           name == "merges.txt") &&
-         !is_among(kTokenizerFiles) && !is_among(kMoreTokenizerFiles);
+         !IsTokenizerFile(name) && !IsMoreTokenizerFile(name);
 }
 
 // The files in whose place the run has others of the tokenizer at `path`. One
@@ -123,9 +119,7 @@ std::vector<std::string> ReplacedFiles(const SourceWords& words,
   std::vector<std::string> replaced;
   for (const NamedFile& theirs : words.tokenizer_files) {
     const bool stays =
-        std::find(std::begin(kMoreTokenizerFiles),
-                  std::end(kMoreTokenizerFiles),
-                  theirs.name) != std::end(kMoreTokenizerFiles) ||
+        IsMoreTokenizerFile(theirs.name) ||
         std::any_of(ours.begin(), ours.end(), [&](const NamedFile& file) {
           return file.name == theirs.name && file.contents == theirs.contents;
         });

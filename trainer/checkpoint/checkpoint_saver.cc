@@ -53,10 +53,7 @@ void SetIfNone(int id, std::vector<int>& ids) {
 void CarryTokenizerFiles(const SourceWords& source, bool has_tokenizer,
                          std::vector<NamedFile>& files) {
   for (const NamedFile& file : source.tokenizer_files) {
-    const bool replaced =
-        std::find(std::begin(kTokenizerFiles), std::end(kTokenizerFiles),
-                  file.name) != std::end(kTokenizerFiles);
-    if (!has_tokenizer || !replaced) files.push_back(file);
+    if (!has_tokenizer || !IsTokenizerFile(file.name)) files.push_back(file);
   }
 }
 
