@@ -49,6 +49,7 @@ void FakeFileSystem::LoseDiskAt(int64_t first) {
 
 absl::Status FakeFileSystem::Count(const std::string& operation,
                                    const std::string& path) {
+  const std::lock_guard<std::mutex> lock(mutex_);
   log_.push_back(absl::StrCat(operation, " ", path));
   ++num_writes_;
   const bool fails = fail_at_ > 0 && (and_all_after_ ? num_writes_ >= fail_at_

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,7 @@ class FakeFileSystem : public ReadThroughFileSystem {
   absl::Status Count(const std::string& operation, const std::string& path);
 
  private:
+  std::mutex mutex_;  // a writer counts beside the thread that trains
   std::vector<std::string> log_;
   int64_t num_writes_ = 0;
   int64_t fail_at_ = 0;  // 0: never
