@@ -13,6 +13,7 @@
 #include "data/digest.h"
 #include "tests/data/dataset_builder.h"
 #include "tests/data/temporary_directory.h"
+#include "tests/trainer/one_rank_run_fixture.h"
 #include "tests/trainer/trainer_fixture.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/manifest.h"
@@ -37,13 +38,10 @@ std::string Edited(const std::string& text, const Edit& edit) {
   return absl::StrReplaceAll(text, {{edit.from, edit.to}});
 }
 
-class NewerCheckpointTest : public testing::Test {
+class NewerCheckpointTest : public OneRankRunTest {
  protected:
   void SetUp() override {
-    auto runtime = MpiRuntime::Start(absl::Seconds(60));
-    ASSERT_TRUE(runtime.ok()) << runtime.status();
-    runtime_ = *std::move(runtime);
-    config_ = SmallConfig();
+    OneRankRunTest::SetUp();
     Documents documents = CountingDocuments({1000}, 0);
     for (int32_t& token : documents[0])
       token = token * 7 % config_.model().vocab_size();
@@ -101,9 +99,6 @@ class NewerCheckpointTest : public testing::Test {
 
   const std::string step_ = "run/checkpoints/step_00000001/";
   FileSystem& files_ = PosixFileSystem();
-  TemporaryDirectory directory_;
-  std::unique_ptr<MpiRuntime> runtime_;
-  TrainConfig config_;
   std::string said_;
 };
 
