@@ -6,9 +6,9 @@
 #     launch/test.sh [--full] [--peers] [--large] [--no-sanitizers]
 #                    [ctest options ...]
 #
-# --full runs what that leaves out instead: long storms, 16 ranks and whole
-# scripts under the sanitizers, ThreadSanitizer, and the check that no test takes
-# five times its budget (tests/budget.txt). It takes about as long again.
+# --full runs what that leaves out instead: long storms, 8 and 16 ranks and
+# whole scripts under the sanitizers, ThreadSanitizer, and the check that no test
+# takes five times its budget (tests/budget.txt). It takes about as long again.
 # --peers also compares with Hugging Face transformers, live, in a virtual
 # environment that it makes under .venv; without it committed golden numbers
 # stand for it. --large also sends messages of more than 2^31 elements, which
