@@ -36,21 +36,16 @@ absl::Status Refused(int64_t num_bytes) {
 
 }  // namespace
 
-absl::StatusOr<Buffer> Buffer::Allocate(int64_t num_bytes, Device device) {
-  absl::StatusOr<Buffer> buffer = AllocateUninitialised(num_bytes, device);
+absl::StatusOr<Buffer> Buffer::Allocate(int64_t num_bytes) {
+  absl::StatusOr<Buffer> buffer = AllocateUninitialised(num_bytes);
   if (buffer.ok() && num_bytes > 0)
     std::memset(buffer->data_, 0, static_cast<size_t>(num_bytes));
   return buffer;
 }
 
-absl::StatusOr<Buffer> Buffer::AllocateUninitialised(int64_t num_bytes,
-                                                     Device device) {
+absl::StatusOr<Buffer> Buffer::AllocateUninitialised(int64_t num_bytes) {
   CHECK(num_bytes >= 0);
-  if (device.kind != DeviceKind::kCpu)
-    return absl::UnimplementedError(
-        "a buffer in CUDA memory: this build has the CPU backend only");
   Buffer buffer;
-  buffer.device_ = device;
   if (num_bytes == 0) return buffer;
   if (num_bytes > std::numeric_limits<int64_t>::max() - kAlignment)
     return Refused(num_bytes);
@@ -65,12 +60,25 @@ absl::StatusOr<Buffer> Buffer::AllocateUninitialised(int64_t num_bytes,
   return buffer;
 }
 
+Buffer Buffer::Adopt(void* data, int64_t num_bytes, Device device,
+                     std::function<void()> free) {
+  Buffer buffer;
+  buffer.data_ = data;
+  buffer.num_bytes_ = num_bytes;
+  buffer.device_ = device;
+  buffer.free_ = std::move(free);
+  GetTally().num_allocated += 1;
+  GetTally().live_bytes += num_bytes;
+  return buffer;
+}
+
 Buffer::~Buffer() { Free(); }
 
 Buffer::Buffer(Buffer&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
       num_bytes_(std::exchange(other.num_bytes_, 0)),
-      device_(other.device_) {}
+      device_(other.device_),
+      free_(std::exchange(other.free_, nullptr)) {}
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   if (this == &other) return *this;
@@ -78,6 +86,7 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
   data_ = std::exchange(other.data_, nullptr);
   num_bytes_ = std::exchange(other.num_bytes_, 0);
   device_ = other.device_;
+  free_ = std::exchange(other.free_, nullptr);
   return *this;
 }
 
@@ -85,7 +94,11 @@ int64_t Buffer::num_allocated() { return GetTally().num_allocated; }
 int64_t Buffer::live_bytes() { return GetTally().live_bytes; }
 
 void Buffer::Free() {
-  std::free(data_);
+  if (free_) {
+    free_();
+  } else {
+    std::free(data_);
+  }
   GetTally().live_bytes -= num_bytes_;
 }
 

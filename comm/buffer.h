@@ -2,6 +2,7 @@
 #define COMM_BUFFER_H_
 
 #include <cstdint>
+#include <functional>
 
 #include "absl/status/statusor.h"
 #include "comm/device.h"
@@ -13,11 +14,15 @@ namespace moe {
 class Buffer {
  public:
   Buffer() = default;
-  // Zero-filled. ResourceExhausted names the size when the device refuses.
-  static absl::StatusOr<Buffer> Allocate(int64_t num_bytes, Device device = {});
+  // On the host, zero-filled. ResourceExhausted names the size when it refuses.
+  // A device's memory is its DeviceContext's to allocate.
+  static absl::StatusOr<Buffer> Allocate(int64_t num_bytes);
   // Holding anything: what is never written to takes no memory of the host.
-  static absl::StatusOr<Buffer> AllocateUninitialised(int64_t num_bytes,
-                                                      Device device = {});
+  static absl::StatusOr<Buffer> AllocateUninitialised(int64_t num_bytes);
+  // Memory that someone else allocated, and gives back with `free`. It counts
+  // in the tallies below.
+  static Buffer Adopt(void* data, int64_t num_bytes, Device device,
+                      std::function<void()> free);
 
   ~Buffer();
   Buffer(Buffer&& other) noexcept;
@@ -40,6 +45,7 @@ class Buffer {
   void* data_ = nullptr;
   int64_t num_bytes_ = 0;
   Device device_;
+  std::function<void()> free_;  // null: std::free
 };
 
 }  // namespace moe

@@ -63,7 +63,7 @@ absl::StatusOr<Tensor> Arena::Allocate(std::initializer_list<int64_t> shape,
   const int64_t new_chunk_bytes = layout_.NewChunkBytes(bytes);
   if (new_chunk_bytes > 0) {
     ASSIGN_OR_RETURN(Buffer chunk,
-                     Buffer::AllocateUninitialised(new_chunk_bytes, device_));
+                     context_.AllocateUninitialised(new_chunk_bytes));
     chunks_.push_back(std::move(chunk));
   }
   const Mark place = layout_.Push(bytes);

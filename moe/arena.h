@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "comm/buffer.h"
+#include "comm/device_context.h"
 #include "moe/tensor.h"
 
 namespace moe {
@@ -54,12 +55,14 @@ class Arena {
  public:
   using Mark = ArenaLayout::Mark;
 
-  explicit Arena(Device device = {}) : device_(device) {}
+  explicit Arena(DeviceContext& context = CpuContext()) : context_(context) {}
 
   // An uninitialised tensor, 64-byte aligned, valid until a mark from before
   // it is released. ResourceExhausted when the device has no memory left.
   absl::StatusOr<Tensor> Allocate(std::initializer_list<int64_t> shape,
                                   DType dtype);
+
+  DeviceContext& context() const { return context_; }
 
   Mark mark() const { return layout_.mark(); }
   // Gives back all that was allocated since `mark`.
@@ -72,7 +75,7 @@ class Arena {
   int64_t peak_bytes() const { return layout_.peak_bytes(); }
 
  private:
-  Device device_;
+  DeviceContext& context_;
   ArenaLayout layout_;
   std::vector<Buffer> chunks_;
 };

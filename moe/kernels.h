@@ -28,6 +28,7 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "comm/device_context.h"
 #include "moe/tensor.h"
 
 namespace moe {
@@ -91,6 +92,9 @@ void RotaryTable(Tensor table_L2h, double theta);  // h = d / 2
 class Kernels {
  public:
   virtual ~Kernels() = default;
+
+  // The device whose memory their tensors lie in.
+  virtual DeviceContext& context() const = 0;
 
   // The first error of a library since the kernels were made.
   virtual absl::Status status() const = 0;
@@ -322,7 +326,8 @@ class Kernels {
 };
 
 // `threads` >= 1: OpenMP threads of this rank.
-std::unique_ptr<Kernels> MakeCpuKernels(int threads);
+std::unique_ptr<Kernels> MakeCpuKernels(int threads,
+                                        DeviceContext& context = CpuContext());
 
 // For its lifetime `progress` is called between the tiles of long products, on
 // the calling thread, so that messages move while the processor computes. Where

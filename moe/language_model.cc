@@ -30,8 +30,9 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LanguageModel::Create(
     const Options& options, const ParameterTable& table,
     const ProcessGroups& groups, Kernels& kernels) {
   const int64_t elements = options.max_length * HeadDim(options.model);
-  ASSIGN_OR_RETURN(Buffer rotary_table,
-                   Buffer::Allocate(elements * SizeOf(DType::kFloat32)));
+  ASSIGN_OR_RETURN(
+      Buffer rotary_table,
+      kernels.context().Allocate(elements * SizeOf(DType::kFloat32)));
   RotaryTable(RotaryTableView(options, rotary_table),
               options.model.rope_theta());
   return std::unique_ptr<LanguageModel>(new LanguageModel(

@@ -20,7 +20,10 @@ namespace moe {
 // Numbers on the host (the losses, and of `blocks` the counts of their plans)
 // stay until the next forward; tensors end when the pass is emptied.
 struct Pass {
-  explicit Pass(Arena& of_calls) : scratch(of_calls) {}
+  explicit Pass(Arena& of_calls)
+      : scratch(of_calls),
+        saved(of_calls.context()),
+        routing(of_calls.context()) {}
 
   Pass(const Pass&) = delete;
   Pass& operator=(const Pass&) = delete;

@@ -68,8 +68,9 @@ LayerWeights Binder::Layer(int layer) const {
   };
 }
 
-absl::StatusOr<Buffer> AllocateArena(int64_t size, DType dtype) {
-  absl::StatusOr<Buffer> buffer = Buffer::Allocate(size * SizeOf(dtype));
+absl::StatusOr<Buffer> AllocateArena(DeviceContext& context, int64_t size,
+                                     DType dtype) {
+  absl::StatusOr<Buffer> buffer = context.Allocate(size * SizeOf(dtype));
   if (!buffer.ok()) return Annotate(buffer.status(), "memory for parameters");
   return buffer;
 }
@@ -77,12 +78,13 @@ absl::StatusOr<Buffer> AllocateArena(int64_t size, DType dtype) {
 }  // namespace
 
 absl::StatusOr<ParameterStorage> ParameterStorage::AllocateWeights(
-    const ParameterTable& table) {
+    const ParameterTable& table, DeviceContext& context) {
   ParameterStorage storage;
   for (ArenaKind kind : kAllArenaKinds) {
     const DType dtype = table.ArenaDType(kind);
     const int64_t size = table.ArenaSize(kind);
-    ASSIGN_OR_RETURN(storage.buffers_[Index(kind)], AllocateArena(size, dtype));
+    ASSIGN_OR_RETURN(storage.buffers_[Index(kind)],
+                     AllocateArena(context, size, dtype));
     storage.arenas_[Index(kind)] =
         Tensor(storage.buffers_[Index(kind)].data(), {size}, dtype);
   }
@@ -90,12 +92,12 @@ absl::StatusOr<ParameterStorage> ParameterStorage::AllocateWeights(
 }
 
 absl::StatusOr<ParameterStorage> ParameterStorage::AllocateGradients(
-    const ParameterTable& table) {
+    const ParameterTable& table, DeviceContext& context) {
   ParameterStorage storage;
   for (ArenaKind kind : kAllArenaKinds) {
     const int64_t size = table.ArenaSize(kind);
     ASSIGN_OR_RETURN(storage.buffers_[Index(kind)],
-                     AllocateArena(size, DType::kFloat32));
+                     AllocateArena(context, size, DType::kFloat32));
     storage.arenas_[Index(kind)] =
         Tensor(storage.buffers_[Index(kind)].data(), {size}, DType::kFloat32);
   }

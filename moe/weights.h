@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "comm/buffer.h"
+#include "comm/device_context.h"
 #include "moe/model_config.pb.h"
 #include "moe/parameter_table.h"
 #include "moe/tensor.h"
@@ -21,9 +22,9 @@ namespace moe {
 class ParameterStorage {
  public:
   static absl::StatusOr<ParameterStorage> AllocateWeights(
-      const ParameterTable& table);
+      const ParameterTable& table, DeviceContext& context = CpuContext());
   static absl::StatusOr<ParameterStorage> AllocateGradients(
-      const ParameterTable& table);
+      const ParameterTable& table, DeviceContext& context = CpuContext());
 
   // All elements of an arena, one dim, padding included.
   Tensor arena(ArenaKind kind) const { return arenas_[Index(kind)]; }

@@ -103,7 +103,8 @@ absl::Status Generator::LoadModelWeights(FileSystem& files,
                                          const std::string& checkpoint) {
   ASSIGN_OR_RETURN(const std::unique_ptr<WeightsLoader> loader,
                    WeightsLoader::Open(files, checkpoint));
-  ASSIGN_OR_RETURN(storage_, ParameterStorage::AllocateWeights(table_));
+  ASSIGN_OR_RETURN(
+      storage_, ParameterStorage::AllocateWeights(table_, kernels_->context()));
   RETURN_IF_ERROR(LoadWeights(*loader, table_, storage_));
   RETURN_IF_ERROR(CheckSpareTensors(*loader, config_.model));
   weights_ = BindWeights(config_.model, table_, storage_);

@@ -90,7 +90,7 @@ class Generator {
   ParameterStorage storage_;
   ModelWeights weights_;
   std::unique_ptr<LanguageModel> model_;
-  Arena scratch_;
+  Arena scratch_{kernels_->context()};
   Pass pass_{scratch_};
   std::vector<float> logits_;  // of the last token, [V]
 };

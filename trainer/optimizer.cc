@@ -9,9 +9,9 @@
 namespace moe {
 namespace {
 
-absl::StatusOr<Buffer> AllocateState(int64_t elements) {
+absl::StatusOr<Buffer> AllocateState(DeviceContext& context, int64_t elements) {
   absl::StatusOr<Buffer> buffer =
-      Buffer::Allocate(elements * SizeOf(DType::kFloat32));
+      context.Allocate(elements * SizeOf(DType::kFloat32));
   if (!buffer.ok())
     return Annotate(buffer.status(), "memory for the optimizer's state");
   return buffer;
@@ -33,13 +33,15 @@ absl::StatusOr<std::unique_ptr<ShardedAdamW>> ShardedAdamW::Create(
     ArenaShard& arena = optimizer->arenas_[Index(kind)];
     const ShardMap& map = optimizer->Map(kind);
     const int64_t size = map.shard_size();
-    ASSIGN_OR_RETURN(arena.moments_memory, AllocateState(2 * size));
+    ASSIGN_OR_RETURN(arena.moments_memory,
+                     AllocateState(kernels.context(), 2 * size));
     const Tensor moments(arena.moments_memory.data(), {2 * size},
                          DType::kFloat32);
     arena.first_moment = moments.Rows(0, size);
     arena.second_moment = moments.Rows(size, size);
     if (table.ArenaDType(kind) != DType::kFloat32) {
-      ASSIGN_OR_RETURN(arena.master_memory, AllocateState(size));
+      ASSIGN_OR_RETURN(arena.master_memory,
+                       AllocateState(kernels.context(), size));
     }
     arena.segments =
         SegmentsOfOwner(table, kind, map, optimizer->Group(kind).rank());

@@ -69,9 +69,12 @@ Trainer::Trainer(const TrainConfig& config, const Environment& environment,
 absl::Status Trainer::Allocate() {
   const Environment& env = environment_;
   const int64_t length = config_.batch().sequence_length();
-  ASSIGN_OR_RETURN(weight_storage_, ParameterStorage::AllocateWeights(table_));
+  ASSIGN_OR_RETURN(weight_storage_,
+                   ParameterStorage::AllocateWeights(
+                       table_, environment_.kernels.context()));
   ASSIGN_OR_RETURN(gradient_storage_,
-                   ParameterStorage::AllocateGradients(table_));
+                   ParameterStorage::AllocateGradients(
+                       table_, environment_.kernels.context()));
   weights_ = BindWeights(config_.model(), table_, weight_storage_);
   gradients_ = BindWeights(config_.model(), table_, gradient_storage_);
   const LanguageModel::Options options{

@@ -155,7 +155,7 @@ class Trainer {
   ModelWeights weights_;
   ModelWeights gradients_;
   std::unique_ptr<LanguageModel> model_;
-  Arena scratch_;
+  Arena scratch_{environment_.kernels.context()};
   Pass pass_{scratch_};
   std::unique_ptr<GradientReducer> reducer_;
   std::unique_ptr<ShardedAdamW> optimizer_;

@@ -33,7 +33,8 @@ absl::Status StartThreads(int threads) {
 
 }  // namespace
 
-CpuKernels::CpuKernels(int threads) : threads_(threads) {
+CpuKernels::CpuKernels(int threads, DeviceContext& context)
+    : context_(context), threads_(threads) {
   CHECK(threads >= 1);
   // oneDNN stays on the thread that calls it; our own loops name their number.
   omp_set_num_threads(1);
@@ -83,8 +84,8 @@ std::vector<std::string> CpuKernels::MatMulImplementations() const {
 
 namespace moe {
 
-std::unique_ptr<Kernels> MakeCpuKernels(int threads) {
-  return std::make_unique<cpu::CpuKernels>(threads);
+std::unique_ptr<Kernels> MakeCpuKernels(int threads, DeviceContext& context) {
+  return std::make_unique<cpu::CpuKernels>(threads, context);
 }
 
 }  // namespace moe

@@ -47,11 +47,12 @@ class ThreadScratch {
 class CpuKernels final : public Kernels {
  public:
   // Starts the threads; ResourceExhausted in `status` where they cannot be had.
-  explicit CpuKernels(int threads);
+  CpuKernels(int threads, DeviceContext& context);
   ~CpuKernels() override;
   CpuKernels(const CpuKernels&) = delete;
   CpuKernels& operator=(const CpuKernels&) = delete;
 
+  DeviceContext& context() const override { return context_; }
   absl::Status status() const override { return status_; }
   std::vector<std::string> MatMulImplementations() const override;
 
@@ -170,6 +171,7 @@ class CpuKernels final : public Kernels {
   }
   void PopProgress() override { progress_.pop_back(); }
 
+  DeviceContext& context_;
   int threads_;
   absl::Status status_;
   std::vector<std::function<void()>> progress_;

@@ -75,9 +75,20 @@ TEST(Buffer, ARefusalNamesTheSize) {
   EXPECT_FALSE(Buffer::Allocate(INT64_MAX).ok());
 }
 
-TEST(Buffer, OnAnAbsentDeviceIsUnimplemented) {
-  EXPECT_EQ(Buffer::Allocate(8, {DeviceKind::kCuda, 0}).status().code(),
-            absl::StatusCode::kUnimplemented);
+TEST(Buffer, AdoptedMemoryIsCountedAndGivenBackOnce) {
+  const int64_t live = Buffer::live_bytes();
+  int given_back = 0;
+  int memory = 0;
+  {
+    Buffer first =
+        Buffer::Adopt(&memory, sizeof(memory), Device(), [&] { ++given_back; });
+    Buffer second = std::move(first);
+    EXPECT_EQ(second.data(), &memory);
+    EXPECT_EQ(Buffer::live_bytes(), live + 4);
+    EXPECT_EQ(given_back, 0);
+  }
+  EXPECT_EQ(given_back, 1);
+  EXPECT_EQ(Buffer::live_bytes(), live);
 }
 
 }  // namespace
