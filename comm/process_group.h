@@ -59,7 +59,8 @@ class Work {
   virtual ~Work() = default;
   // Moves what can be moved; true once complete. Never blocks.
   virtual bool Test() = 0;
-  // Until complete, through Await.
+  // Until complete for what this rank does next: of a host's memory the host
+  // itself, through Await; of a device's the queue of its kernels.
   virtual absl::Status Wait() = 0;
   // Bytes of other ranks' data that have arrived so far, as seen by the last
   // Test or Wait.

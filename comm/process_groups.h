@@ -27,17 +27,32 @@ class ProcessGroups {
   }
   ProcessGroup& world() const { return (*this)[Axis::kWorld]; }
 
+  // The same ranks, for collectives on memory of the device; the groups above
+  // are for memory of the host. On a CPU it is one object for both.
+  ProcessGroup& device(Axis axis) const {
+    const auto& group = device_groups_[static_cast<size_t>(axis)];
+    return group != nullptr ? *group : (*this)[axis];
+  }
+
   // Puts `group` in an axis's place, and returns what was there: for tests that
-  // stand between.
+  // stand between. The first replaces device(axis) too where that is the same.
   std::unique_ptr<ProcessGroup> Replace(Axis axis,
                                         std::unique_ptr<ProcessGroup> group) {
     std::swap(groups_[static_cast<size_t>(axis)], group);
+    return group;
+  }
+  std::unique_ptr<ProcessGroup> ReplaceDevice(
+      Axis axis, std::unique_ptr<ProcessGroup> group) {
+    std::swap(device_groups_[static_cast<size_t>(axis)], group);
     return group;
   }
 
  private:
   ProcessGroups() = default;
   std::array<std::unique_ptr<ProcessGroup>, 5> groups_;
+  // Null: the device's memory is the host's. A device group may go through the
+  // host's group, so that it ends first.
+  std::array<std::unique_ptr<ProcessGroup>, 5> device_groups_;
 };
 
 // OK if every rank passes OK. Else the error of the lowest rank that has one,

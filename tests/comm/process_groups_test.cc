@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "comm/single_group.h"
 #include "tests/mpi_test.h"
 
 namespace moe {
@@ -88,6 +89,17 @@ class AgreeOnStatusTest : public testing::Test {
   ProcessGroups groups_ = Create(WorldMesh(1, 1));
   ProcessGroup& world_ = groups_.world();
 };
+
+TEST(ProcessGroups, DeviceGroupsAreTheHostsUntilTheyAreReplaced) {
+  ProcessGroups groups = ProcessGroups::CreateSingle();
+  for (Axis axis : kAllAxes) EXPECT_EQ(&groups.device(axis), &groups[axis]);
+  const ProcessGroup* const host = &groups[Axis::kData];
+  EXPECT_EQ(groups.ReplaceDevice(Axis::kData, MakeSingleGroup("device")),
+            nullptr);
+  EXPECT_EQ(groups.device(Axis::kData).name(), "device");
+  EXPECT_EQ(&groups[Axis::kData], host);
+  EXPECT_EQ(&groups.device(Axis::kWorld), &groups.world());
+}
 
 TEST_F(AgreeOnStatusTest, AllWellIsOk) {
   EXPECT_TRUE(AgreeOnStatus(absl::OkStatus(), world_).ok());
