@@ -109,8 +109,9 @@ void BenchSpread(Kernels& kernels, const BenchOptions& options,
     result.flops = product.flops();
     const double dense_seconds = MeasureInTurns(
         result, options.seconds,
-        [&] { direction.grouped(kernels, product, offsets); },
-        [&] { direction.dense(kernels, product); });
+        UntilDone(kernels,
+                  [&] { direction.grouped(kernels, product, offsets); }),
+        UntilDone(kernels, [&] { direction.dense(kernels, product); }));
     AddFigures(result, dense_seconds);
     options.report(result);
     all.seconds += result.seconds;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "comm/status_macros.h"
 #include "launch/bench_tensors.h"
@@ -11,10 +12,10 @@
 namespace moe {
 namespace {
 
-void Report(const BenchOptions& options, BenchResult result,
+void Report(Kernels& kernels, const BenchOptions& options, BenchResult result,
             const std::function<void()>& work) {
   result.peak_flops = options.peak_flops;
-  Measure(result, options.seconds, work);
+  Measure(result, options.seconds, UntilDone(kernels, work));
   options.report(result);
 }
 
@@ -35,7 +36,7 @@ absl::Status BenchLinear(Kernels& kernels, const BenchOptions& options,
       .flops = 2.0 * static_cast<double>(rows * inputs * outputs)};
   auto report = [&](const char* direction, const std::function<void()>& work) {
     result.name = name + direction;
-    Report(options, result, work);
+    Report(kernels, options, result, work);
   };
   report(" forward", [&] { kernels.LinearForward(y, x, w); });
   report(" input gradient", [&] { kernels.LinearInputGradient(x, y, w); });
@@ -44,6 +45,13 @@ absl::Status BenchLinear(Kernels& kernels, const BenchOptions& options,
 }
 
 }  // namespace
+
+std::function<void()> UntilDone(Kernels& kernels, std::function<void()> work) {
+  return [&kernels, work = std::move(work)] {
+    work();
+    kernels.context().Synchronize().IgnoreError();  // Kernels::status has it
+  };
+}
 
 int64_t MicroBatchTokens(const TrainConfig& config) {
   return int64_t{config.batch().micro_size()} *
@@ -86,12 +94,12 @@ absl::Status BenchAttention(Kernels& kernels, const BenchOptions& options) {
                 {"kv_heads", shape.kv_heads},
                 {"head_dim", shape.head_dim}},
       .flops = 2.0 * static_cast<double>(tokens * shape.length * width)};
-  Report(options, result, [&] {
+  Report(kernels, options, result, [&] {
     kernels.AttentionForward(y, log_sum_exp, qkv, /*positions_T=*/{}, shape);
   });
   result.name = "backward";
   result.flops *= 2.5;  // five products of that size instead of two
-  Report(options, result, [&] {
+  Report(kernels, options, result, [&] {
     kernels.AttentionBackward(d_qkv, d_y, qkv, y, log_sum_exp,
                               /*positions_T=*/{}, shape);
   });
@@ -109,7 +117,7 @@ absl::Status BenchOptimizer(Kernels& kernels, const BenchOptions& options) {
   ASSIGN_OR_RETURN(const Tensor v, tensors.Make({elements}));
   ASSIGN_OR_RETURN(const Tensor g, tensors.Make({elements}));
   kernels.SetZero(v);
-  Report(options,
+  Report(kernels, options,
          {.part = "optimizer",
           .name = "AdamW",
           .shape = {{"elements", elements}},

@@ -20,6 +20,9 @@ struct BenchOptions {
   std::function<void(BenchResult)> report;
 };
 
+// `work`, and the wait until the device has done it: what is to be timed.
+std::function<void()> UntilDone(Kernels& kernels, std::function<void()> work);
+
 // Tokens of a micro-batch.
 int64_t MicroBatchTokens(const TrainConfig& config);
 

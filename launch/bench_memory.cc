@@ -27,6 +27,7 @@ CopyPiece(float* to, const float* from, int64_t n) {
   for (int64_t i = 0; i < n; ++i) to[i] = from[i];
 }
 
+// Of the host's memory, which the processor's kernels work on.
 void PlainCopy(int threads, const Tensor& to, const Tensor& from) {
   const int64_t n = to.size();
   float* const y = to.data<float>();
@@ -95,7 +96,7 @@ class MemoryBench {
     result.part = "memory";
     result.shape.push_back({"array_mib", options_.array_bytes >> 20});
     const double copy_seconds = MeasureInTurns(
-        result, options_.seconds, work,
+        result, options_.seconds, UntilDone(kernels_, work),
         [&] { PlainCopy(threads_, to_, from_); }, prepare);
     const double rate = result.bytes / result.seconds;
     const double over_copy = rate / (CopiedBytes() / copy_seconds);
@@ -179,10 +180,10 @@ class MemoryBench {
                      tensors.MakeUninitialised({N}, index));
     ASSIGN_OR_RETURN(order.row_of_choice_TK,
                      tensors.MakeUninitialised({num_tokens, K}, index));
-    std::vector<int64_t> counts_E(static_cast<size_t>(E));
-    kernels_.SortChoices(choice_of_row_N, order.row_of_choice_TK,
-                         absl::MakeSpan(counts_E), expert_ids_TK);
-    kernels_.TokensOfChoices(order.token_of_row_N, choice_of_row_N, K);
+    ASSIGN_OR_RETURN(const Tensor counts_E,
+                     tensors.MakeUninitialised({E}, DType::kInt64));
+    kernels_.SortChoices(choice_of_row_N, order.token_of_row_N,
+                         order.row_of_choice_TK, counts_E, expert_ids_TK);
     return order;
   }
 

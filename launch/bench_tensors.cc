@@ -1,11 +1,11 @@
 #include "launch/bench_tensors.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
+#include "comm/dtype.h"
 #include "comm/philox.h"
 #include "comm/status_macros.h"
 
@@ -28,14 +28,18 @@ void BenchTensors::Fill(const Tensor& tensor) {
   const int64_t n = std::min(tensor.size(), kMostNumbers);
   std::vector<float> numbers(static_cast<size_t>(n));
   Philox(/*key=*/1).FillNormal(0, 0.1f, absl::MakeSpan(numbers));
-  char* const bytes = static_cast<char*>(tensor.raw());
-  kernels_.Convert(Tensor(bytes, {n}, tensor.dtype()),
-                   Tensor(numbers.data(), {n}, DType::kFloat32));
-  const int64_t size = tensor.size() * SizeOf(tensor.dtype());
-  const int64_t step = n * SizeOf(tensor.dtype());
-  for (int64_t begin = step; begin < size; begin += step) {
-    std::memcpy(bytes + begin, bytes,
-                static_cast<size_t>(std::min(step, size - begin)));
+  std::vector<BFloat16> rounded;
+  const void* from = numbers.data();
+  if (tensor.dtype() == DType::kBFloat16) {
+    rounded.resize(numbers.size());
+    std::transform(numbers.begin(), numbers.end(), rounded.begin(), ToBFloat16);
+    from = rounded.data();
+  }
+  const MemoryView all = tensor.View();
+  for (int64_t begin = 0; begin < all.count; begin += n) {
+    const int64_t count = std::min(n, all.count - begin);
+    kernels_.context().Upload(all.Slice(begin, count).data, from,
+                              count * SizeOf(all.dtype));
   }
 }
 
@@ -47,7 +51,7 @@ absl::StatusOr<Tensor> BenchTensors::MakeChoices(int64_t T, int64_t K,
   std::vector<int32_t> experts(static_cast<size_t>(E));
   for (size_t e = 0; e < experts.size(); ++e)
     experts[e] = static_cast<int32_t>(e);
-  int32_t* choice = choices.data<int32_t>();
+  std::vector<int32_t> chosen;
   uint64_t draws = 0;
   for (int64_t t = 0; t < T; ++t) {
     // The first K of a shuffle.
@@ -57,9 +61,11 @@ absl::StatusOr<Tensor> BenchTensors::MakeChoices(int64_t T, int64_t K,
           k + static_cast<int64_t>(u * static_cast<double>(E - k));
       std::swap(experts[static_cast<size_t>(k)],
                 experts[static_cast<size_t>(other)]);
-      *choice++ = experts[static_cast<size_t>(k)];
+      chosen.push_back(experts[static_cast<size_t>(k)]);
     }
   }
+  kernels_.context().Upload(choices.raw(), chosen.data(),
+                            choices.size() * SizeOf(DType::kInt32));
   return choices;
 }
 

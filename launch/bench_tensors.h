@@ -24,7 +24,7 @@ class BenchTensors {
   absl::StatusOr<Tensor> Make(std::initializer_list<int64_t> shape,
                               DType dtype);
 
-  // New values of that kind.
+  // New values of that kind, float32 or bfloat16.
   void Fill(const Tensor& tensor);
 
   // K different experts of E for each of T tokens, int32, all equally likely.
@@ -38,7 +38,7 @@ class BenchTensors {
  private:
   Kernels& kernels_;
   DType dtype_;
-  Arena arena_;
+  Arena arena_{kernels_.context()};
 };
 
 }  // namespace moe

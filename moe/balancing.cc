@@ -14,83 +14,88 @@ Balancing::Balancing(const ModelConfig& model, const RouterConfig& config,
       world_(groups.world()),
       tensor_(groups[Axis::kTensor]) {}
 
-absl::Status Balancing::Finish(LayerContext& context,
-                               std::vector<Tensor>& balance, double* aux_loss,
-                               std::vector<double>& layer_losses,
-                               absl::Span<const Routing> routings,
+absl::Status Balancing::Finish(LayerContext& context, Balance& balance,
+                               double* aux_loss, const Tensor& load_L2BE,
                                const BatchScale& scale, int64_t length) const {
-  balance.resize(routings.size());
-  layer_losses.resize(routings.size());
-  for (size_t layer = 0; layer < routings.size(); ++layer) {
-    ASSIGN_OR_RETURN(
-        balance[layer],
-        context.saved.Allocate({routings[layer].counts_BE.dim(0), num_experts_},
-                               DType::kFloat32));
-  }
+  const int64_t num_layers = load_L2BE.dim(0);
+  const int64_t B = load_L2BE.dim(2);
+  DeviceContext& device = context.kernels.context();
+  ASSIGN_OR_RETURN(HostCopy copy, device.StartCopy(load_L2BE.View()));
+  ASSIGN_OR_RETURN(
+      const Tensor gradients_LBE,
+      context.saved.Allocate({num_layers, B, num_experts_}, DType::kFloat32));
+  balance.gradients_BE.clear();
+  for (int64_t layer = 0; layer < num_layers; ++layer)
+    balance.gradients_BE.push_back(gradients_LBE[layer]);
+  balance.layer_losses.assign(static_cast<size_t>(num_layers), 0);
+  RETURN_IF_ERROR(copy.Wait());
+  const absl::Span<const float> load = copy.values<float>();
+  balance.load.assign(load.begin(), load.end());
+
+  std::vector<float> gradients(static_cast<size_t>(gradients_LBE.size()));
   if (config_.aux_loss_scope() == RouterConfig::SEQUENCE) {
-    ASSIGN_OR_RETURN(const Totals totals, SumOverTensorGroup(routings));
-    FinishSequences(balance, aux_loss, layer_losses, totals, scale, length);
+    ASSIGN_OR_RETURN(const Totals totals, SumOverTensorGroup(load));
+    FinishSequences(absl::MakeSpan(gradients), balance, aux_loss, totals, scale,
+                    length);
   } else {
-    ASSIGN_OR_RETURN(Totals totals, SumOverWorld(routings));
-    FinishMicroBatch(balance, aux_loss, layer_losses, std::move(totals), scale,
-                     length);
+    ASSIGN_OR_RETURN(Totals totals, SumOverWorld(load, num_layers));
+    FinishMicroBatch(absl::MakeSpan(gradients), balance, aux_loss,
+                     std::move(totals), scale, length);
   }
+  device.Upload(gradients_LBE.raw(), gradients.data(),
+                gradients_LBE.size() * SizeOf(DType::kFloat32));
   return absl::OkStatus();
 }
 
 absl::StatusOr<Balancing::Totals> Balancing::SumOverTensorGroup(
-    absl::Span<const Routing> routings) const {
-  Totals totals;
-  for (const Routing& routing : routings) {
-    for (const Tensor& part :
-         {routing.counts_BE, routing.probability_sums_BE}) {
-      const float* part_BE = part.data<float>();
-      totals.insert(totals.end(), part_BE, part_BE + part.size());
-    }
-  }
+    absl::Span<const float> load) const {
+  Totals totals(load.begin(), load.end());
   RETURN_IF_ERROR(Annotate(
       tensor_.AllReduce(ViewOf(absl::MakeSpan(totals)), ReduceOp::kSum),
       "expert load of the sequences"));
   return totals;
 }
 
-void Balancing::FinishSequences(std::vector<Tensor>& balance, double* aux_loss,
-                                std::vector<double>& layer_losses,
-                                const Totals& totals, const BatchScale& scale,
-                                int64_t length) const {
+void Balancing::FinishSequences(absl::Span<float> gradients, Balance& balance,
+                                double* aux_loss, const Totals& totals,
+                                const BatchScale& scale, int64_t length) const {
   const double tokens = static_cast<double>(length);
   const double weight = static_cast<double>(num_experts_) /
                         static_cast<double>(scale.global_sequences);
   const double* counts_BE = totals.data();
-  for (size_t layer = 0; layer < balance.size(); ++layer) {
-    const int64_t size = balance[layer].size();
+  float* gradients_BE = gradients.data();
+  const int64_t size = static_cast<int64_t>(gradients.size()) /
+                       static_cast<int64_t>(balance.layer_losses.size());
+  for (double& layer_loss : balance.layer_losses) {
     const double* sums_BE = counts_BE + size;
-    float* balance_BE = balance[layer].data<float>();
     double loss = 0;
     for (int64_t i = 0; i < size; ++i) {
       const double f = counts_BE[i] / (tokens * static_cast<double>(top_k_));
       const double p = sums_BE[i] / tokens;
       loss += weight * f * p;
-      balance_BE[i] = static_cast<float>(config_.aux_loss_coefficient() *
-                                         weight * f / tokens);
+      gradients_BE[i] = static_cast<float>(config_.aux_loss_coefficient() *
+                                           weight * f / tokens);
     }
     // The ranks of a tensor group have the same sequences: one reports.
-    layer_losses[layer] = tensor_.rank() == 0 ? loss : 0;
-    *aux_loss += layer_losses[layer];
+    layer_loss = tensor_.rank() == 0 ? loss : 0;
+    *aux_loss += layer_loss;
     counts_BE = sums_BE + size;
+    gradients_BE += size;
   }
 }
 
 absl::StatusOr<Balancing::Totals> Balancing::SumOverWorld(
-    absl::Span<const Routing> routings) const {
+    absl::Span<const float> load, int64_t num_layers) const {
   const size_t E = static_cast<size_t>(num_experts_);
-  Totals totals(routings.size() * 2 * E);
-  for (size_t layer = 0; layer < routings.size(); ++layer) {
+  const size_t layers = static_cast<size_t>(num_layers);
+  Totals totals(layers * 2 * E);
+  const int64_t size = static_cast<int64_t>(load.size()) / (2 * num_layers);
+  for (size_t layer = 0; layer < layers; ++layer) {
     double* counts_E = &totals[layer * 2 * E];
     double* sums_E = counts_E + E;
-    const float* counts_BE = routings[layer].counts_BE.data<float>();
-    const float* sums_BE = routings[layer].probability_sums_BE.data<float>();
-    const int64_t size = routings[layer].counts_BE.size();
+    const float* counts_BE =
+        load.data() + static_cast<int64_t>(layer) * 2 * size;
+    const float* sums_BE = counts_BE + size;
     for (int64_t i = 0; i < size; ++i) {
       counts_E[i % num_experts_] += counts_BE[i];
       sums_E[i % num_experts_] += sums_BE[i];
@@ -102,11 +107,12 @@ absl::StatusOr<Balancing::Totals> Balancing::SumOverWorld(
   return totals;
 }
 
-void Balancing::FinishMicroBatch(std::vector<Tensor>& balance, double* aux_loss,
-                                 std::vector<double>& layer_losses,
-                                 Totals totals, const BatchScale& scale,
+void Balancing::FinishMicroBatch(absl::Span<float> gradients, Balance& balance,
+                                 double* aux_loss, Totals totals,
+                                 const BatchScale& scale,
                                  int64_t length) const {
   const size_t E = static_cast<size_t>(num_experts_);
+  const size_t layers = balance.layer_losses.size();
   const bool hf_mixtral =
       config_.aux_loss_semantics() == RouterConfig::HF_MIXTRAL;
   const double tokens = static_cast<double>(scale.micro_sequences * length);
@@ -122,24 +128,25 @@ void Balancing::FinishMicroBatch(std::vector<Tensor>& balance, double* aux_loss,
              counts_E[E + e] / total_tokens;
     return sum;
   };
-  for (size_t layer = 0; layer < balance.size(); ++layer) {
-    layer_losses[layer] = loss(&totals[layer * 2 * E], tokens);
-    if (!hf_mixtral) *aux_loss += layer_losses[layer];
+  for (size_t layer = 0; layer < layers; ++layer) {
+    balance.layer_losses[layer] = loss(&totals[layer * 2 * E], tokens);
+    if (!hf_mixtral) *aux_loss += balance.layer_losses[layer];
   }
   double scope_tokens = tokens;
   if (hf_mixtral) {  // Every layer becomes the sum over layers.
-    scope_tokens *= static_cast<double>(balance.size());
+    scope_tokens *= static_cast<double>(layers);
     for (size_t i = 2 * E; i < totals.size(); ++i)
       totals[i % (2 * E)] += totals[i];
     *aux_loss += loss(totals.data(), scope_tokens);
   }
   const double factor = config_.aux_loss_coefficient() * weight /
                         (scope_tokens * f_divisor) / scope_tokens;
-  for (size_t layer = 0; layer < balance.size(); ++layer) {
+  const size_t size = gradients.size() / layers;
+  for (size_t layer = 0; layer < layers; ++layer) {
     const double* counts_E = &totals[hf_mixtral ? 0 : layer * 2 * E];
-    float* balance_BE = balance[layer].data<float>();
-    for (int64_t i = 0; i < balance[layer].size(); ++i)
-      balance_BE[i] = static_cast<float>(factor * counts_E[i % num_experts_]);
+    for (size_t i = 0; i < size; ++i)
+      gradients[layer * size + i] =
+          static_cast<float>(factor * counts_E[i % E]);
   }
 }
 

@@ -4,6 +4,10 @@
 // The mathematics of the network, one interface for every device: cpu/ and
 // cuda/ hold files of the same names, each with methods of its own class.
 //
+// Tensors lie in memory of the device; spans are the host's, and read before a
+// call returns. A kernel may run later than its call: numbers that it gives
+// come in tensors, which the caller copies to the host (DeviceContext).
+//
 // Conventions. Outputs come first, by value (a Tensor is a view); inputs by
 // const reference. "compute" is the run's compute dtype, float32 or bfloat16;
 // everything else is float32 unless said. All sums accumulate in float32 or
@@ -82,10 +86,10 @@ struct AdamWOptions {
   int64_t update = 1;         // counted from 1, for the bias correction
 };
 
-// table[p, 0, i] = cos(p theta^(-2 i / d)), table[p, 1, i] = sin of the same,
-// angles in double; rotary embedding of Su et al., 2021, in the half-split
-// form: elements i and i + d/2 are one pair.
-void RotaryTable(Tensor table_L2h, double theta);  // h = d / 2
+// On the host: table[p, 0, i] = cos(p theta^(-2 i / d)), table[p, 1, i] = sin
+// of the same, angles in double; rotary embedding of Su et al., 2021, in the
+// half-split form: elements i and i + d/2 are one pair. h = d / 2 elements.
+void RotaryTable(absl::Span<float> table_L2h, int64_t half_width, double theta);
 
 // The kernels of one device and what they keep between calls: threads, streams,
 // primitives made once, scratch memory. One a process; called from one thread.
@@ -193,8 +197,8 @@ class Kernels {
   // Statistics of the whole from those of P slices, in their order.
   virtual void MergeLogitStatistics(Tensor statistics_T3,
                                     const Tensor& slices_PT3) = 0;
-  // Adds the tokens' losses, in order, to *loss_sum.
-  virtual void CrossEntropyLoss(double* loss_sum, const Tensor& statistics_T3,
+  // loss += the tokens' losses, in order. loss_1 float64.
+  virtual void CrossEntropyLoss(Tensor loss_1, const Tensor& statistics_T3,
                                 const Tensor& targets_T) = 0;
   // d_logits = (softmax(z) - onehot(target)) scale; it may be `logits` itself.
   virtual void CrossEntropyGradient(Tensor d_logits_TV, const Tensor& logits_TV,
@@ -222,9 +226,9 @@ class Kernels {
                           const Tensor& probabilities_TE, int64_t first_token,
                           int64_t length) = 0;
 
-  // sum_t probabilities[t, expert_ids[t, 0]], in double, tokens in order.
-  virtual double SumOfFirstChoices(const Tensor& probabilities_TE,
-                                   const Tensor& expert_ids_TK) = 0;
+  // sum = sum_t probabilities[t, expert_ids[t, 0]], float64, tokens in order.
+  virtual void SumOfFirstChoices(Tensor sum_1, const Tensor& probabilities_TE,
+                                 const Tensor& expert_ids_TK) = 0;
 
   // chosen[t, k] = probabilities[t, expert_ids[t, k]]: p of the choices, before
   // they are renormalised.
@@ -256,16 +260,12 @@ class Kernels {
 
   // Sorts the choices by (expert, token): choice t K + k stands in row
   // row_of_choice[t, k], or in -1 where expert_ids is -1, and choice_of_row is
-  // the inverse. counts[e] = choices of expert e, on the host; N, their sum, is
-  // at most T K. choice_of_row has room for T K, of which N are written.
-  virtual void SortChoices(Tensor choice_of_row_N, Tensor row_of_choice_TK,
-                           absl::Span<int64_t> counts_E,
+  // the inverse; token_of_row[n] = choice_of_row[n] / K. counts[e], int64, =
+  // choices of expert e; N, their sum, is at most T K. The tensors of rows have
+  // room for T K: those beyond N are -1.
+  virtual void SortChoices(Tensor choice_of_row_N, Tensor token_of_row_N,
+                           Tensor row_of_choice_TK, Tensor counts_E,
                            const Tensor& expert_ids_TK) = 0;
-
-  // token_of_row[n] = choice_of_row[n] / K.
-  virtual void TokensOfChoices(Tensor token_of_row_N,
-                               const Tensor& choice_of_row_N,
-                               int64_t num_choices) = 0;
 
   // Rows arrive by source rank, and from each source by expert; counts[p, e] of
   // them. arrival_of_row[r] = where the r-th row in the order (expert, source)
@@ -307,9 +307,11 @@ class Kernels {
   virtual void Add(Tensor y, const Tensor& x) = 0;
   // All bytes zero.
   virtual void SetZero(Tensor x) = 0;
-  // Sum of x^2 of float32 elements, in double, in an order fixed by the size.
-  virtual double SumOfSquares(const Tensor& x) = 0;
-  // Index of the first element that is NaN or infinite, or -1.
+  // sum = sum of x^2 of float32 elements, float64, in an order fixed by the
+  // size.
+  virtual void SumOfSquares(Tensor sum_1, const Tensor& x) = 0;
+  // Index of the first element that is NaN or infinite, or -1. Waits for the
+  // device: for failures only.
   virtual int64_t FirstNonFinite(const Tensor& x) = 0;
 
   // Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, in

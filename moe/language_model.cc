@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "comm/activity.h"
 #include "comm/check.h"
 #include "comm/status_macros.h"
@@ -17,6 +19,25 @@ Tensor RotaryTableView(const LanguageModel::Options& options,
   return Tensor(buffer.data(),
                 {options.max_length, 2, HeadDim(options.model) / 2},
                 DType::kFloat32);
+}
+
+// The load of all layers in one tensor; each router fills its part.
+absl::Status AllocateLoad(Pass& pass, int64_t B, int64_t E) {
+  const auto num_layers = static_cast<int64_t>(pass.routings.size());
+  ASSIGN_OR_RETURN(pass.load_L2BE,
+                   pass.saved.Allocate({num_layers, 2, B, E}, DType::kFloat32));
+  for (int64_t layer = 0; layer < num_layers; ++layer) {
+    Routing& routing = pass.routings[static_cast<size_t>(layer)];
+    routing.counts_BE = pass.load_L2BE[layer][0];
+    routing.probability_sums_BE = pass.load_L2BE[layer][1];
+  }
+  return absl::OkStatus();
+}
+
+// A batch may have no targets: the sum that is divided is 0 then.
+double NumTargets(const Pass& pass) {
+  return static_cast<double>(
+      std::max<int64_t>(1, pass.batch.scale.global_targets));
 }
 
 absl::Status Tell(GradientListener* listener, ParameterRange ready) {
@@ -33,8 +54,11 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LanguageModel::Create(
   ASSIGN_OR_RETURN(
       Buffer rotary_table,
       kernels.context().Allocate(elements * SizeOf(DType::kFloat32)));
-  RotaryTable(RotaryTableView(options, rotary_table),
+  std::vector<float> table_L2h(static_cast<size_t>(elements));
+  RotaryTable(absl::MakeSpan(table_L2h), HeadDim(options.model) / 2,
               options.model.rope_theta());
+  kernels.context().Upload(rotary_table.data(), table_L2h.data(),
+                           rotary_table.num_bytes());
   return std::unique_ptr<LanguageModel>(new LanguageModel(
       options, table, groups, kernels, std::move(rotary_table)));
 }
@@ -47,11 +71,11 @@ LanguageModel::LanguageModel(const Options& options,
       table_(table),
       kernels_(kernels),
       rotary_table_(std::move(rotary_table)),
-      tensor_(groups[Axis::kTensor]),
+      tensor_(groups.device(Axis::kTensor)),
       attention_(MakeAttentionShape(options.model, table.tensor_ranks()),
                  RotaryTableView(options, rotary_table_), tensor_),
       router_(options.model, options.router, tensor_),
-      dispatcher_(groups[Axis::kExpert], options.model.num_local_experts()),
+      dispatcher_(groups, options.model.num_local_experts()),
       moe_layer_(router_, dispatcher_, options.recompute,
                  options.max_expert_rows),
       block_(options.model, attention_, moe_layer_),
@@ -63,11 +87,15 @@ absl::Status LanguageModel::Forward(Pass& pass, LossTerms* losses,
                                     ModelWeights* gradients) const {
   LayerContext context = ContextOf(pass);
   RETURN_IF_ERROR(RunBlocks(pass, context, batch, weights));
-  RETURN_IF_ERROR(AddRouterLosses(pass, context, losses));
+  LossSums sums{.num_layers = num_layers()};
+  ASSIGN_OR_RETURN(
+      sums.all, pass.saved.Allocate({1 + 2 * num_layers()}, DType::kFloat64));
+  RETURN_IF_ERROR(AddRouterLosses(pass, context, losses, sums));
   const StageScope stage("head");
   ASSIGN_OR_RETURN(const Tensor normed_TD, FinalNorm(pass, context, weights));
-  RETURN_IF_ERROR(
-      AddHeadLoss(pass, context, losses, normed_TD, weights, gradients));
+  RETURN_IF_ERROR(AddHeadLoss(pass, context, sums.cross_entropy(), normed_TD,
+                              weights, gradients));
+  RETURN_IF_ERROR(ReadSums(pass, losses, sums));
   return kernels_.status();
 }
 
@@ -152,6 +180,8 @@ absl::Status LanguageModel::RunBlocks(Pass& pass, LayerContext& context,
   const StageScope stage("embedding");
   pass.Begin(batch, num_layers());
   const BatchShape shape = ShapeOf(batch);
+  RETURN_IF_ERROR(AllocateLoad(pass, shape.num_sequences,
+                               options_.model.num_local_experts()));
   ASSIGN_OR_RETURN(Tensor x_TD,
                    pass.saved.Allocate({batch.inputs_S.size() / tensor_.size(),
                                         options_.model.hidden_size()},
@@ -177,16 +207,32 @@ absl::Status LanguageModel::RunBlocks(Pass& pass, LayerContext& context,
 }
 
 absl::Status LanguageModel::AddRouterLosses(Pass& pass, LayerContext& context,
-                                            LossTerms* losses) const {
+                                            LossTerms* losses,
+                                            const LossSums& sums) const {
   const StageScope stage("auxiliary losses");
-  RETURN_IF_ERROR(balancing_.Finish(context, pass.balance_BE, &losses->aux,
-                                    pass.aux_losses, pass.routings,
-                                    pass.batch.scale, pass.batch.length));
+  for (int64_t layer = 0; layer < num_layers(); ++layer) {
+    const Routing& routing = pass.routings[static_cast<size_t>(layer)];
+    kernels_.SumOfSquares(sums.z(layer), routing.log_sum_exp_T);
+    kernels_.SumOfFirstChoices(sums.first_choices(layer),
+                               routing.probabilities_TE, routing.expert_ids_TK);
+  }
+  return balancing_.Finish(context, pass.balance, &losses->aux, pass.load_L2BE,
+                           pass.batch.scale, pass.batch.length);
+}
+
+absl::Status LanguageModel::ReadSums(Pass& pass, LossTerms* losses,
+                                     const LossSums& sums) const {
+  ASSIGN_OR_RETURN(HostCopy copy,
+                   kernels_.context().StartCopy(sums.all.View()));
+  RETURN_IF_ERROR(copy.Wait());
+  const absl::Span<const double> values = copy.values<double>();
+  losses->cross_entropy += values[0] / NumTargets(pass);
   const double tokens = static_cast<double>(pass.batch.scale.global_tokens);
-  for (size_t layer = 0; layer < pass.routings.size(); ++layer) {
-    pass.z_losses[layer] =
-        kernels_.SumOfSquares(pass.routings[layer].log_sum_exp_T) / tokens;
+  const size_t layers = pass.routings.size();
+  for (size_t layer = 0; layer < layers; ++layer) {
+    pass.z_losses[layer] = values[1 + layer] / tokens;
     losses->z += pass.z_losses[layer];
+    pass.first_choice_sums[layer] = values[1 + layers + layer];
   }
   return absl::OkStatus();
 }
@@ -207,18 +253,15 @@ absl::StatusOr<Tensor> LanguageModel::FinalNorm(
 }
 
 absl::Status LanguageModel::AddHeadLoss(Pass& pass, LayerContext& context,
-                                        LossTerms* losses,
-                                        const Tensor& normed_TD,
+                                        Tensor loss_1, const Tensor& normed_TD,
                                         const ModelWeights& weights,
                                         ModelWeights* gradients) const {
-  // A batch may have no targets: the sum that is divided is 0 then.
-  const double targets = static_cast<double>(
-      std::max<int64_t>(1, pass.batch.scale.global_targets));
-  LossHeadArguments head = {.x_TD = normed_TD,
-                            .w_VD = weights.head_VD,
-                            .first_id = weights.first_id,
-                            .targets_S = pass.batch.targets_S,
-                            .scale = static_cast<float>(1.0 / targets)};
+  LossHeadArguments head = {
+      .x_TD = normed_TD,
+      .w_VD = weights.head_VD,
+      .first_id = weights.first_id,
+      .targets_S = pass.batch.targets_S,
+      .scale = static_cast<float>(1.0 / NumTargets(pass))};
   if (gradients != nullptr) {
     ASSIGN_OR_RETURN(head.d_x_TD,
                      pass.saved.Allocate({normed_TD.dim(0), normed_TD.dim(1)},
@@ -227,11 +270,8 @@ absl::Status LanguageModel::AddHeadLoss(Pass& pass, LayerContext& context,
   }
   pass.d_normed_TD = head.d_x_TD;
   pass.has_gradient = gradients != nullptr;
-  double loss_sum = 0;
-  RETURN_IF_ERROR(
-      LossHead(context, tensor_, &loss_sum, head, options_.model.vocab_size()));
-  losses->cross_entropy += loss_sum / targets;
-  return absl::OkStatus();
+  kernels_.SetZero(loss_1);  // is added to
+  return LossHead(context, tensor_, loss_1, head, options_.model.vocab_size());
 }
 
 absl::Status LanguageModel::BackwardThroughBlock(
@@ -248,7 +288,7 @@ absl::Status LanguageModel::BackwardThroughBlock(
                                             weights.layers[i], shape));
   }
   const RouterLossGradients losses = {
-      .balance_BE = pass.balance_BE[i],
+      .balance_BE = pass.balance.gradients_BE[i],
       .z_scale = static_cast<float>(
           options_.router.z_loss_coefficient() /
           static_cast<double>(pass.batch.scale.global_tokens))};

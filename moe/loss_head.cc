@@ -48,7 +48,7 @@ absl::StatusOr<Tensor> WholeStatistics(LayerContext& context,
 }
 
 absl::Status LossChunk(LayerContext& context, const TensorParallel& tensor,
-                       double* loss_sum, const LossHeadArguments& arguments,
+                       Tensor loss_1, const LossHeadArguments& arguments,
                        const Chunk& chunk) {
   ArenaScope scope(context.scratch);
   ASSIGN_OR_RETURN(const Tensor x_ND,
@@ -63,7 +63,7 @@ absl::Status LossChunk(LayerContext& context, const TensorParallel& tensor,
   ASSIGN_OR_RETURN(
       const Tensor statistics_N3,
       WholeStatistics(context, tensor, logits_NV, arguments, chunk));
-  context.kernels.CrossEntropyLoss(loss_sum,
+  context.kernels.CrossEntropyLoss(loss_1,
                                    chunk.Part(statistics_N3, tensor.rank()),
                                    chunk.Targets(arguments, tensor.rank()));
   if (arguments.d_x_TD.is_null()) return absl::OkStatus();
@@ -92,13 +92,13 @@ int64_t LossChunkRows(int64_t vocab_size) {
 }
 
 absl::Status LossHead(LayerContext& context, const TensorParallel& tensor,
-                      double* loss_sum, const LossHeadArguments& arguments,
+                      Tensor loss_1, const LossHeadArguments& arguments,
                       int64_t vocab_size) {
   const int64_t T = arguments.x_TD.dim(0);
   const int64_t most = LossChunkRows(vocab_size);
   for (int64_t begin = 0; begin < T; begin += most) {
     RETURN_IF_ERROR(
-        LossChunk(context, tensor, loss_sum, arguments,
+        LossChunk(context, tensor, loss_1, arguments,
                   {.begin = begin, .n = std::min(most, T - begin)}));
   }
   return absl::OkStatus();

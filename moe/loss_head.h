@@ -33,10 +33,10 @@ struct LossHeadArguments {
 // `vocab_size` is of the whole vocabulary.
 int64_t LossChunkRows(int64_t vocab_size);
 
-// Adds sum_t cross-entropy(x w^T, target) over this rank's tokens to *loss_sum.
+// loss (float64) += sum_t cross-entropy(x w^T, target) over this rank's tokens.
 // Collective over the tensor group, whose ranks have the same T.
 absl::Status LossHead(LayerContext& context, const TensorParallel& tensor,
-                      double* loss_sum, const LossHeadArguments& arguments,
+                      Tensor loss_1, const LossHeadArguments& arguments,
                       int64_t vocab_size);
 
 }  // namespace moe

@@ -11,20 +11,26 @@ absl::Status MoeLayer::Forward(LayerContext& context, Tensor out_TD,
                                MoeSaved& saved, Routing& routing,
                                const Tensor& x_TD, const LayerWeights& weights,
                                const BatchShape& batch) const {
-  RETURN_IF_ERROR(Route(context, saved.plan, routing, x_TD, weights, batch));
-  saved.num_dropped = routing.expert_ids_TK.size() - saved.plan.num_sent_rows;
+  RETURN_IF_ERROR(Route(context, routing, x_TD, weights, batch));
   if (recompute_ != Recompute::kExperts) {
-    return ForwardExperts(context, out_TD, saved.plan, saved.experts, x_TD,
-                          routing.weights_TK, weights);
+    RETURN_IF_ERROR(Dispatch(context, saved, routing, x_TD));
+    return ForwardExperts(context, out_TD, saved.plan, saved.experts, weights);
   }
+  const StageScope stage("dispatch");
+  RETURN_IF_ERROR(
+      dispatcher_.MakePlan(context, saved.plan, routing.dispatched_ids_TK));
+  saved.num_dropped = routing.expert_ids_TK.size() - saved.plan.num_sent_rows;
   ASSIGN_OR_RETURN(saved.num_chunks,
                    dispatcher_.NumChunks(saved.plan, max_expert_rows_));
-  return ForEachChunk(
-      context, saved, routing, [&](const DispatchPlan& plan, int64_t) {
-        ExpertsSaved experts;  // made again in backward
-        return ForwardExperts(context, out_TD, plan, experts, x_TD,
-                              routing.weights_TK, weights);
-      });
+  saved.chunk_plans.clear();
+  const auto forward = [&](const DispatchPlan& plan, int64_t) -> absl::Status {
+    ExpertsSaved experts;  // made again in backward
+    RETURN_IF_ERROR(dispatcher_.Dispatch(context, experts.rows_RD,
+                                         experts.weight_R, plan, x_TD,
+                                         routing.weights_TK));
+    return ForwardExperts(context, out_TD, plan, experts, weights);
+  };
+  return ForEachChunk(context, &saved.chunk_plans, saved, routing, forward);
 }
 
 absl::Status MoeLayer::RecomputeForward(LayerContext& context, MoeSaved& saved,
@@ -32,7 +38,12 @@ absl::Status MoeLayer::RecomputeForward(LayerContext& context, MoeSaved& saved,
                                         const LayerWeights& weights,
                                         const BatchShape& batch) const {
   Routing routing;  // the same once more
-  RETURN_IF_ERROR(Route(context, saved.plan, routing, x_TD, weights, batch));
+  RETURN_IF_ERROR(Route(context, routing, x_TD, weights, batch));
+  {
+    const StageScope stage("dispatch");
+    RETURN_IF_ERROR(
+        dispatcher_.RemakePlan(context, saved.plan, routing.dispatched_ids_TK));
+  }
   return RecomputeExperts(context, saved.experts, saved.plan, x_TD,
                           routing.weights_TK, weights);
 }
@@ -63,7 +74,8 @@ absl::Status MoeLayer::Backward(LayerContext& context, Tensor d_x_TD,
                              experts, d_out_TD, weights,
                              /*accumulate=*/chunk > 0);
     };
-    RETURN_IF_ERROR(ForEachChunk(context, saved, routing, backward));
+    RETURN_IF_ERROR(
+        ForEachChunk(context, /*made=*/nullptr, saved, routing, backward));
   }
   const StageScope stage("router backward");
   return router_.Backward(context, d_x_TD, gradients.gate_ED, d_weights_TK,
@@ -71,27 +83,46 @@ absl::Status MoeLayer::Backward(LayerContext& context, Tensor d_x_TD,
                           weights.gate_ED, batch);
 }
 
-absl::Status MoeLayer::Route(LayerContext& context, DispatchPlan& plan,
-                             Routing& routing, const Tensor& x_TD,
-                             const LayerWeights& weights,
+absl::Status MoeLayer::Route(LayerContext& context, Routing& routing,
+                             const Tensor& x_TD, const LayerWeights& weights,
                              const BatchShape& batch) const {
-  StageScope stage("router");
-  RETURN_IF_ERROR(
-      router_.Forward(context, routing, x_TD, weights.gate_ED, batch));
-  stage.Enter("dispatch");
-  return dispatcher_.MakePlan(context, plan, routing.dispatched_ids_TK);
+  const StageScope stage("router");
+  return router_.Forward(context, routing, x_TD, weights.gate_ED, batch);
+}
+
+// The counts go to the host while the rows are sorted; but where choices may
+// have been dropped the counts say how many rows there are.
+absl::Status MoeLayer::Dispatch(LayerContext& context, MoeSaved& saved,
+                                const Routing& routing,
+                                const Tensor& x_TD) const {
+  const StageScope stage("dispatch");
+  ArenaScope scope(context.scratch);
+  DispatchPlan& plan = saved.plan;
+  const Tensor& ids_TK = routing.dispatched_ids_TK;
+  const bool may_drop = ids_TK.raw() != routing.expert_ids_TK.raw();
+  SortedRows sorted;
+  ASSIGN_OR_RETURN(HostCopy counts_E,
+                   dispatcher_.StartPlan(context, plan, ids_TK));
+  if (!may_drop) {
+    ASSIGN_OR_RETURN(
+        sorted, dispatcher_.SortRows(context, plan, x_TD, routing.weights_TK));
+  }
+  RETURN_IF_ERROR(dispatcher_.FinishPlan(context, plan, std::move(counts_E)));
+  if (may_drop) {
+    ASSIGN_OR_RETURN(
+        sorted, dispatcher_.SortRows(context, plan, x_TD, routing.weights_TK));
+  }
+  saved.num_dropped = ids_TK.size() - plan.num_sent_rows;
+  return dispatcher_.SendRows(context, saved.experts.rows_RD,
+                              saved.experts.weight_R, plan, sorted);
 }
 
 absl::Status MoeLayer::ForwardExperts(LayerContext& context, Tensor out_TD,
                                       const DispatchPlan& plan,
-                                      ExpertsSaved& saved, const Tensor& x_TD,
-                                      const Tensor& weights_TK,
+                                      ExpertsSaved& saved,
                                       const LayerWeights& weights) const {
   ArenaScope scope(context.scratch);
-  StageScope stage("dispatch");
-  RETURN_IF_ERROR(dispatcher_.Dispatch(context, saved.rows_RD, saved.weight_R,
-                                       plan, x_TD, weights_TK));
-  stage.Enter("experts");
+  StageScope stage("experts");
   Tensor expert_out_RD;
   RETURN_IF_ERROR(ExpertsForward(context, expert_out_RD, saved, weights,
                                  plan.expert_offsets));
@@ -146,7 +177,8 @@ absl::Status MoeLayer::BackwardExperts(
 }
 
 absl::Status MoeLayer::ForEachChunk(
-    LayerContext& context, const MoeSaved& saved, const Routing& routing,
+    LayerContext& context, std::vector<DispatchPlan>* made,
+    const MoeSaved& saved, const Routing& routing,
     absl::FunctionRef<absl::Status(const DispatchPlan&, int64_t chunk)> pass)
     const {
   for (int64_t chunk = 0; chunk < saved.num_chunks; ++chunk) {
@@ -154,21 +186,21 @@ absl::Status MoeLayer::ForEachChunk(
     ArenaScope scope(context.scratch);
     if (saved.num_chunks == 1) return pass(saved.plan, chunk);
     DispatchPlan plan;
-    RETURN_IF_ERROR(PlanOfChunk(context, plan, saved, routing, chunk));
+    if (made == nullptr) plan = saved.chunk_plans[static_cast<size_t>(chunk)];
+    {
+      const StageScope stage("dispatch");
+      ASSIGN_OR_RETURN(
+          const Tensor ids_TK,
+          dispatcher_.ChunkIds(context, routing.dispatched_ids_TK, saved.plan,
+                               chunk, saved.num_chunks));
+      RETURN_IF_ERROR(made == nullptr
+                          ? dispatcher_.RemakePlan(context, plan, ids_TK)
+                          : dispatcher_.MakePlan(context, plan, ids_TK));
+    }
     RETURN_IF_ERROR(pass(plan, chunk));
+    if (made != nullptr) made->push_back(std::move(plan));
   }
   return absl::OkStatus();
-}
-
-absl::Status MoeLayer::PlanOfChunk(LayerContext& context, DispatchPlan& plan,
-                                   const MoeSaved& saved,
-                                   const Routing& routing,
-                                   int64_t chunk) const {
-  const StageScope stage("dispatch");
-  ASSIGN_OR_RETURN(const Tensor ids_TK,
-                   dispatcher_.ChunkIds(context, routing.dispatched_ids_TK,
-                                        saved.plan, chunk, saved.num_chunks));
-  return dispatcher_.MakePlan(context, plan, ids_TK);
 }
 
 }  // namespace moe

@@ -2,6 +2,7 @@
 #define MOE_MOE_LAYER_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -19,7 +20,10 @@ namespace moe {
 // Forward's part that backward needs, beside the routing.
 struct MoeSaved {
   DispatchPlan plan;
-  int64_t num_chunks = 1;   // the experts' rows come in so many
+  int64_t num_chunks = 1;  // the experts' rows come in so many
+  // Of several chunks their plans, for the counts of rows; backward makes the
+  // tensors again.
+  std::vector<DispatchPlan> chunk_plans;
   ExpertsSaved experts;     // not with Recompute::kExperts
   int64_t num_dropped = 0;  // choices of this rank's tokens
 };
@@ -67,17 +71,18 @@ class MoeLayer {
                         const BatchShape& batch) const;
 
  private:
-  // Router and capacity, and the plan that follows from them.
-  absl::Status Route(LayerContext& context, DispatchPlan& plan,
-                     Routing& routing, const Tensor& x_TD,
-                     const LayerWeights& weights,
+  // Router and capacity.
+  absl::Status Route(LayerContext& context, Routing& routing,
+                     const Tensor& x_TD, const LayerWeights& weights,
                      const BatchShape& batch) const;
-  // Tokens to the experts and back, added to out.
+  // The plan that follows from them, and the tokens' way to the experts.
+  absl::Status Dispatch(LayerContext& context, MoeSaved& saved,
+                        const Routing& routing, const Tensor& x_TD) const;
+  // The experts' outputs of saved.rows_RD, and the way back, added to out.
   absl::Status ForwardExperts(LayerContext& context, Tensor out_TD,
                               const DispatchPlan& plan, ExpertsSaved& saved,
-                              const Tensor& x_TD, const Tensor& weights_TK,
                               const LayerWeights& weights) const;
-  // The part of it that backward needs.
+  // The part of both that backward needs.
   absl::Status RecomputeExperts(LayerContext& context, ExpertsSaved& saved,
                                 const DispatchPlan& plan, const Tensor& x_TD,
                                 const Tensor& weights_TK,
@@ -92,14 +97,14 @@ class MoeLayer {
                                const LayerWeights& weights,
                                bool accumulate) const;
   // Calls pass(plan, chunk) with the plan of one chunk of the rows after
-  // another; what is allocated meanwhile is released after each.
+  // another; what is allocated meanwhile is released after each. Several
+  // chunks' plans are put in `made`; null, in backward: they are those of
+  // `saved` again.
   absl::Status ForEachChunk(
-      LayerContext& context, const MoeSaved& saved, const Routing& routing,
+      LayerContext& context, std::vector<DispatchPlan>* made,
+      const MoeSaved& saved, const Routing& routing,
       absl::FunctionRef<absl::Status(const DispatchPlan&, int64_t chunk)> pass)
       const;
-  absl::Status PlanOfChunk(LayerContext& context, DispatchPlan& plan,
-                           const MoeSaved& saved, const Routing& routing,
-                           int64_t chunk) const;
 
   const Router& router_;
   const TokenDispatcher& dispatcher_;

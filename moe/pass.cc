@@ -8,9 +8,8 @@ void Pass::Begin(const MicroBatch& micro_batch, int num_layers) {
   const size_t layers = static_cast<size_t>(num_layers);
   blocks.resize(layers);
   routings.resize(layers);
-  balance_BE.resize(layers);
-  aux_losses.resize(layers);
   z_losses.resize(layers);
+  first_choice_sums.resize(layers);
 }
 
 void Pass::Empty() {
@@ -18,7 +17,8 @@ void Pass::Empty() {
   routing.Release({});
   batch = {};
   routings.assign(routings.size(), {});
-  balance_BE.assign(balance_BE.size(), {});
+  load_L2BE = {};
+  balance.gradients_BE.clear();
   out_TD = {};
   inverse_rms_T = {};
   d_normed_TD = {};

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "moe/arena.h"
+#include "moe/balancing.h"
 #include "moe/block.h"
 #include "moe/micro_batch.h"
 #include "moe/router.h"
@@ -17,8 +18,9 @@ namespace moe {
 // Passes that are in flight at once may share a scratch arena, since each call
 // leaves it as it was.
 //
-// Numbers on the host (the losses, and of `blocks` the counts of their plans)
-// stay until the next forward; tensors end when the pass is emptied.
+// Numbers on the host (the losses, the load, the sums, and of `blocks` the
+// counts of their plans) stay until the next forward; tensors end when the pass
+// is emptied.
 struct Pass {
   explicit Pass(Arena& of_calls)
       : scratch(of_calls),
@@ -42,12 +44,14 @@ struct Pass {
   MicroBatch batch;
   std::vector<BlockSaved> blocks;  // one a layer, like those below
   std::vector<Routing> routings;
-  std::vector<Tensor> balance_BE;  // see Balancing
-  // This rank's shares of each layer's own losses, without coefficients; they
-  // add up like LossTerms. Of HF_MIXTRAL, whose loss mixes the layers before
-  // the product, it is E sum_e f_e P_e of this layer alone, top-k at balance.
-  std::vector<double> aux_losses;
+  Tensor load_L2BE;  // of all routings, float32
+  Balance balance;
+  // This rank's share of each layer's z-loss, without coefficient; they add up
+  // like LossTerms.
   std::vector<double> z_losses;
+  // Of each layer, over this rank's tokens: the probabilities of the first
+  // choices.
+  std::vector<double> first_choice_sums;
   Tensor out_TD;         // the residual stream after all blocks
   Tensor inverse_rms_T;  // of the final norm
   Tensor d_normed_TD;    // gradient of the final norm's output, in training

@@ -15,15 +15,11 @@ absl::Status Router::Forward(LayerContext& context, Routing& routing,
                              const Tensor& x_TD, const Tensor& gate_ED,
                              const BatchShape& batch) const {
   RETURN_IF_ERROR(Choose(context, routing, x_TD, gate_ED));
-  const int64_t B = batch.num_sequences;
-  const int64_t E = gate_ED.dim(0);
-  ASSIGN_OR_RETURN(routing.counts_BE,
-                   context.routing_arena().Allocate({B, E}, DType::kFloat32));
-  ASSIGN_OR_RETURN(routing.probability_sums_BE,
-                   context.routing_arena().Allocate({B, E}, DType::kFloat32));
-  context.kernels.ExpertLoad(routing.counts_BE, routing.probability_sums_BE,
-                             routing.expert_ids_TK, routing.probabilities_TE,
-                             batch.first_token, batch.length);
+  if (!routing.counts_BE.is_null()) {
+    context.kernels.ExpertLoad(routing.counts_BE, routing.probability_sums_BE,
+                               routing.expert_ids_TK, routing.probabilities_TE,
+                               batch.first_token, batch.length);
+  }
   ASSIGN_OR_RETURN(routing.dispatched_ids_TK,
                    capacity_.Apply(context, routing.expert_ids_TK,
                                    routing.probabilities_TE, batch));

@@ -14,7 +14,9 @@ namespace moe {
 // The gate: which K of E experts each token goes to, and with what weights.
 // All of it in float32, because a rounded logit flips experts.
 
-// What the router said of T tokens: all of it is Router::Forward's.
+// What the router said of T tokens: all of it is Router::Forward's. But the
+// caller says where the load goes, so that the load of all layers lies together
+// and is copied to the host at once.
 struct Routing {
   Tensor probabilities_TE;  // float32
   Tensor expert_ids_TK;     // int32, the choices
@@ -23,8 +25,8 @@ struct Routing {
   Tensor dispatched_ids_TK;
   Tensor weights_TK;     // float32
   Tensor log_sum_exp_T;  // float32, of the logits
-  // What the balancing terms are made from: of all sequences of the tensor
-  // group, but of this rank's tokens only.
+  // The load, which the balancing terms are made from: of all sequences of the
+  // tensor group, but of this rank's tokens only. Null: not wanted.
   Tensor counts_BE;            // float32, choices of e in sequence b
   Tensor probability_sums_BE;  // float32
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
@@ -36,33 +37,73 @@ void ReturningGradients::Progress() const {
   weights.Progress();
 }
 
-TokenDispatcher::TokenDispatcher(ProcessGroup& expert_group,
+TokenDispatcher::TokenDispatcher(const ProcessGroups& groups,
                                  int64_t num_experts)
-    : group_(expert_group),
+    : group_(groups[Axis::kExpert]),
+      rows_group_(groups.device(Axis::kExpert)),
       num_experts_(num_experts),
-      num_local_experts_(num_experts / expert_group.size()) {
-  CHECK(num_local_experts_ * expert_group.size() == num_experts);
+      num_local_experts_(num_experts / group_.size()) {
+  CHECK(num_local_experts_ * group_.size() == num_experts);
 }
 
 absl::Status TokenDispatcher::MakePlan(LayerContext& context,
                                        DispatchPlan& plan,
                                        const Tensor& dispatched_ids_TK) const {
+  ASSIGN_OR_RETURN(HostCopy counts_E,
+                   StartPlan(context, plan, dispatched_ids_TK));
+  return FinishPlan(context, plan, std::move(counts_E));
+}
+
+absl::StatusOr<HostCopy> TokenDispatcher::StartPlan(
+    LayerContext& context, DispatchPlan& plan,
+    const Tensor& dispatched_ids_TK) const {
+  ASSIGN_OR_RETURN(const Tensor counts_E,
+                   Sort(context, plan, dispatched_ids_TK));
+  plan.num_sent_rows = dispatched_ids_TK.size();
+  return context.kernels.context().StartCopy(counts_E.View());
+}
+
+absl::Status TokenDispatcher::FinishPlan(LayerContext& context,
+                                         DispatchPlan& plan,
+                                         HostCopy counts_E) const {
+  RETURN_IF_ERROR(counts_E.Wait());
+  const absl::Span<const int64_t> counts = counts_E.values<int64_t>();
+  plan.counts_E.assign(counts.begin(), counts.end());
+  plan.num_sent_rows =
+      std::accumulate(counts.begin(), counts.end(), int64_t{0});
+  RETURN_IF_ERROR(ExchangeCounts(plan));
+  return OrderRows(context, plan);
+}
+
+absl::Status TokenDispatcher::RemakePlan(
+    LayerContext& context, DispatchPlan& plan,
+    const Tensor& dispatched_ids_TK) const {
+  RETURN_IF_ERROR(Sort(context, plan, dispatched_ids_TK).status());
+  return OrderRows(context, plan);
+}
+
+absl::StatusOr<Tensor> TokenDispatcher::Sort(
+    LayerContext& context, DispatchPlan& plan,
+    const Tensor& dispatched_ids_TK) const {
   const int64_t T = dispatched_ids_TK.dim(0);
   const int64_t K = dispatched_ids_TK.dim(1);
   Arena& saved = context.saved;
   ASSIGN_OR_RETURN(plan.choice_of_row_N, saved.Allocate({T * K}, kIndex));
+  ASSIGN_OR_RETURN(plan.token_of_row_N, saved.Allocate({T * K}, kIndex));
   ASSIGN_OR_RETURN(plan.row_of_choice_TK, saved.Allocate({T, K}, kIndex));
-  plan.counts_E.resize(static_cast<size_t>(num_experts_));
-  context.kernels.SortChoices(plan.choice_of_row_N, plan.row_of_choice_TK,
-                              absl::MakeSpan(plan.counts_E), dispatched_ids_TK);
-  plan.num_sent_rows =
-      std::accumulate(plan.counts_E.begin(), plan.counts_E.end(), int64_t{0});
-  plan.choice_of_row_N = plan.choice_of_row_N.Rows(0, plan.num_sent_rows);
-  ASSIGN_OR_RETURN(plan.token_of_row_N,
-                   saved.Allocate({plan.num_sent_rows}, kIndex));
-  context.kernels.TokensOfChoices(plan.token_of_row_N, plan.choice_of_row_N, K);
+  ASSIGN_OR_RETURN(const Tensor counts_E,
+                   saved.Allocate({num_experts_}, DType::kInt64));
+  context.kernels.SortChoices(plan.choice_of_row_N, plan.token_of_row_N,
+                              plan.row_of_choice_TK, counts_E,
+                              dispatched_ids_TK);
+  return counts_E;
+}
 
-  RETURN_IF_ERROR(ExchangeCounts(plan));
+absl::Status TokenDispatcher::OrderRows(LayerContext& context,
+                                        DispatchPlan& plan) const {
+  Arena& saved = context.saved;
+  plan.choice_of_row_N = plan.choice_of_row_N.Rows(0, plan.num_sent_rows);
+  plan.token_of_row_N = plan.token_of_row_N.Rows(0, plan.num_sent_rows);
   plan.arrival_of_row_R = Tensor();
   plan.row_of_arrival_R = Tensor();
   if (group_.size() == 1 || num_local_experts_ == 1) return absl::OkStatus();
@@ -186,21 +227,37 @@ absl::Status TokenDispatcher::Dispatch(LayerContext& context, Tensor& rows_RD,
                                        const Tensor& x_TD,
                                        const Tensor& weights_TK) const {
   ArenaScope scope(context.scratch);
+  ASSIGN_OR_RETURN(const SortedRows sorted,
+                   SortRows(context, plan, x_TD, weights_TK));
+  return SendRows(context, rows_RD, weight_R, plan, sorted);
+}
+
+absl::StatusOr<SortedRows> TokenDispatcher::SortRows(
+    LayerContext& context, const DispatchPlan& plan, const Tensor& x_TD,
+    const Tensor& weights_TK) const {
   const int64_t N = plan.num_sent_rows;
-  const int64_t D = x_TD.dim(1);
-  // With one rank the sorted rows are the result and must outlive this call.
+  // With one rank the sorted rows are the result and must outlive the call.
   Arena& arena = group_.size() == 1 ? context.saved : context.scratch;
-  ASSIGN_OR_RETURN(Tensor sorted_ND, arena.Allocate({N, D}, x_TD.dtype()));
-  ASSIGN_OR_RETURN(Tensor sorted_weight_N1,
-                   arena.Allocate({N, 1}, DType::kFloat32));
-  context.kernels.GatherRows(sorted_ND, x_TD, plan.token_of_row_N);
-  context.kernels.GatherRows(sorted_weight_N1,
+  SortedRows sorted;
+  ASSIGN_OR_RETURN(sorted.rows_ND,
+                   arena.Allocate({N, x_TD.dim(1)}, x_TD.dtype()));
+  ASSIGN_OR_RETURN(sorted.weight_N1, arena.Allocate({N, 1}, DType::kFloat32));
+  context.kernels.GatherRows(sorted.rows_ND, x_TD, plan.token_of_row_N);
+  context.kernels.GatherRows(sorted.weight_N1,
                              weights_TK.Reshape({weights_TK.size(), 1}),
                              plan.choice_of_row_N);
-  ASSIGN_OR_RETURN(rows_RD, ToExperts(context, context.saved, plan, sorted_ND));
+  return sorted;
+}
+
+absl::Status TokenDispatcher::SendRows(LayerContext& context, Tensor& rows_RD,
+                                       Tensor& weight_R,
+                                       const DispatchPlan& plan,
+                                       const SortedRows& sorted) const {
+  ASSIGN_OR_RETURN(rows_RD,
+                   ToExperts(context, context.saved, plan, sorted.rows_ND));
   const StageScope stage("dispatch weights");
   ASSIGN_OR_RETURN(Tensor weight_R1,
-                   ToExperts(context, context.saved, plan, sorted_weight_N1));
+                   ToExperts(context, context.saved, plan, sorted.weight_N1));
   weight_R = weight_R1.Reshape({plan.num_received_rows});
   return absl::OkStatus();
 }
@@ -321,7 +378,7 @@ absl::StatusOr<std::unique_ptr<Work>> TokenDispatcher::StartExchange(
   CountsP send_counts(send_rows_P.begin(), send_rows_P.end());
   for (int64_t& count : receive_counts) count *= receive.dim(1);
   for (int64_t& count : send_counts) count *= send.dim(1);
-  absl::StatusOr<std::unique_ptr<Work>> work = group_.StartAllToAllV(
+  absl::StatusOr<std::unique_ptr<Work>> work = rows_group_.StartAllToAllV(
       send.View(), send_counts, receive.View(), receive_counts);
   if (!work.ok()) return Annotate(work.status(), kExchange);
   return work;

@@ -8,7 +8,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "comm/device_context.h"
 #include "comm/process_group.h"
+#include "comm/process_groups.h"
 #include "moe/layer_context.h"
 #include "moe/tensor.h"
 
@@ -29,7 +31,11 @@ namespace moe {
 //   and back by the inverse of 4, 3, 1.
 //
 // The way there and the way back are each other's gradient: a plan is made
-// once for a layer and micro-step, and again where the layer is computed again.
+// once for a layer and micro-step. Where the layer is computed again its
+// tensors are made again; the counts stay as they were exchanged.
+//
+// Rows are the device's, their counts the host's, which products and messages
+// need.
 //
 // Letters: T tokens, K experts per token, N rows leaving (T K but for those
 // dropped), R rows arriving, D width, P ranks, E experts, e = E / P experts of
@@ -64,6 +70,12 @@ struct ReturningRows {
   absl::Status Wait() const;
 };
 
+// Rows that leave, sorted, and the routing weight that travels with each.
+struct SortedRows {
+  Tensor rows_ND;
+  Tensor weight_N1;
+};
+
 struct ReturningGradients {
   ReturningRows rows;
   ReturningRows weights;  // of width 1
@@ -73,13 +85,23 @@ struct ReturningGradients {
 
 class TokenDispatcher {
  public:
-  TokenDispatcher(ProcessGroup& expert_group, int64_t num_experts);
+  TokenDispatcher(const ProcessGroups& groups, int64_t num_experts);
 
   // Collective (steps 1 and 2). Tensors of the plan lie in context.saved.
   // dispatched_ids: each choice's expert, or -1. Internal: a rank's counts are
   // of another step or layer, or contradict themselves.
   absl::Status MakePlan(LayerContext& context, DispatchPlan& plan,
                         const Tensor& dispatched_ids_TK) const;
+  // The same in two halves, so that the device has something to do while the
+  // counts go to the host: StartPlan sorts, and returns the counts on their
+  // way. Until FinishPlan the plan is of T K rows, those beyond N nowhere.
+  absl::StatusOr<HostCopy> StartPlan(LayerContext& context, DispatchPlan& plan,
+                                     const Tensor& dispatched_ids_TK) const;
+  absl::Status FinishPlan(LayerContext& context, DispatchPlan& plan,
+                          HostCopy counts_E) const;
+  // The tensors of a plan of the same ids once more. Exchanges nothing.
+  absl::Status RemakePlan(LayerContext& context, DispatchPlan& plan,
+                          const Tensor& dispatched_ids_TK) const;
 
   // In how many parts a dispatch must go so that no rank of the group takes
   // more than `max_rows` rows at once (0: one). Collective.
@@ -97,6 +119,15 @@ class TokenDispatcher {
   absl::Status Dispatch(LayerContext& context, Tensor& rows_RD,
                         Tensor& weight_R, const DispatchPlan& plan,
                         const Tensor& x_TD, const Tensor& weights_TK) const;
+  // Its two halves. SortRows needs no more than StartPlan's part of the plan;
+  // what it returns may lie in context.scratch.
+  absl::StatusOr<SortedRows> SortRows(LayerContext& context,
+                                      const DispatchPlan& plan,
+                                      const Tensor& x_TD,
+                                      const Tensor& weights_TK) const;
+  absl::Status SendRows(LayerContext& context, Tensor& rows_RD,
+                        Tensor& weight_R, const DispatchPlan& plan,
+                        const SortedRows& sorted) const;
 
   // out_TD += each token's rows, in order k. out is float32.
   absl::Status Combine(LayerContext& context, Tensor out_TD,
@@ -120,6 +151,12 @@ class TokenDispatcher {
                                       bool accumulate = false) const;
 
  private:
+  // Step 1: allocates and fills the tensors that it is about, [T K]; returns
+  // the counts, int64.
+  absl::StatusOr<Tensor> Sort(LayerContext& context, DispatchPlan& plan,
+                              const Tensor& dispatched_ids_TK) const;
+  // What is left of the plan once all counts are known.
+  absl::Status OrderRows(LayerContext& context, DispatchPlan& plan) const;
   // Step 2: writes the messages, sends them, and reads those of the others.
   absl::Status ExchangeCounts(DispatchPlan& plan) const;
   void PackCounts(DispatchPlan& plan) const;
@@ -140,7 +177,8 @@ class TokenDispatcher {
       absl::Span<const int64_t> receive_rows_P,
       absl::Span<const int64_t> send_rows_P) const;
 
-  ProcessGroup& group_;
+  ProcessGroup& group_;       // of the host: counts
+  ProcessGroup& rows_group_;  // of the device
   int64_t num_experts_;
   int64_t num_local_experts_;
 };

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "comm/check.h"
 #include "nlohmann/json.hpp"
+#include "tests/test_device.h"
 
 namespace moe {
 namespace {
@@ -24,18 +25,6 @@ std::vector<double> Widen(const char* data, size_t num_bytes) {
   std::vector<T> values(num_bytes / sizeof(T));
   std::memcpy(values.data(), data, num_bytes);
   return std::vector<double>(values.begin(), values.end());
-}
-
-float GetElement(const Tensor& x, int64_t i) {
-  return x.dtype() == DType::kFloat32 ? x.data<float>()[i]
-                                      : ToFloat(x.data<BFloat16>()[i]);
-}
-
-void SetElement(const Tensor& x, int64_t i, double value) {
-  if (x.dtype() == DType::kFloat32)
-    x.data<float>()[i] = static_cast<float>(value);
-  else
-    x.data<BFloat16>()[i] = ToBFloat16(static_cast<float>(value));
 }
 
 }  // namespace
@@ -131,10 +120,7 @@ void SetParameters(const NamedTensors& tensors, const ParameterTable& table,
     if (!parameter.local) continue;
     const auto found = tensors.find(parameter.name);
     CHECK(found != tensors.end());
-    const std::vector<double> slice = SliceOf(parameter, found->second);
-    const Tensor x = storage.Get(parameter);
-    for (int64_t i = 0; i < x.size(); ++i)
-      SetElement(x, i, slice[static_cast<size_t>(i)]);
+    SetElements(storage.Get(parameter), SliceOf(parameter, found->second));
   }
 }
 
@@ -157,9 +143,7 @@ NamedTensors GetParameters(const ParameterTable& table,
   NamedTensors tensors;
   for (const Parameter& parameter : table.parameters()) {
     if (!parameter.local) continue;
-    const Tensor x = storage.Get(parameter);
-    std::vector<double>& values = tensors[parameter.name];
-    for (int64_t i = 0; i < x.size(); ++i) values.push_back(GetElement(x, i));
+    tensors[parameter.name] = Elements(storage.Get(parameter));
   }
   return tensors;
 }

@@ -50,7 +50,8 @@ class Walk {
         recompute_(shape.recompute) {}
 
   ActivationBytes Run() {
-    saved_.Allocate(T * D, kF32);  // the embedded tokens
+    saved_.Allocate(layers_ * 2 * B * E, kF32);  // load
+    saved_.Allocate(T * D, kF32);                // the embedded tokens
     SumOverTensorGroup(S, kF32, /*accumulate=*/false);
     for (int i = 0; i < layers_; ++i) {
       saved_.Allocate(T * D, kF32);  // the residual stream going out
@@ -58,8 +59,9 @@ class Walk {
       BlockForward();
       if (recompute_ == Recompute::kBlock) saved_.Release(before);
     }
-    for (int i = 0; i < layers_; ++i) saved_.Allocate(B * E, kF32);  // balance
-    saved_.Allocate(T * D, compute_);  // the final norm
+    saved_.Allocate(1 + 2 * layers_, DType::kFloat64);  // sums of losses
+    saved_.Allocate(layers_ * B * E, kF32);             // balance
+    saved_.Allocate(T * D, compute_);                   // the final norm
     saved_.Allocate(T, kF32);
     saved_.Allocate(T * D, compute_);  // gradient of the final norm's output
     LossHead();
@@ -148,8 +150,6 @@ class Walk {
       scratch_.Allocate(T * E, kF32);
       CopyUnless(kF32, kF32);
     }
-    routing.Allocate(B * E, kF32);
-    routing.Allocate(B * E, kF32);
     Capacity(routing);
   }
 
@@ -164,8 +164,8 @@ class Walk {
   }
 
   void MakePlan() {
-    for (int i = 0; i < 2; ++i) saved_.Allocate(T * K, kIndex);
-    saved_.Allocate(N, kIndex);
+    for (int i = 0; i < 3; ++i) saved_.Allocate(T * K, kIndex);
+    saved_.Allocate(E, DType::kInt64);  // counts
     for (int i = 0; i < (reorders_ ? 2 : 0); ++i) saved_.Allocate(R, kIndex);
   }
 

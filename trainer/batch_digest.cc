@@ -10,27 +10,30 @@
 namespace moe {
 namespace {
 
-// Elements [begin, begin + count) of a tensor of int32, as bytes.
-absl::string_view Bytes(const Tensor& tensor, int64_t begin, int64_t count) {
-  if (tensor.is_null()) return {};
-  return {reinterpret_cast<const char*>(tensor.data<int32_t>() + begin),
-          static_cast<size_t>(count) * sizeof(int32_t)};
+// Elements [begin, begin + count) as bytes; none where there are no elements.
+absl::string_view Bytes(absl::Span<const int32_t> tokens, size_t begin,
+                        size_t count) {
+  if (tokens.empty()) return {};
+  return {reinterpret_cast<const char*>(tokens.data() + begin),
+          count * sizeof(int32_t)};
 }
 
 }  // namespace
 
-uint64_t BatchDigest(int64_t first, const MicroBatch& batch) {
-  const int64_t count = batch.inputs_S.size() / batch.length;
+uint64_t BatchDigest(int64_t first, const TokenBlock& tokens) {
+  if (tokens.count == 0) return 0;
+  const size_t count = static_cast<size_t>(tokens.count);
+  const size_t length = tokens.inputs.size() / count;
   uint64_t sum = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t position = first + i;
-    const int64_t begin = i * batch.length;
+  for (size_t i = 0; i < count; ++i) {
+    const int64_t position = first + static_cast<int64_t>(i);
+    const size_t begin = i * length;
     const std::array<absl::string_view, 4> pieces = {
         absl::string_view(reinterpret_cast<const char*>(&position),
                           sizeof(position)),
-        Bytes(batch.inputs_S, begin, batch.length),
-        Bytes(batch.targets_S, begin, batch.length),
-        Bytes(batch.positions_S, begin, batch.length)};
+        Bytes(tokens.inputs, begin, length),
+        Bytes(tokens.targets, begin, length),
+        Bytes(tokens.positions, begin, length)};
     sum += Digest(absl::MakeConstSpan(pieces)) % kBatchDigestLimit;
   }
   return sum % kBatchDigestLimit;

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "moe/language_model.h"
+#include "data/batch_loader.h"
 
 namespace moe {
 
@@ -16,7 +16,7 @@ inline constexpr uint64_t kBatchDigestLimit = uint64_t{1} << 40;
 
 // Of sequences that stand in the run's order from position `first` on; 0 of
 // none. Makes nothing on the heap.
-uint64_t BatchDigest(int64_t first, const MicroBatch& batch);
+uint64_t BatchDigest(int64_t first, const TokenBlock& tokens);
 
 // Of the parts' sum, which is a whole number below 2^53.
 uint64_t SumOfBatchDigests(double sum);

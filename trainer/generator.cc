@@ -63,7 +63,8 @@ absl::Status ValidateGenerate(const GenerateOptions& options) {
 }
 
 absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(
-    FileSystem& files, const std::string& checkpoint, int threads) {
+    FileSystem& files, const std::string& checkpoint, int threads,
+    std::unique_ptr<Kernels> kernels) {
   RETURN_IF_ERROR(VerifyAsWritten(files, checkpoint, Verified::kWeights,
                                   threads,
                                   [](const std::string&, int64_t, int64_t) {}));
@@ -80,15 +81,16 @@ absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(
                      words.config.model.vocab_size(), ")"));
   }
   ASSIGN_OR_RETURN(const bool add_bos, ReadAddBos(files, checkpoint));
-  std::unique_ptr<Generator> generator(
-      new Generator(std::move(words), std::move(tokenizer), add_bos, threads));
+  if (kernels == nullptr) kernels = MakeCpuKernels(threads);
+  std::unique_ptr<Generator> generator(new Generator(
+      std::move(words), std::move(tokenizer), add_bos, std::move(kernels)));
   RETURN_IF_ERROR(generator->kernels_->status());
   RETURN_IF_ERROR(generator->LoadModelWeights(files, checkpoint));
   return generator;
 }
 
 Generator::Generator(SourceWords words, std::unique_ptr<Tokenizer> tokenizer,
-                     bool add_bos, int threads)
+                     bool add_bos, std::unique_ptr<Kernels> kernels)
     : words_(std::move(words)),
       config_(words_.config),
       tokenizer_(std::move(tokenizer)),
@@ -96,7 +98,7 @@ Generator::Generator(SourceWords words, std::unique_ptr<Tokenizer> tokenizer,
       mesh_(OneRank(config_.model)),
       groups_(ProcessGroups::CreateSingle()),
       table_(config_.model, DType::kFloat32, mesh_, /*rank=*/0),
-      kernels_(MakeCpuKernels(threads)),
+      kernels_(std::move(kernels)),
       logits_(static_cast<size_t>(config_.model.vocab_size())) {}
 
 absl::Status Generator::LoadModelWeights(FileSystem& files,
@@ -105,7 +107,7 @@ absl::Status Generator::LoadModelWeights(FileSystem& files,
                    WeightsLoader::Open(files, checkpoint));
   ASSIGN_OR_RETURN(
       storage_, ParameterStorage::AllocateWeights(table_, kernels_->context()));
-  RETURN_IF_ERROR(LoadWeights(*loader, table_, storage_));
+  RETURN_IF_ERROR(LoadWeights(*loader, table_, storage_, kernels_->context()));
   RETURN_IF_ERROR(CheckSpareTensors(*loader, config_.model));
   weights_ = BindWeights(config_.model, table_, storage_);
   return absl::OkStatus();
@@ -172,14 +174,28 @@ absl::StatusOr<StopReason> Generator::Generate(
   return reason;
 }
 
-absl::StatusOr<int32_t> Generator::NextToken(std::vector<int32_t>& ids,
+// The ids go to the device, the logits of the last come back.
+absl::Status Generator::ComputeLogits(absl::Span<const int32_t> ids) {
+  const auto length = static_cast<int64_t>(ids.size());
+  DeviceContext& device = kernels_->context();
+  ArenaScope scope(scratch_);
+  ASSIGN_OR_RETURN(const Tensor ids_S,
+                   scratch_.Allocate({length}, DType::kInt32));
+  ASSIGN_OR_RETURN(
+      const Tensor logits_1V,
+      scratch_.Allocate({1, config_.model.vocab_size()}, DType::kFloat32));
+  device.Upload(ids_S.raw(), ids.data(), length * SizeOf(DType::kInt32));
+  RETURN_IF_ERROR(
+      model_->Logits(pass_, logits_1V, ids_S, length, length - 1, weights_));
+  device.Download(logits_.data(), logits_1V.raw(),
+                  logits_1V.size() * SizeOf(DType::kFloat32));
+  return device.Synchronize();
+}
+
+absl::StatusOr<int32_t> Generator::NextToken(absl::Span<const int32_t> ids,
                                              const GenerateOptions& options) {
   const int64_t length = static_cast<int64_t>(ids.size());
-  RETURN_IF_ERROR(model_->Logits(
-      pass_,
-      Tensor(logits_.data(), {1, config_.model.vocab_size()}, DType::kFloat32),
-      Tensor(ids.data(), {length}, DType::kInt32), length, length - 1,
-      weights_));
+  RETURN_IF_ERROR(ComputeLogits(ids));
   // Ids beyond the vocabulary have no text, but one may end it.
   const auto logits = absl::MakeSpan(logits_);
   for (int32_t id = tokenizer_->vocab_size(); id < config_.model.vocab_size();

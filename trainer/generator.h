@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "comm/mesh.h"
 #include "comm/process_groups.h"
 #include "data/file_system.h"
@@ -45,9 +46,11 @@ class Generator {
  public:
   // `checkpoint` is a directory with config.json, tokenizer.model and weights,
   // ours, whose bytes are verified, or Hugging Face's. NotFound, DataLoss,
-  // FailedPrecondition: what about it is not as it must be.
+  // FailedPrecondition: what about it is not as it must be. `kernels` compute;
+  // null: the processor's, of so many threads.
   static absl::StatusOr<std::unique_ptr<Generator>> Load(
-      FileSystem& files, const std::string& checkpoint, int threads);
+      FileSystem& files, const std::string& checkpoint, int threads,
+      std::unique_ptr<Kernels> kernels = nullptr);
 
   // Hands the prompt and then the text that follows it to `output`, piece by
   // piece, as soon as a piece is certain. The same options give the same text.
@@ -67,7 +70,7 @@ class Generator {
 
  private:
   Generator(SourceWords words, std::unique_ptr<Tokenizer> tokenizer,
-            bool add_bos, int threads);
+            bool add_bos, std::unique_ptr<Kernels> kernels);
 
   absl::Status LoadModelWeights(FileSystem& files,
                                 const std::string& checkpoint);
@@ -75,8 +78,10 @@ class Generator {
   std::vector<int32_t> PromptIds(const std::string& prompt) const;
   // Makes a model for sequences of up to `length` tokens.
   absl::Status PrepareModel(int64_t length);
+  // logits_ = those of the token after `ids`.
+  absl::Status ComputeLogits(absl::Span<const int32_t> ids);
   // The token after `ids`.
-  absl::StatusOr<int32_t> NextToken(std::vector<int32_t>& ids,
+  absl::StatusOr<int32_t> NextToken(absl::Span<const int32_t> ids,
                                     const GenerateOptions& options);
 
   const SourceWords words_;

@@ -13,7 +13,7 @@ GradientReducer::GradientReducer(const ParameterTable& table,
                                  const ParameterStorage& gradients)
     : table_(table), shards_(shards), gradients_(gradients) {
   for (ArenaKind kind : kAllArenaKinds)
-    arenas_[Index(kind)].group = &groups[ReductionAxis(kind)];
+    arenas_[Index(kind)].group = &groups.device(ReductionAxis(kind));
   Reset();
 }
 

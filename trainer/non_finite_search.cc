@@ -7,14 +7,10 @@
 
 #include "comm/roster.h"
 #include "comm/status_macros.h"
+#include "trainer/read_element.h"
 
 namespace moe {
 namespace {
-
-double Element(const Tensor& x, int64_t index) {
-  return x.dtype() == DType::kBFloat16 ? ToFloat(x.data<BFloat16>()[index])
-                                       : x.data<float>()[index];
-}
 
 std::string ValueText(double value) {
   if (std::isnan(value)) return "nan";
@@ -29,7 +25,7 @@ void NonFiniteSearch::LookAtSum(const NonFiniteElement& element) {
       OfParameter(element.parameter, element.value, {0, 0, element.parameter});
 }
 
-void NonFiniteSearch::LookAtWeights(const ParameterStorage& weights) {
+absl::Status NonFiniteSearch::LookAtWeights(const ParameterStorage& weights) {
   for (size_t i = 0; i < table_.parameters().size(); ++i) {
     const Parameter& parameter = table_.parameters()[i];
     if (!parameter.local) continue;
@@ -37,10 +33,12 @@ void NonFiniteSearch::LookAtWeights(const ParameterStorage& weights) {
     const int64_t element = kernels_.FirstNonFinite(values);
     if (element < 0) continue;
     const int index = static_cast<int>(i);
-    found_.weights =
-        OfParameter(index, Element(values, element), {0, 0, index});
-    return;
+    ASSIGN_OR_RETURN(const float value,
+                     ReadElement(kernels_.context(), values, element));
+    found_.weights = OfParameter(index, value, {0, 0, index});
+    break;
   }
+  return absl::OkStatus();
 }
 
 void NonFiniteSearch::BeginMicroStep(int micro_step) {
@@ -53,6 +51,9 @@ void NonFiniteSearch::Observe(TensorKind kind, int layer, int local_expert,
   if (found_.first.order != kNever) return;
   const int64_t element = kernels_.FirstNonFinite(tensor);
   if (element < 0) return;
+  const absl::StatusOr<float> value =
+      ReadElement(kernels_.context(), tensor, element);
+  read_.Update(value.status());
   // The residual stream's gradient comes last of the range just completed.
   const bool is_gradient = IsGradient(kind);
   found_.first = {
@@ -63,7 +64,7 @@ void NonFiniteSearch::Observe(TensorKind kind, int layer, int local_expert,
       .kind = static_cast<int64_t>(kind),
       .layer = layer,
       .expert = local_expert < 0 ? -1 : table_.first_expert() + local_expert,
-      .value = Element(tensor, element)};
+      .value = value.ok() ? *value : 0};
 }
 
 void NonFiniteSearch::LookAtLosses(const LossTerms& losses) {
@@ -88,9 +89,10 @@ absl::Status NonFiniteSearch::GradientsReady(ParameterRange range) {
     const Tensor gradient = gradients_.Get(parameter);
     const int64_t element = kernels_.FirstNonFinite(gradient);
     if (element < 0) continue;
+    ASSIGN_OR_RETURN(const float value,
+                     ReadElement(kernels_.context(), gradient, element));
     const int64_t place = parameter.expert >= 0 ? 0 : range.end - i;
-    found_.gradient =
-        OfParameter(i, Element(gradient, element), {micro_step_, stage, place});
+    found_.gradient = OfParameter(i, value, {micro_step_, stage, place});
     if (found_.first.order == kNever) found_.first = found_.gradient;
     break;
   }
@@ -98,6 +100,7 @@ absl::Status NonFiniteSearch::GradientsReady(ParameterRange range) {
 }
 
 absl::StatusOr<NonFinite> NonFiniteSearch::Agree(ProcessGroup& world) const {
+  RETURN_IF_ERROR(read_);
   static_assert(sizeof(Found) % sizeof(int64_t) == 0);
   constexpr int64_t kWords = sizeof(Found) / sizeof(int64_t);
   Found mine = found_;

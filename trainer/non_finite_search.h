@@ -38,7 +38,7 @@ class NonFiniteSearch : public TensorObserver, public GradientListener {
 
   // What ShardedAdamW::FirstNonFinite says of the sum.
   void LookAtSum(const NonFiniteElement& element);
-  void LookAtWeights(const ParameterStorage& weights);
+  absl::Status LookAtWeights(const ParameterStorage& weights);
 
   void BeginMicroStep(int micro_step);
   void Observe(TensorKind kind, int layer, int local_expert,
@@ -91,6 +91,7 @@ class NonFiniteSearch : public TensorObserver, public GradientListener {
   const ParameterStorage& gradients_;
   Kernels& kernels_;
   Found found_;
+  absl::Status read_;  // the first failure to read an element that was shown
   int micro_step_ = 0;
   int64_t num_ranges_ = 0;  // whose gradients are complete in this micro-step
 };

@@ -3,11 +3,16 @@
 #include <algorithm>
 #include <utility>
 
+#include "comm/check.h"
 #include "comm/status_macros.h"
 #include "trainer/checkpoint/state_piece.h"
+#include "trainer/read_element.h"
 
 namespace moe {
 namespace {
+
+// The most that is on its way from the host to the device at once: 1 MiB.
+constexpr int64_t kPieceElements = int64_t{1} << 18;
 
 absl::StatusOr<Buffer> AllocateState(DeviceContext& context, int64_t elements) {
   absl::StatusOr<Buffer> buffer =
@@ -29,6 +34,7 @@ absl::StatusOr<std::unique_ptr<ShardedAdamW>> ShardedAdamW::Create(
     const ParameterStorage& weights, Kernels& kernels) {
   std::unique_ptr<ShardedAdamW> optimizer(
       new ShardedAdamW(config, table, groups, shards, weights, kernels));
+  int64_t num_segments = 0;
   for (ArenaKind kind : kAllArenaKinds) {
     ArenaShard& arena = optimizer->arenas_[Index(kind)];
     const ShardMap& map = optimizer->Map(kind);
@@ -45,7 +51,13 @@ absl::StatusOr<std::unique_ptr<ShardedAdamW>> ShardedAdamW::Create(
     }
     arena.segments =
         SegmentsOfOwner(table, kind, map, optimizer->Group(kind).rank());
+    num_segments += static_cast<int64_t>(arena.segments.size());
   }
+  ASSIGN_OR_RETURN(optimizer->squares_memory_,
+                   kernels.context().AllocateUninitialised(
+                       num_segments * SizeOf(DType::kFloat64)));
+  optimizer->squares_ = Tensor(optimizer->squares_memory_.data(),
+                               {num_segments}, DType::kFloat64);
   return optimizer;
 }
 
@@ -77,22 +89,12 @@ Tensor ShardedAdamW::Master(ArenaKind kind, int64_t arena_begin,
       .Rows(shard_begin, count);
 }
 
-absl::Status ShardedAdamW::Initialize(
-    absl::FunctionRef<absl::Status(ArenaKind kind, int64_t begin,
-                                   absl::Span<float> out)>
-        fill) {
+absl::Status ShardedAdamW::Initialize(Fill fill) {
   absl::Status filled;
+  std::vector<float> piece;
   for (ArenaKind kind : kAllArenaKinds) {
-    for (const ShardSegment& segment : arenas_[Index(kind)].segments) {
-      const Tensor master =
-          Master(kind, segment.arena_begin, segment.shard_begin, segment.count);
-      filled.Update(fill(kind, segment.arena_begin,
-                         absl::MakeSpan(master.data<float>(),
-                                        static_cast<size_t>(segment.count))));
-      const Tensor copy =
-          weights_.arena(kind).Rows(segment.arena_begin, segment.count);
-      if (copy.raw() != master.raw()) kernels_.Convert(copy, master);
-    }
+    for (const ShardSegment& segment : arenas_[Index(kind)].segments)
+      filled.Update(FillSegment(kind, segment, piece, fill));
   }
   RETURN_IF_ERROR(AgreeOnStatus(filled, groups_.world()));
   for (ArenaKind kind : kAllArenaKinds) RETURN_IF_ERROR(GatherCopies(kind));
@@ -100,18 +102,46 @@ absl::Status ShardedAdamW::Initialize(
   return kernels_.status();
 }
 
-double ShardedAdamW::SumOfSquares(const ParameterStorage& gradients) const {
-  double sum = 0;
+absl::Status ShardedAdamW::FillSegment(ArenaKind kind,
+                                       const ShardSegment& segment,
+                                       std::vector<float>& piece, Fill fill) {
+  const Tensor master =
+      Master(kind, segment.arena_begin, segment.shard_begin, segment.count);
+  for (int64_t begin = 0; begin < segment.count; begin += kPieceElements) {
+    const int64_t count = std::min(kPieceElements, segment.count - begin);
+    piece.resize(static_cast<size_t>(count));
+    RETURN_IF_ERROR(
+        fill(kind, segment.arena_begin + begin, absl::MakeSpan(piece)));
+    kernels_.context().Upload(master.Rows(begin, count).raw(), piece.data(),
+                              count * SizeOf(DType::kFloat32));
+  }
+  const Tensor copy =
+      weights_.arena(kind).Rows(segment.arena_begin, segment.count);
+  if (copy.raw() != master.raw()) kernels_.Convert(copy, master);
+  return absl::OkStatus();
+}
+
+// Each segment has a place of its own, and the places are added on the host in
+// the segments' order.
+absl::StatusOr<double> ShardedAdamW::SumOfSquares(
+    const ParameterStorage& gradients) const {
+  int64_t place = 0;
   for (ArenaKind kind : kAllArenaKinds) {
     for (const ShardSegment& segment : arenas_[Index(kind)].segments) {
-      sum += kernels_.SumOfSquares(
+      kernels_.SumOfSquares(
+          squares_.Rows(place++, 1),
           gradients.arena(kind).Rows(segment.arena_begin, segment.count));
     }
   }
+  ASSIGN_OR_RETURN(HostCopy squares,
+                   kernels_.context().StartCopy(squares_.View()));
+  RETURN_IF_ERROR(squares.Wait());
+  double sum = 0;
+  for (double square : squares.values<double>()) sum += square;
   return sum;
 }
 
-NonFiniteElement ShardedAdamW::FirstNonFinite(
+absl::StatusOr<NonFiniteElement> ShardedAdamW::FirstNonFinite(
     const ParameterStorage& gradients) const {
   for (ArenaKind kind : kAllArenaKinds) {
     for (const ShardSegment& segment : arenas_[Index(kind)].segments) {
@@ -126,11 +156,13 @@ NonFiniteElement ShardedAdamW::FirstNonFinite(
             found.parameter =
                 static_cast<int>(&parameter - table_.parameters().data());
           });
-      found.value = gradients.arena(kind).data<float>()[element];
+      ASSIGN_OR_RETURN(
+          found.value,
+          ReadElement(kernels_.context(), gradients.arena(kind), element));
       return found;
     }
   }
-  return {};
+  return NonFiniteElement();
 }
 
 absl::Status ShardedAdamW::Step(const ParameterStorage& gradients,
@@ -169,7 +201,7 @@ void ShardedAdamW::UpdateSegment(ArenaKind kind, const ShardSegment& segment,
 }
 
 absl::Status ShardedAdamW::GatherCopies(ArenaKind kind) {
-  ProcessGroup& group = Group(kind);
+  ProcessGroup& group = groups_.device(ReductionAxis(kind));
   if (group.size() == 1) return absl::OkStatus();
   const MemoryView memory = weights_.arena(kind).View();
   for (int bucket = 0; bucket < Map(kind).num_buckets(); ++bucket) {
@@ -189,33 +221,68 @@ absl::Status ShardedAdamW::WaitForOldestCopy() {
   return absl::OkStatus();
 }
 
-void ShardedAdamW::ForEachOwned(OwnedVisitor visit) {
+void ShardedAdamW::ForEachOwned(OwnedVisitor visit) const {
   for (ArenaKind kind : kAllArenaKinds) {
-    const ArenaShard& arena = arenas_[Index(kind)];
-    float* first = arena.first_moment.data<float>();
-    float* second = arena.second_moment.data<float>();
-    for (const ShardSegment& segment : arena.segments) {
+    for (const ShardSegment& segment : arenas_[Index(kind)].segments) {
       ForEachParameter(
           table_, kind, segment.arena_begin, segment.count,
-          [&](const Parameter& parameter, int64_t begin, int64_t in_range,
+          [&](const Parameter& parameter, int64_t begin, int64_t,
               int64_t count) {
-            const int64_t place = segment.shard_begin + in_range;
-            const size_t size = static_cast<size_t>(count);
-            visit(parameter, kFirstMoment, begin, {first + place, size});
-            visit(parameter, kSecondMoment, begin, {second + place, size});
+            visit({.parameter = parameter, .begin = begin, .count = count});
           });
     }
   }
 }
 
+Tensor ShardedAdamW::State(const OwnedRun& run, absl::string_view state) const {
+  const ArenaShard& arena = arenas_[Index(run.parameter.arena)];
+  const int64_t element = run.parameter.offset + run.begin;
+  // The last segment that begins no later than the run.
+  auto segment = std::upper_bound(
+      arena.segments.begin(), arena.segments.end(), element,
+      [](int64_t e, const ShardSegment& s) { return e < s.arena_begin; });
+  CHECK(segment != arena.segments.begin());
+  --segment;
+  const int64_t in_segment = element - segment->arena_begin;
+  CHECK(in_segment + run.count <= segment->count);
+  CHECK(state == kFirstMoment || state == kSecondMoment);
+  const Tensor& all =
+      state == kFirstMoment ? arena.first_moment : arena.second_moment;
+  return all.Rows(segment->shard_begin + in_segment, run.count);
+}
+
+absl::Status ShardedAdamW::CopyState(const OwnedRun& run,
+                                     absl::string_view state,
+                                     absl::Span<float> out) const {
+  CHECK(static_cast<int64_t>(out.size()) == run.count);
+  kernels_.context().Download(out.data(), State(run, state).raw(),
+                              run.count * SizeOf(DType::kFloat32));
+  return kernels_.context().Synchronize();
+}
+
+absl::Status ShardedAdamW::SetState(const OwnedRun& run,
+                                    absl::string_view state,
+                                    absl::Span<const float> values) {
+  CHECK(static_cast<int64_t>(values.size()) == run.count);
+  kernels_.context().Upload(State(run, state).raw(), values.data(),
+                            run.count * SizeOf(DType::kFloat32));
+  return absl::OkStatus();
+}
+
 absl::Status ShardedAdamW::Gather(ArenaKind kind, int64_t begin,
                                   absl::Span<float> out) {
+  const auto download = [&](absl::Span<float> to, const Tensor& from) {
+    kernels_.context().Download(to.data(), from.raw(),
+                                from.size() * SizeOf(DType::kFloat32));
+    return kernels_.context().Synchronize();
+  };
   if (table_.ArenaDType(kind) == DType::kFloat32) {
     // The gathered copies are the masters: every rank has them already.
-    std::copy_n(weights_.arena(kind).data<float>() + begin, out.size(),
-                out.begin());
-    return absl::OkStatus();
+    const auto size = static_cast<int64_t>(out.size());
+    return download(out, weights_.arena(kind).Rows(begin, size));
   }
+  // Masters leave their owner's device once and travel from host to host, where
+  // they are wanted; the device needs no room for those of others.
   ProcessGroup& group = Group(kind);
   const ShardMap& map = Map(kind);
   const int64_t end = begin + static_cast<int64_t>(out.size());
@@ -233,7 +300,7 @@ absl::Status ShardedAdamW::Gather(ArenaKind kind, int64_t begin,
         const Tensor master =
             Master(kind, from, map.ShardOffset(bucket) + from - slice.begin,
                    to - from);
-        std::copy_n(master.data<float>(), to - from, part.begin());
+        RETURN_IF_ERROR(download(part, master));
       }
       RETURN_IF_ERROR(Annotate(group.Broadcast(ViewOf(part), owner),
                                "gathering master weights"));

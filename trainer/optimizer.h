@@ -10,6 +10,8 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "comm/buffer.h"
 #include "comm/process_groups.h"
 #include "moe/kernels.h"
@@ -46,16 +48,17 @@ class ShardedAdamW : public TrainingState {
 
   // Sets the master weights of this rank's elements and every rank's compute
   // copies: `fill` writes elements [begin, begin + out.size()) of this rank's
-  // arena. Collective.
-  absl::Status Initialize(
-      absl::FunctionRef<absl::Status(ArenaKind kind, int64_t begin,
-                                     absl::Span<float> out)>
-          fill);
+  // arena, on the host and a piece at a time. Collective.
+  using Fill = absl::FunctionRef<absl::Status(ArenaKind kind, int64_t begin,
+                                              absl::Span<float> out)>;
+  absl::Status Initialize(Fill fill);
 
-  // Sum of squares of the reduced gradients that this rank owns.
-  double SumOfSquares(const ParameterStorage& gradients) const;
+  // Sum of squares of the reduced gradients that this rank owns. Waits for the
+  // device.
+  absl::StatusOr<double> SumOfSquares(const ParameterStorage& gradients) const;
   // The first NaN or infinity of the reduced gradients that this rank owns.
-  NonFiniteElement FirstNonFinite(const ParameterStorage& gradients) const;
+  absl::StatusOr<NonFiniteElement> FirstNonFinite(
+      const ParameterStorage& gradients) const;
 
   // Update number `update` (from 1). Collective.
   absl::Status Step(const ParameterStorage& gradients, double learning_rate,
@@ -63,7 +66,11 @@ class ShardedAdamW : public TrainingState {
 
   absl::Status Gather(ArenaKind kind, int64_t begin,
                       absl::Span<float> out) override;
-  void ForEachOwned(OwnedVisitor visit) override;
+  void ForEachOwned(OwnedVisitor visit) const override;
+  absl::Status CopyState(const OwnedRun& run, absl::string_view state,
+                         absl::Span<float> out) const override;
+  absl::Status SetState(const OwnedRun& run, absl::string_view state,
+                        absl::Span<const float> values) override;
 
  private:
   struct ArenaShard {
@@ -78,11 +85,18 @@ class ShardedAdamW : public TrainingState {
                const ProcessGroups& groups, const ShardMaps& shards,
                const ParameterStorage& weights, Kernels& kernels);
 
+  // Of the ranks that share an arena, for memory of the host; what is on the
+  // device travels by groups_.device.
   ProcessGroup& Group(ArenaKind kind) const;
   const ShardMap& Map(ArenaKind kind) const;
   // This rank's master weights of a run of elements.
   Tensor Master(ArenaKind kind, int64_t arena_begin, int64_t shard_begin,
                 int64_t count) const;
+  // Sets a segment's masters and compute copies; `piece` is memory to fill.
+  absl::Status FillSegment(ArenaKind kind, const ShardSegment& segment,
+                           std::vector<float>& piece, Fill fill);
+  // Where a state of a run lies, float32.
+  Tensor State(const OwnedRun& run, absl::string_view state) const;
   void UpdateSegment(ArenaKind kind, const ShardSegment& segment,
                      const ParameterStorage& gradients, AdamWOptions options);
   absl::Status GatherCopies(ArenaKind kind);
@@ -95,6 +109,8 @@ class ShardedAdamW : public TrainingState {
   const ParameterStorage& weights_;
   Kernels& kernels_;
   std::array<ArenaShard, kNumArenaKinds> arenas_;
+  Buffer squares_memory_;
+  Tensor squares_;  // float64: of each segment, one after another
   std::deque<std::unique_ptr<Work>> works_;  // under way, the oldest first
 };
 

@@ -41,19 +41,17 @@ void RoutingStatistics::Clear() {
   std::fill(totals_.begin(), totals_.end(), 0);
 }
 
-void RoutingStatistics::Add(Kernels& kernels, const Pass& pass) {
+void RoutingStatistics::Add(const Pass& pass) {
   double* counts_E = totals_.data();
   double* sums = totals_.data() + num_layers_ * num_experts_;
+  const size_t size = pass.balance.load.size() / (2 * num_layers_);
   for (size_t layer = 0; layer < num_layers_; ++layer) {
-    const Routing& routing = pass.routings[layer];
-    const float* counts_BE = routing.counts_BE.data<float>();
-    const size_t size = static_cast<size_t>(routing.counts_BE.size());
+    const float* counts_BE = pass.balance.load.data() + layer * 2 * size;
     for (size_t i = 0; i < size; ++i)
       counts_E[i % num_experts_] += counts_BE[i];
     sums[kDropped] += static_cast<double>(pass.blocks[layer].moe.num_dropped);
-    sums[kTopProbability] += kernels.SumOfFirstChoices(routing.probabilities_TE,
-                                                       routing.expert_ids_TK);
-    sums[kAuxLoss] += pass.aux_losses[layer];
+    sums[kTopProbability] += pass.first_choice_sums[layer];
+    sums[kAuxLoss] += pass.balance.layer_losses[layer];
     sums[kZLoss] += pass.z_losses[layer];
     counts_E += num_experts_;
     sums += kNumSums;

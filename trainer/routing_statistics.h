@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "moe/kernels.h"
 #include "moe/pass.h"
 
 namespace moe {
@@ -40,7 +39,7 @@ class RoutingStatistics {
 
   void Clear();
   // This rank's part of one micro-batch, after its forward.
-  void Add(Kernels& kernels, const Pass& pass);
+  void Add(const Pass& pass);
 
   // How many numbers totals() has.
   static int64_t NumTotals(int64_t num_layers, int64_t num_experts) {

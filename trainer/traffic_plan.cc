@@ -84,7 +84,6 @@ class Walk {
       GatherTensorGroup(T * D, compute_);  // x
       SumOverTensorGroup(T * D);           // y
       Capacity(T);
-      ExchangeCounts();
     }
     if (recompute == Recompute::kExperts)
       AllReduce(Axis::kExpert, 1);  // in how many parts: one, at even load

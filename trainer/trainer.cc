@@ -32,9 +32,13 @@ bool IsFinite(const LossTerms& losses) {
          std::isfinite(losses.z);
 }
 
-Tensor TokenTensor(absl::Span<const int32_t> tokens) {
-  return Tensor(const_cast<int32_t*>(tokens.data()),
-                {static_cast<int64_t>(tokens.size())}, DType::kInt32);
+absl::StatusOr<Tensor> UploadTokens(Arena& arena,
+                                    absl::Span<const int32_t> tokens) {
+  const auto size = static_cast<int64_t>(tokens.size());
+  ASSIGN_OR_RETURN(const Tensor tensor, arena.Allocate({size}, DType::kInt32));
+  arena.context().Upload(tensor.raw(), tokens.data(),
+                         size * SizeOf(DType::kInt32));
+  return tensor;
 }
 
 }  // namespace
@@ -123,16 +127,15 @@ absl::Status Trainer::Initialize(const TrainingStart& start) {
 absl::StatusOr<StepReport> Trainer::TrainStep() {
   SetStep(step_ + 1);
   StageScope stage("data");
-  const TokenBlock tokens = NextTokens();
-  ASSIGN_OR_RETURN(const int64_t targets, CountTargets(tokens));
+  ASSIGN_OR_RETURN(const StepTokens tokens, Upload(NextTokens()));
+  ASSIGN_OR_RETURN(const int64_t targets, CountTargets(tokens.host));
   ClearGradients();
   routing_.Clear();
-  batch_digest_ = 0;
+  batch_digest_ = DigestOf(tokens.host);
   LossTerms losses;
   for (int micro = 0; micro < plan_.num_micro_steps(); ++micro) {
     const MicroBatch batch =
         MakeMicroBatch(plan_, micro, tokens, plan_.global_size(), targets);
-    AddToDigest(micro, batch);
     const bool last = micro + 1 == plan_.num_micro_steps();
     RETURN_IF_ERROR(ForwardBackward(batch, last, losses));
   }
@@ -173,6 +176,17 @@ TokenBlock Trainer::NextTokens() {
   return data_status_.ok() ? *tokens : TokenBlock{};
 }
 
+absl::StatusOr<Trainer::StepTokens> Trainer::Upload(const TokenBlock& tokens) {
+  tokens_.Release({});
+  StepTokens uploaded;
+  uploaded.host = tokens;
+  ASSIGN_OR_RETURN(uploaded.inputs, UploadTokens(tokens_, tokens.inputs));
+  ASSIGN_OR_RETURN(uploaded.targets, UploadTokens(tokens_, tokens.targets));
+  if (tokens.positions.empty()) return uploaded;
+  ASSIGN_OR_RETURN(uploaded.positions, UploadTokens(tokens_, tokens.positions));
+  return uploaded;
+}
+
 // Of the whole step, before its first backward. A number that the configuration
 // gives, unless documents stand apart. The ranks of a tensor group have the
 // same tokens, so that a data group has each of them once.
@@ -188,24 +202,22 @@ absl::StatusOr<int64_t> Trainer::CountTargets(const TokenBlock& tokens) {
 }
 
 MicroBatch Trainer::MakeMicroBatch(const BatchPlan& plan, int micro_step,
-                                   const TokenBlock& tokens,
+                                   const StepTokens& tokens,
                                    int64_t global_sequences,
                                    int64_t global_targets) {
   const int64_t length = config_.batch().sequence_length();
   const int rank = environment_.groups[Axis::kData].rank();
   BatchPlan::Range range = plan.OfMicroStep(rank, micro_step);
   range.begin -= plan.OfRank(rank).begin;
-  if (tokens.count == 0) range = {};
-  const size_t begin = static_cast<size_t>(range.begin * length);
-  const size_t count = static_cast<size_t>(range.count * length);
-  const Tensor positions =
-      tokens.positions.empty()
-          ? Tensor()
-          : TokenTensor(tokens.positions.subspan(begin, count));
-  return {.inputs_S = TokenTensor(tokens.inputs.subspan(begin, count)),
-          .targets_S = TokenTensor(tokens.targets.subspan(begin, count)),
+  if (tokens.host.count == 0) range = {};
+  const int64_t begin = range.begin * length;
+  const int64_t count = range.count * length;
+  return {.inputs_S = tokens.inputs.Rows(begin, count),
+          .targets_S = tokens.targets.Rows(begin, count),
           .length = length,
-          .positions_S = positions,
+          .positions_S = tokens.positions.is_null()
+                             ? Tensor()
+                             : tokens.positions.Rows(begin, count),
           .scale = {.global_tokens = global_sequences * length,
                     .global_targets = global_targets,
                     .global_sequences = global_sequences,
@@ -221,7 +233,7 @@ absl::Status Trainer::ForwardBackward(const MicroBatch& batch, bool last,
                                       LossTerms& losses) {
   RETURN_IF_ERROR(
       model_->Forward(pass_, &losses, batch, weights_, &gradients_));
-  routing_.Add(environment_.kernels, pass_);
+  routing_.Add(pass_);
   if (!last) return model_->Backward(pass_, weights_, gradients_, nullptr);
   const ProgressScope progress(environment_.kernels,
                                [this] { reducer_->Progress(); });
@@ -229,13 +241,10 @@ absl::Status Trainer::ForwardBackward(const MicroBatch& batch, bool last,
 }
 
 // The ranks of a tensor group have the same sequences: one counts them.
-void Trainer::AddToDigest(int micro_step, const MicroBatch& batch) {
-  if (environment_.groups[Axis::kTensor].rank() != 0) return;
+uint64_t Trainer::DigestOf(const TokenBlock& tokens) const {
+  if (environment_.groups[Axis::kTensor].rank() != 0) return 0;
   const int rank = environment_.groups[Axis::kData].rank();
-  const int64_t first =
-      consumed_samples_ + plan_.OfMicroStep(rank, micro_step).begin;
-  batch_digest_ =
-      (batch_digest_ + BatchDigest(first, batch)) % kBatchDigestLimit;
+  return BatchDigest(consumed_samples_ + plan_.OfRank(rank).begin, tokens);
 }
 
 absl::StatusOr<StepReport> Trainer::SumOverWorld(const LossTerms& losses) {
@@ -244,7 +253,8 @@ absl::StatusOr<StepReport> Trainer::SumOverWorld(const LossTerms& losses) {
   totals_[kCrossEntropy] = losses.cross_entropy;
   totals_[kAuxLoss] = losses.aux;
   totals_[kZLoss] = losses.z;
-  totals_[kSumOfSquares] = optimizer_->SumOfSquares(gradient_storage_);
+  ASSIGN_OR_RETURN(totals_[kSumOfSquares],
+                   optimizer_->SumOfSquares(gradient_storage_));
   totals_[kFailedReads] = data_status_.ok() ? 0 : 1;
   totals_[kStopRequests] = stop_requested_ ? 1 : 0;
   totals_[kSaveRequests] = save_requested_ ? 1 : 0;
@@ -278,7 +288,7 @@ absl::StatusOr<StepReport> Trainer::SumOverWorld(const LossTerms& losses) {
 }
 
 // All ranks decide alike: by sums, numbers and a search that they share.
-absl::Status Trainer::SkipOrFail(StepReport& report, const TokenBlock& tokens,
+absl::Status Trainer::SkipOrFail(StepReport& report, const StepTokens& tokens,
                                  int64_t targets) {
   const bool in_loss = !IsFinite(report.losses);
   ASSIGN_OR_RETURN(non_finite_, FindNonFinite(in_loss, tokens, targets));
@@ -301,11 +311,15 @@ absl::Status Trainer::SkipOrFail(StepReport& report, const TokenBlock& tokens,
 }
 
 absl::StatusOr<NonFinite> Trainer::FindNonFinite(bool in_loss,
-                                                 const TokenBlock& tokens,
+                                                 const StepTokens& tokens,
                                                  int64_t targets) {
   NonFiniteSearch search(table_, gradient_storage_, environment_.kernels);
-  search.LookAtWeights(weight_storage_);
-  if (!in_loss) search.LookAtSum(optimizer_->FirstNonFinite(gradient_storage_));
+  RETURN_IF_ERROR(search.LookAtWeights(weight_storage_));
+  if (!in_loss) {
+    ASSIGN_OR_RETURN(const NonFiniteElement element,
+                     optimizer_->FirstNonFinite(gradient_storage_));
+    search.LookAtSum(element);
+  }
   pass_.observer = &search;
   const absl::Status status = ComputeAgain(search, in_loss, tokens, targets);
   pass_.observer = nullptr;
@@ -317,7 +331,7 @@ absl::StatusOr<NonFinite> Trainer::FindNonFinite(bool in_loss,
 
 // The step's passes, each rank's gradients on their own.
 absl::Status Trainer::ComputeAgain(NonFiniteSearch& search, bool in_loss,
-                                   const TokenBlock& tokens, int64_t targets) {
+                                   const StepTokens& tokens, int64_t targets) {
   ClearGradients();
   for (int micro = 0; micro < plan_.num_micro_steps(); ++micro) {
     const MicroBatch batch =
@@ -353,11 +367,12 @@ absl::StatusOr<double> Trainer::ValidationLoss(int64_t batches) {
         AgreeOnStatus(tokens.status(), environment_.groups[Axis::kTensor]);
     if (status.ok()) status = read;
     if (read.ok()) targets += tokens->num_targets;
+    ASSIGN_OR_RETURN(const StepTokens uploaded,
+                     Upload(read.ok() ? *tokens : TokenBlock{}));
     for (int micro = 0; micro < plan.num_micro_steps(); ++micro) {
       // Divided by 1: how many targets there are is known when all are read.
-      const MicroBatch batch =
-          MakeMicroBatch(plan, micro, read.ok() ? *tokens : TokenBlock{},
-                         sequences, /*global_targets=*/1);
+      const MicroBatch batch = MakeMicroBatch(plan, micro, uploaded, sequences,
+                                              /*global_targets=*/1);
       RETURN_IF_ERROR(
           model_->Forward(pass_, &losses, batch, weights_, nullptr));
     }

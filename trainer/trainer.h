@@ -125,24 +125,34 @@ class Trainer {
           const TrainingStart& start);
 
   absl::Status Allocate();
+  // The loader's tokens, and the same on the device, which holds one block at a
+  // time.
+  struct StepTokens {
+    TokenBlock host;
+    Tensor inputs;  // int32, like those below
+    Tensor targets;
+    Tensor positions;  // null: none
+  };
+
   absl::Status Initialize(const TrainingStart& start);
   TokenBlock NextTokens();
+  absl::StatusOr<StepTokens> Upload(const TokenBlock& tokens);
   absl::StatusOr<int64_t> CountTargets(const TokenBlock& tokens);
   MicroBatch MakeMicroBatch(const BatchPlan& plan, int micro_step,
-                            const TokenBlock& tokens, int64_t global_sequences,
+                            const StepTokens& tokens, int64_t global_sequences,
                             int64_t global_targets);
   void ClearGradients();
   absl::Status ForwardBackward(const MicroBatch& batch, bool last,
                                LossTerms& losses);
-  void AddToDigest(int micro_step, const MicroBatch& batch);
+  uint64_t DigestOf(const TokenBlock& tokens) const;
   absl::StatusOr<StepReport> SumOverWorld(const LossTerms& losses);
-  absl::Status SkipOrFail(StepReport& report, const TokenBlock& tokens,
+  absl::Status SkipOrFail(StepReport& report, const StepTokens& tokens,
                           int64_t targets);
   absl::StatusOr<NonFinite> FindNonFinite(bool in_loss,
-                                          const TokenBlock& tokens,
+                                          const StepTokens& tokens,
                                           int64_t targets);
   absl::Status ComputeAgain(NonFiniteSearch& search, bool in_loss,
-                            const TokenBlock& tokens, int64_t targets);
+                            const StepTokens& tokens, int64_t targets);
 
   const TrainConfig config_;
   const Environment environment_;
@@ -157,6 +167,7 @@ class Trainer {
   std::unique_ptr<LanguageModel> model_;
   Arena scratch_{environment_.kernels.context()};
   Pass pass_{scratch_};
+  Arena tokens_{environment_.kernels.context()};
   std::unique_ptr<GradientReducer> reducer_;
   std::unique_ptr<ShardedAdamW> optimizer_;
   std::unique_ptr<BatchLoader> loader_;

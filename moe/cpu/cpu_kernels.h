@@ -94,7 +94,7 @@ class CpuKernels final : public Kernels {
                        const Tensor& targets_T, int64_t first_id) override;
   void MergeLogitStatistics(Tensor statistics_T3,
                             const Tensor& slices_PT3) override;
-  void CrossEntropyLoss(double* loss_sum, const Tensor& statistics_T3,
+  void CrossEntropyLoss(Tensor loss_1, const Tensor& statistics_T3,
                         const Tensor& targets_T) override;
   void CrossEntropyGradient(Tensor d_logits_TV, const Tensor& logits_TV,
                             const Tensor& statistics_T3,
@@ -106,8 +106,8 @@ class CpuKernels final : public Kernels {
   void ExpertLoad(Tensor counts_BE, Tensor probability_sums_BE,
                   const Tensor& expert_ids_TK, const Tensor& probabilities_TE,
                   int64_t first_token, int64_t length) override;
-  double SumOfFirstChoices(const Tensor& probabilities_TE,
-                           const Tensor& expert_ids_TK) override;
+  void SumOfFirstChoices(Tensor sum_1, const Tensor& probabilities_TE,
+                         const Tensor& expert_ids_TK) override;
   void ChosenProbabilities(Tensor chosen_TK, const Tensor& probabilities_TE,
                            const Tensor& expert_ids_TK) override;
   void ApplyCapacity(Tensor kept_ids_TK, const Tensor& expert_ids_SK,
@@ -119,11 +119,9 @@ class CpuKernels final : public Kernels {
                       const Tensor& log_sum_exp_T, float z_scale,
                       int64_t first_token, int64_t length,
                       bool renormalize) override;
-  void SortChoices(Tensor choice_of_row_N, Tensor row_of_choice_TK,
-                   absl::Span<int64_t> counts_E,
+  void SortChoices(Tensor choice_of_row_N, Tensor token_of_row_N,
+                   Tensor row_of_choice_TK, Tensor counts_E,
                    const Tensor& expert_ids_TK) override;
-  void TokensOfChoices(Tensor token_of_row_N, const Tensor& choice_of_row_N,
-                       int64_t num_choices) override;
   void OrderArrivals(Tensor arrival_of_row_R, Tensor row_of_arrival_R,
                      absl::Span<const int64_t> counts_Pe,
                      int64_t num_local_experts) override;
@@ -142,7 +140,7 @@ class CpuKernels final : public Kernels {
   void Convert(Tensor y, const Tensor& x) override;
   void Add(Tensor y, const Tensor& x) override;
   void SetZero(Tensor x) override;
-  double SumOfSquares(const Tensor& x) override;
+  void SumOfSquares(Tensor sum_1, const Tensor& x) override;
   int64_t FirstNonFinite(const Tensor& x) override;
   void AdamW(Tensor weights, Tensor m, Tensor v, Tensor weights_copy,
              const Tensor& gradient, const AdamWOptions& options) override;

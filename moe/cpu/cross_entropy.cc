@@ -124,8 +124,9 @@ void CpuKernels::MergeLogitStatistics(Tensor statistics_T3,
   });
 }
 
-void CpuKernels::CrossEntropyLoss(double* loss_sum, const Tensor& statistics_T3,
+void CpuKernels::CrossEntropyLoss(Tensor loss_1, const Tensor& statistics_T3,
                                   const Tensor& targets_T) {
+  double* loss_sum = loss_1.data<double>();
   const Statistics* statistics = StatisticsOf(statistics_T3);
   const int32_t* targets = targets_T.data<int32_t>();
   for (int64_t t = 0; t < targets_T.size(); ++t) {

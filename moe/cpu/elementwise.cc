@@ -130,7 +130,7 @@ void CpuKernels::SetZero(Tensor x) {
               });
 }
 
-double CpuKernels::SumOfSquares(const Tensor& x) {
+void CpuKernels::SumOfSquares(Tensor sum_1, const Tensor& x) {
   const float* data = x.data<float>();
   const int64_t n = x.size();
   // At most kMaxParts sums are kept, each of whole blocks in their order.
@@ -152,7 +152,7 @@ double CpuKernels::SumOfSquares(const Tensor& x) {
   });
   double total = 0;
   for (int64_t part = 0; part < num_parts; ++part) total += sums[part];
-  return total;
+  *sum_1.data<double>() = total;
 }
 
 int64_t CpuKernels::FirstNonFinite(const Tensor& x) {

@@ -57,10 +57,11 @@ void CpuKernels::Rotary(Tensor qkv_TC, const Tensor& table_L2h,
 
 namespace moe {
 
-void RotaryTable(Tensor table_L2h, double theta) {
-  float* table = table_L2h.data<float>();
-  const int64_t L = table_L2h.dim(0);
-  const int64_t h = table_L2h.dim(2);
+void RotaryTable(absl::Span<float> table_L2h, int64_t half_width,
+                 double theta) {
+  float* table = table_L2h.data();
+  const int64_t h = half_width;
+  const int64_t L = static_cast<int64_t>(table_L2h.size()) / (2 * h);
   for (int64_t i = 0; i < h; ++i) {
     const double frequency =
         std::pow(theta, -static_cast<double>(i) / static_cast<double>(h));

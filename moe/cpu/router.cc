@@ -167,8 +167,8 @@ void CpuKernels::ExpertLoad(Tensor counts_BE, Tensor probability_sums_BE,
   });
 }
 
-double CpuKernels::SumOfFirstChoices(const Tensor& probabilities_TE,
-                                     const Tensor& expert_ids_TK) {
+void CpuKernels::SumOfFirstChoices(Tensor sum_1, const Tensor& probabilities_TE,
+                                   const Tensor& expert_ids_TK) {
   const int64_t E = probabilities_TE.dim(1);
   const int64_t K = expert_ids_TK.dim(1);
   const float* probabilities = probabilities_TE.data<float>();
@@ -176,7 +176,7 @@ double CpuKernels::SumOfFirstChoices(const Tensor& probabilities_TE,
   double sum = 0;
   for (int64_t t = 0; t < expert_ids_TK.dim(0); ++t)
     sum += probabilities[t * E + expert_ids[t * K]];
-  return sum;
+  *sum_1.data<double>() = sum;
 }
 
 void CpuKernels::RouterBackward(

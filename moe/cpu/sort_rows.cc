@@ -10,50 +10,47 @@
 
 namespace moe::cpu {
 
-void CpuKernels::SortChoices(Tensor choice_of_row_N, Tensor row_of_choice_TK,
-                             absl::Span<int64_t> counts_E,
+void CpuKernels::SortChoices(Tensor choice_of_row_N, Tensor token_of_row_N,
+                             Tensor row_of_choice_TK, Tensor counts_E,
                              const Tensor& expert_ids_TK) {
   const int32_t* expert_ids = expert_ids_TK.data<int32_t>();
   int32_t* choice_of_row = choice_of_row_N.data<int32_t>();
+  int32_t* token_of_row = token_of_row_N.data<int32_t>();
   int32_t* row_of_choice = row_of_choice_TK.data<int32_t>();
+  int64_t* counts = counts_E.data<int64_t>();
+  const int64_t E = counts_E.size();
   const int64_t num_choices = expert_ids_TK.size();
-  std::fill(counts_E.begin(), counts_E.end(), 0);
+  std::fill_n(counts, E, 0);
   for (int64_t n = 0; n < num_choices; ++n) {
-    if (expert_ids[n] >= 0) ++counts_E[static_cast<size_t>(expert_ids[n])];
+    if (expert_ids[n] >= 0) ++counts[expert_ids[n]];
   }
   // A counting sort: it is stable, so tokens stay in order, and a token chooses
-  // an expert at most once. counts_E holds each expert's next row meanwhile.
-  int64_t begin = 0;
-  for (int64_t& count : counts_E) {
-    const int64_t count_of_expert = count;
-    count = begin;
-    begin += count_of_expert;
+  // an expert at most once. `counts` holds each expert's next row meanwhile.
+  int64_t num_rows = 0;
+  for (int64_t expert = 0; expert < E; ++expert) {
+    const int64_t count_of_expert = counts[expert];
+    counts[expert] = num_rows;
+    num_rows += count_of_expert;
   }
   for (int64_t n = 0; n < num_choices; ++n) {
     if (expert_ids[n] < 0) {
       row_of_choice[n] = -1;
       continue;
     }
-    const int64_t row = counts_E[static_cast<size_t>(expert_ids[n])]++;
+    const int64_t row = counts[expert_ids[n]]++;
     row_of_choice[n] = static_cast<int32_t>(row);
     choice_of_row[row] = static_cast<int32_t>(n);
   }
-  for (size_t expert = counts_E.size(); expert-- > 1;)
-    counts_E[expert] -= counts_E[expert - 1];
-}
+  for (int64_t expert = E; expert-- > 1;) counts[expert] -= counts[expert - 1];
 
-void CpuKernels::TokensOfChoices(Tensor token_of_row_N,
-                                 const Tensor& choice_of_row_N,
-                                 int64_t num_choices) {
-  const int32_t* choice_of_row = choice_of_row_N.data<int32_t>();
-  int32_t* token_of_row = token_of_row_N.data<int32_t>();
-  const int32_t K = static_cast<int32_t>(num_choices);
+  std::fill(choice_of_row + num_rows, choice_of_row + num_choices, -1);
+  std::fill(token_of_row + num_rows, token_of_row + num_choices, -1);
+  const int32_t K = static_cast<int32_t>(expert_ids_TK.dim(1));
   constexpr int64_t kGrain = 8192;  // rows a thread is worth waking for
-  ParallelFor(*this, choice_of_row_N.size(), kGrain,
-              [&](int64_t begin, int64_t end) {
-                for (int64_t n = begin; n < end; ++n)
-                  token_of_row[n] = choice_of_row[n] / K;
-              });
+  ParallelFor(*this, num_rows, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n)
+      token_of_row[n] = choice_of_row[n] / K;
+  });
 }
 
 void CpuKernels::ChoicesOfChunk(Tensor chunk_ids_TK,

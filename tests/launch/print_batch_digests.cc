@@ -71,11 +71,11 @@ absl::Status Print(const std::string& directory, int64_t steps) {
     for (int64_t i = (step - 1) * size; i < step * size; ++i) {
       RETURN_IF_ERROR(samples.Read(i, absl::MakeSpan(inputs),
                                    absl::MakeSpan(targets), /*positions=*/{}));
-      sum += BatchDigest(
-          i, {.inputs_S = Tensor(inputs.data(), {length}, DType::kInt32),
-              .targets_S = Tensor(targets.data(), {length}, DType::kInt32),
-              .length = length,
-              .scale = {}});
+      TokenBlock tokens;
+      tokens.count = 1;
+      tokens.inputs = inputs;
+      tokens.targets = targets;
+      sum += BatchDigest(i, tokens);
     }
     std::printf("%lld %s\n", static_cast<long long>(step),
                 BatchDigestText(sum % kBatchDigestLimit).c_str());

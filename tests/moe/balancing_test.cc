@@ -6,6 +6,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "moe/model_config.h"
+#include "tests/test_device.h"
 
 namespace moe {
 namespace {
@@ -25,41 +26,44 @@ class BalancingTest : public testing::Test {
   // A layer's choices and probability sums, [B, E].
   void AddLayer(const std::vector<float>& counts,
                 const std::vector<float>& sums) {
-    Routing routing;
-    const int64_t B = static_cast<int64_t>(counts.size()) / kExperts;
-    routing.counts_BE = saved_.Allocate({B, kExperts}, DType::kFloat32).value();
-    routing.probability_sums_BE =
-        saved_.Allocate({B, kExperts}, DType::kFloat32).value();
-    std::copy(counts.begin(), counts.end(), routing.counts_BE.data<float>());
-    std::copy(sums.begin(), sums.end(),
-              routing.probability_sums_BE.data<float>());
-    routings_.push_back(routing);
+    ++num_layers_;
+    load_.insert(load_.end(), counts.begin(), counts.end());
+    load_.insert(load_.end(), sums.begin(), sums.end());
   }
 
   double Loss(RouterConfig::AuxLossSemantics semantics,
               RouterConfig::AuxLossScope scope, BatchScale scale) {
     router_.set_aux_loss_semantics(semantics);
     router_.set_aux_loss_scope(scope);
-    model_.set_num_hidden_layers(static_cast<int>(routings_.size()));
+    model_.set_num_hidden_layers(static_cast<int>(num_layers_));
+    const int64_t B =
+        static_cast<int64_t>(load_.size()) / (num_layers_ * 2 * kExperts);
+    const Tensor load_L2BE =
+        saved_.Allocate({num_layers_, 2, B, kExperts}, DType::kFloat32).value();
+    SetHostValues(load_L2BE, load_);
     LayerContext context{*kernels_, saved_, scratch_, DType::kFloat32};
     Balancing balancing(model_, router_, groups_);
     double loss = 0;
-    EXPECT_TRUE(balancing
-                    .Finish(context, balance_, &loss, layer_losses_, routings_,
-                            scale, kLength)
-                    .ok());
+    EXPECT_TRUE(
+        balancing.Finish(context, balance_, &loss, load_L2BE, scale, kLength)
+            .ok());
+    EXPECT_EQ(balance_.load, load_);
     return loss;
+  }
+
+  std::vector<float> Gradients() const {
+    return HostValues<float>(balance_.gradients_BE[0]);
   }
 
   ModelConfig model_;
   RouterConfig router_;
-  std::unique_ptr<Kernels> kernels_ = MakeCpuKernels(1);
+  std::unique_ptr<Kernels> kernels_ = TestKernels(1);
   ProcessGroups groups_ = ProcessGroups::CreateSingle();
-  Arena saved_;
-  Arena scratch_;
-  std::vector<Routing> routings_;
-  std::vector<Tensor> balance_;
-  std::vector<double> layer_losses_;
+  Arena saved_{kernels_->context()};
+  Arena scratch_{kernels_->context()};
+  int64_t num_layers_ = 0;
+  std::vector<float> load_;  // [layers, 2, B, E]
+  Balance balance_;
 };
 
 constexpr BatchScale kWhole = {
@@ -87,8 +91,7 @@ TEST_F(BalancingTest, SequencesAreEachOnTheirOwn) {
   EXPECT_DOUBLE_EQ(Loss(RouterConfig::SWITCH, RouterConfig::SEQUENCE, kWhole),
                    2);
   // 0.5 (coefficient) 1/2 (g) 4 (E) f / 2 (tokens) = f / 2.
-  EXPECT_THAT(std::vector<float>(balance_[0].data<float>(),
-                                 balance_[0].data<float>() + 8),
+  EXPECT_THAT(Gradients(),
               testing::ElementsAre(.25f, .25f, 0, 0, 0, 0, .25f, .25f));
 }
 
@@ -97,9 +100,7 @@ TEST_F(BalancingTest, AMicroBatchIsMixedBeforeTheProduct) {
   // f is 1/4 for all: 4 * 1/4 * sum of P = 1, however uneven P.
   EXPECT_DOUBLE_EQ(
       Loss(RouterConfig::SWITCH, RouterConfig::MICRO_BATCH, kWhole), 1);
-  EXPECT_THAT(std::vector<float>(balance_[0].data<float>(),
-                                 balance_[0].data<float>() + 8),
-              testing::Each(0.5f * 4 * 0.25f / 4));
+  EXPECT_THAT(Gradients(), testing::Each(0.5f * 4 * 0.25f / 4));
 }
 
 TEST_F(BalancingTest, HfMixtralMixesLayersBeforeTheProduct) {
@@ -118,13 +119,13 @@ TEST_F(BalancingTest, LayersHaveLossesOfTheirOwn) {
   AddLayer({2, 2, 0, 0, 2, 2, 0, 0}, {1, 1, 0, 0, 1, 1, 0, 0});
   EXPECT_DOUBLE_EQ(Loss(RouterConfig::SWITCH, RouterConfig::SEQUENCE, kWhole),
                    5);
-  EXPECT_EQ(layer_losses_, (std::vector<double>{2, 1, 2}));
+  EXPECT_EQ(balance_.layer_losses, (std::vector<double>{2, 1, 2}));
   EXPECT_DOUBLE_EQ(
       Loss(RouterConfig::SWITCH, RouterConfig::MICRO_BATCH, kWhole), 4);
-  EXPECT_EQ(layer_losses_, (std::vector<double>{1, 1, 2}));
+  EXPECT_EQ(balance_.layer_losses, (std::vector<double>{1, 1, 2}));
   // Before the layers are mixed, f not divided by K: twice those of SWITCH.
   Loss(RouterConfig::HF_MIXTRAL, RouterConfig::MICRO_BATCH, kWhole);
-  EXPECT_EQ(layer_losses_, (std::vector<double>{2, 2, 4}));
+  EXPECT_EQ(balance_.layer_losses, (std::vector<double>{2, 2, 4}));
 }
 
 TEST_F(BalancingTest, MicroBatchesWeighTheirShareOfTheSequences) {
@@ -143,15 +144,14 @@ TEST_F(BalancingTest, MicroBatchesWeighTheirShareOfTheSequences) {
 TEST_F(BalancingTest, ARankWithoutTokensAddsNothing) {
   AddLayer({}, {});
   EXPECT_EQ(Loss(RouterConfig::SWITCH, RouterConfig::SEQUENCE, kWhole), 0);
-  EXPECT_EQ(balance_[0].size(), 0);
+  EXPECT_EQ(balance_.gradients_BE[0].size(), 0);
 }
 
 TEST_F(BalancingTest, WithoutCoefficientThereIsALossButNoGradient) {
   router_.set_aux_loss_coefficient(0);
   AddLayer({2, 2, 0, 0}, {1, 1, 0, 0});
   EXPECT_GT(Loss(RouterConfig::SWITCH, RouterConfig::SEQUENCE, kWhole), 0);
-  for (int64_t i = 0; i < kExperts; ++i)
-    EXPECT_EQ(balance_[0].data<float>()[i], 0);
+  EXPECT_THAT(Gradients(), testing::Each(0));
 }
 
 }  // namespace

@@ -29,22 +29,28 @@ class CapacityTest
       : rank_(TestRuntime().rank()),
         world_(TestRuntime().world()),
         mesh_(Mesh::Create(world_, world_, 1, kExperts).value()),
-        groups_(ProcessGroups::Create(TestRuntime(), mesh_).value()),
-        tensor_(groups_[Axis::kTensor]),
+        groups_(MakeGroups()),
+        tensor_(groups_.device(Axis::kTensor)),
         ids_SK_(Make({kTokens, kTopK}, DType::kInt32)),
         probabilities_SE_(Make({kTokens, kExperts})) {
     model_.set_num_local_experts(kExperts);
     model_.set_num_experts_per_tok(kTopK);
     router_.set_drop_policy(GetParam());
     for (int64_t t = 0; t < kTokens; ++t) {
-      ids_SK_[t].data<int32_t>()[0] = static_cast<int32_t>(t * t % kExperts);
-      ids_SK_[t].data<int32_t>()[1] =
-          static_cast<int32_t>((t * t + 1 + t % 3) % kExperts);
+      ids_.push_back(static_cast<int32_t>(t * t % kExperts));
+      ids_.push_back(static_cast<int32_t>((t * t + 1 + t % 3) % kExperts));
       for (int64_t e = 0; e < kExperts; ++e) {
         Set(probabilities_SE_, t * kExperts + e,
             static_cast<float>((t * 7 + e * 3) % 11) / 40);
       }
     }
+    SetHostValues(ids_SK_, ids_);
+  }
+
+  ProcessGroups MakeGroups() const {
+    ProcessGroups groups = ProcessGroups::Create(TestRuntime(), mesh_).value();
+    UseTestDevice(groups);
+    return groups;
   }
 
   std::vector<int32_t> Apply(const TensorParallel& tensor) {
@@ -59,8 +65,7 @@ class CapacityTest
                     .first_token = first});
     EXPECT_TRUE(kept.ok()) << kept.status();
     if (!kept.ok()) return {};
-    const int32_t* ids = kept->data<int32_t>();
-    return std::vector<int32_t>(ids, ids + kept->size());
+    return HostValues<int32_t>(*kept);
   }
 
   int rank_;
@@ -69,6 +74,7 @@ class CapacityTest
   ProcessGroups groups_;
   TensorParallel tensor_;
   Tensor ids_SK_;
+  std::vector<int32_t> ids_;  // the same
   Tensor probabilities_SE_;
   ModelConfig model_;
   RouterConfig router_;
@@ -102,8 +108,8 @@ TEST_P(CapacityTest, NoExpertKeepsMoreOfASequence) {
         return std::count(ids, ids + kLength * kTopK, e);
       };
       EXPECT_EQ(std::count(begin, begin + kLength * kTopK, e),
-                std::min<int64_t>(
-                    capacity, wanted(ids_SK_[b * kLength].data<int32_t>())));
+                std::min<int64_t>(capacity,
+                                  wanted(ids_.data() + b * kLength * kTopK)));
     }
   }
 }

@@ -14,6 +14,7 @@
 #include "tests/moe/network_cases.h"
 #include "tests/moe/reference_model.h"
 #include "tests/moe/test_network.h"
+#include "tests/test_device.h"
 
 namespace moe {
 namespace {
@@ -45,7 +46,7 @@ class LanguageModelTest : public testing::Test {
   reference::Tensors weights_;
   Tokens tokens_;
   BatchScale scale_;
-  std::unique_ptr<Kernels> kernels_ = MakeCpuKernels(1);  // of the test
+  std::unique_ptr<Kernels> kernels_ = TestKernels(1);  // of the test
 };
 
 TEST_F(LanguageModelTest, EvaluationGivesTheLossesOfTraining) {
@@ -253,15 +254,16 @@ TEST_F(LanguageModelTest, AListenersErrorEndsTheBackward) {
 class PassesTest : public LanguageModelTest {
  protected:
   struct Part {
-    Part(const TestNetwork& network, const ModelConfig& model, Tokens of,
+    Part(const TestNetwork& network, const ModelConfig& model, const Tokens& of,
          Arena& scratch)
-        : tokens(std::move(of)),
-          batch(ViewOf(tokens, ScaleOf({tokens}, 0))),
-          storage(ParameterStorage::AllocateGradients(network.table()).value()),
+        : batch(UploadBatch(memory, of, ScaleOf({of}, 0))),
+          storage(ParameterStorage::AllocateGradients(network.table(),
+                                                      TestContext())
+                      .value()),
           gradients(BindWeights(model, network.table(), storage)),
           pass(scratch) {}
 
-    Tokens tokens;
+    Arena memory{TestContext()};
     MicroBatch batch;
     ParameterStorage storage;
     ModelWeights gradients;
@@ -292,7 +294,7 @@ class PassesTest : public LanguageModelTest {
     return GradientsOf(part);
   }
 
-  Arena scratch_;
+  Arena scratch_{TestContext()};
   Tokens other_ = RandomTokens(model_, 2, 5, 4);
 };
 

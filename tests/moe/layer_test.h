@@ -7,6 +7,7 @@
 #include "gtest/gtest.h"
 #include "moe/layer_context.h"
 #include "tests/moe/reference_ops.h"
+#include "tests/test_device.h"
 
 namespace moe {
 
@@ -27,43 +28,39 @@ class LayerTest : public testing::Test {
   Tensor MakeNumbers(std::initializer_list<int64_t> shape, int seed,
                      DType dtype = DType::kFloat32) {
     Tensor x = Make(shape, dtype);
+    reference::Vector values;
     for (int64_t i = 0; i < x.size(); ++i)
-      Set(x, i, static_cast<float>((i * i * 7 + i * 3 + seed * 5) % 11 - 5));
+      values.push_back(
+          static_cast<double>((i * i * 7 + i * 3 + seed * 5) % 11 - 5));
+    SetElements(x, values);
     return x;
   }
 
   static void Set(const Tensor& x, int64_t i, float value) {
-    if (x.dtype() == DType::kFloat32)
-      x.data<float>()[i] = value;
-    else
-      x.data<BFloat16>()[i] = ToBFloat16(value);
+    SetElement(x, i, value);
   }
-  static float Get(const Tensor& x, int64_t i) {
-    return x.dtype() == DType::kFloat32 ? x.data<float>()[i]
-                                        : ToFloat(x.data<BFloat16>()[i]);
-  }
+  static float Get(const Tensor& x, int64_t i) { return GetElement(x, i); }
   static double Dot(const Tensor& a, const Tensor& b) {
     EXPECT_EQ(a.size(), b.size());
+    const reference::Vector x = Values(a);
+    const reference::Vector y = Values(b);
     double sum = 0;
-    for (int64_t i = 0; i < a.size(); ++i) sum += Get(a, i) * Get(b, i);
+    for (size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];
     return sum;
   }
-  static reference::Vector Values(const Tensor& x) {
-    reference::Vector values;
-    for (int64_t i = 0; i < x.size(); ++i) values.push_back(Get(x, i));
-    return values;
-  }
+  static reference::Vector Values(const Tensor& x) { return Elements(x); }
   static void ExpectNear(const Tensor& x, const reference::Vector& expected,
                          double bound) {
-    ASSERT_EQ(x.size(), static_cast<int64_t>(expected.size()));
-    for (int64_t i = 0; i < x.size(); ++i)
-      EXPECT_NEAR(Get(x, i), expected[static_cast<size_t>(i)], bound) << i;
+    const reference::Vector values = Values(x);
+    ASSERT_EQ(values.size(), expected.size());
+    for (size_t i = 0; i < values.size(); ++i)
+      EXPECT_NEAR(values[i], expected[i], bound) << i;
   }
 
-  std::unique_ptr<Kernels> kernels_ = MakeCpuKernels(1);
-  Arena memory_;  // of the test
-  Arena saved_;
-  Arena scratch_;
+  std::unique_ptr<Kernels> kernels_ = TestKernels(1);
+  Arena memory_{kernels_->context()};  // of the test
+  Arena saved_{kernels_->context()};
+  Arena scratch_{kernels_->context()};
   LayerContext context_;
 };
 

@@ -95,7 +95,8 @@ class LayoutTest : public testing::TestWithParam<NetworkCase> {
       ASSERT_TRUE(network.Step(Share(rank, ranks, i), ScaleOf(steps, i)).ok());
     for (ArenaKind kind : kAllArenaKinds) {
       ASSERT_TRUE(
-          network.groups()[ReductionAxis(kind)]
+          network.groups()
+              .device(ReductionAxis(kind))
               .AllReduce(network.gradients().arena(kind).View(), ReduceOp::kSum)
               .ok());
     }

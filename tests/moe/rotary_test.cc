@@ -13,7 +13,9 @@ const Tensor kNone;  // positions are those in the sequence
 
 TestTensor MakeTable(const AttentionShape& shape) {
   TestTensor table({shape.length, 2, shape.head_dim / 2}, DType::kFloat32);
-  RotaryTable(table, kTheta);
+  RotaryTable(absl::MakeSpan(table.view().data<float>(),
+                             static_cast<size_t>(table.size())),
+              shape.head_dim / 2, kTheta);
   return table;
 }
 

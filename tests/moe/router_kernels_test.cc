@@ -162,12 +162,14 @@ TEST(SumOfFirstChoices, AddsTheProbabilityOfEachTokensFirst) {
     const std::vector<double> p = routed.p.Values();
     expected += *std::max_element(p.begin() + t * 5, p.begin() + t * 5 + 5);
   }
-  EXPECT_DOUBLE_EQ(routed.context->SumOfFirstChoices(routed.p, routed.ids),
-                   expected);
+  TestTensor sum({1}, DType::kFloat64);
+  sum.Fill(9);  // overwritten
+  routed.context->SumOfFirstChoices(sum, routed.p, routed.ids);
+  EXPECT_DOUBLE_EQ(sum.Get(0), expected);
   // Where a choice is not of the largest, it is the chosen one's.
-  EXPECT_EQ(routed.context->SumOfFirstChoices(routed.p.view().Rows(0, 1),
-                                              IndexTensor({1, 2}, {3, 0})),
-            routed.p.Get(3));
+  routed.context->SumOfFirstChoices(sum, routed.p.view().Rows(0, 1),
+                                    IndexTensor({1, 2}, {3, 0}));
+  EXPECT_EQ(sum.Get(0), routed.p.Get(3));
 }
 
 // What two ranks of a tensor group count, each of its own tokens, is what one

@@ -50,6 +50,8 @@ class RouterTest : public LayerTest {
 
   Routing Forward(const RouterConfig& config) {
     Routing routing;
+    routing.counts_BE = Make({Batch().num_sequences, kExperts});
+    routing.probability_sums_BE = Make({Batch().num_sequences, kExperts});
     EXPECT_TRUE(Router(model_, config, tensor_)
                     .Forward(context_, routing, x_TD_, gate_ED_, Batch())
                     .ok());
@@ -57,7 +59,7 @@ class RouterTest : public LayerTest {
   }
 
   static std::vector<int64_t> Chosen(const Routing& routing, int64_t token) {
-    const int32_t* ids = routing.expert_ids_TK[token].data<int32_t>();
+    const auto ids = HostValues<int32_t>(routing.expert_ids_TK[token]);
     return {ids[0], ids[1]};
   }
 
@@ -100,6 +102,18 @@ TEST_F(RouterTest, CountsChoicesOfEachSequence) {
     EXPECT_EQ(Values(routing.counts_BE[b]), counts);
     ExpectNear(routing.probability_sums_BE[b], sums, 1e-5);
   }
+}
+
+TEST_F(RouterTest, ChoosesTheSameWhereTheLoadIsNotWanted) {
+  const Routing counted = Forward(RouterConfig());
+  Routing routing;
+  ASSERT_TRUE(Router(model_, RouterConfig(), tensor_)
+                  .Forward(context_, routing, x_TD_, gate_ED_, Batch())
+                  .ok());
+  EXPECT_TRUE(routing.counts_BE.is_null());
+  EXPECT_EQ(HostValues<int32_t>(routing.expert_ids_TK),
+            HostValues<int32_t>(counted.expert_ids_TK));
+  EXPECT_EQ(Values(routing.weights_TK), Values(counted.weights_TK));
 }
 
 TEST_F(RouterTest, TiesGoToTheLowerExpert) {

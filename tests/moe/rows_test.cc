@@ -38,13 +38,12 @@ void CheckSorted(const TestTensor& ids, int64_t E) {
   const auto N = static_cast<int64_t>(order.size());
   TestTensor choice_of_row({T * K}, DType::kInt32);
   TestTensor row_of_choice({T, K}, DType::kInt32);
-  TestTensor token_of_row({N}, DType::kInt32);
-  Ints counts(static_cast<size_t>(E), -1);
-  context->SortChoices(choice_of_row, row_of_choice, absl::MakeSpan(counts),
-                       ids);
-  context->TokensOfChoices(token_of_row, choice_of_row.view().Rows(0, N), K);
+  TestTensor token_of_row({T * K}, DType::kInt32);
+  TestTensor counts({E}, DType::kInt64);
+  counts.Fill(-1);  // overwritten
+  context->SortChoices(choice_of_row, token_of_row, row_of_choice, counts, ids);
 
-  Ints expected_counts(static_cast<size_t>(E), 0);
+  std::vector<double> expected_counts(static_cast<size_t>(E), 0);
   for (int64_t row = 0; row < N; ++row) {
     const int64_t choice = order[static_cast<size_t>(row)];
     ++expected_counts[static_cast<size_t>(ids.Get(choice))];
@@ -52,7 +51,11 @@ void CheckSorted(const TestTensor& ids, int64_t E) {
     EXPECT_EQ(row_of_choice.Get(choice), static_cast<double>(row));
     EXPECT_EQ(token_of_row.Get(row), static_cast<double>(choice / K));
   }
-  EXPECT_EQ(counts, expected_counts);
+  EXPECT_EQ(counts.Values(), expected_counts);
+  for (int64_t row = N; row < T * K; ++row) {
+    EXPECT_EQ(choice_of_row.Get(row), -1);
+    EXPECT_EQ(token_of_row.Get(row), -1);
+  }
   for (int64_t choice = 0; choice < T * K; ++choice)
     EXPECT_EQ(row_of_choice.Get(choice) == -1, ids.Get(choice) == -1);
 }

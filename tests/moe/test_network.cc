@@ -1,10 +1,10 @@
 #include "tests/moe/test_network.h"
 
-#include <cstring>
 #include <utility>
 
 #include "comm/check.h"
 #include "comm/status_macros.h"
+#include "tests/test_device.h"
 
 namespace moe {
 namespace {
@@ -13,8 +13,11 @@ Mesh OneRank(const ModelConfig& model) {
   return Mesh::Create(1, 1, 1, model.num_local_experts()).value();
 }
 
-Tensor ViewOfIds(std::vector<int32_t>& ids) {
-  return Tensor(ids.data(), {static_cast<int64_t>(ids.size())}, DType::kInt32);
+Tensor UploadIds(Arena& arena, const std::vector<int32_t>& ids) {
+  const Tensor tensor =
+      arena.Allocate({static_cast<int64_t>(ids.size())}, DType::kInt32).value();
+  SetHostValues(tensor, ids);
+  return tensor;
 }
 
 }  // namespace
@@ -29,12 +32,15 @@ TestNetwork::TestNetwork(const ModelConfig& model, const RouterConfig& router,
                          ProcessGroups groups, int threads)
     : config_(model),
       table_(model, compute_dtype, mesh, rank),
-      weights_(ParameterStorage::AllocateWeights(table_).value()),
-      gradients_(ParameterStorage::AllocateGradients(table_).value()),
+      weights_(
+          ParameterStorage::AllocateWeights(table_, TestContext()).value()),
+      gradients_(
+          ParameterStorage::AllocateGradients(table_, TestContext()).value()),
       bound_weights_(BindWeights(config_, table_, weights_)),
       bound_gradients_(BindWeights(config_, table_, gradients_)),
       groups_(std::move(groups)),
-      kernels_(MakeCpuKernels(threads)) {
+      kernels_(TestKernels(threads)) {
+  UseTestDevice(groups_);
   const LanguageModel::Options options = {.model = model,
                                           .router = router,
                                           .compute_dtype = compute_dtype,
@@ -46,16 +52,16 @@ void TestNetwork::SetWeights(const NamedTensors& weights) {
   SetParameters(weights, table_, weights_);
 }
 
-MicroBatch TestNetwork::View(const reference::Tokens& tokens,
-                             const BatchScale& scale) {
-  tokens_ = tokens;
-  return ViewOf(tokens_, scale);
+MicroBatch TestNetwork::Upload(const reference::Tokens& tokens,
+                               const BatchScale& scale) {
+  tokens_.Release({});
+  return UploadBatch(tokens_, tokens, scale);
 }
 
 absl::Status TestNetwork::Step(const reference::Tokens& tokens,
                                const BatchScale& scale,
                                GradientListener* listener) {
-  const MicroBatch batch = View(tokens, scale);
+  const MicroBatch batch = Upload(tokens, scale);
   RETURN_IF_ERROR(model_->Forward(pass_, &losses_, batch, bound_weights_,
                                   &bound_gradients_));
   return model_->Backward(pass_, bound_weights_, bound_gradients_, listener);
@@ -63,7 +69,7 @@ absl::Status TestNetwork::Step(const reference::Tokens& tokens,
 
 absl::Status TestNetwork::Evaluate(const reference::Tokens& tokens,
                                    const BatchScale& scale) {
-  return model_->Forward(pass_, &losses_, View(tokens, scale), bound_weights_,
+  return model_->Forward(pass_, &losses_, Upload(tokens, scale), bound_weights_,
                          nullptr);
 }
 
@@ -76,32 +82,31 @@ absl::Status TestNetwork::Train(
 
 std::vector<double> TestNetwork::Logits(const reference::Tokens& tokens,
                                         int64_t first_row, int64_t num_rows) {
-  std::vector<float> logits(
-      static_cast<size_t>(num_rows * config_.vocab_size()));
-  const MicroBatch batch = View(tokens, {});
+  const MicroBatch batch = Upload(tokens, {});
+  ArenaScope scope(scratch_);
+  const Tensor logits =
+      scratch_.Allocate({num_rows, config_.vocab_size()}, DType::kFloat32)
+          .value();
   const absl::Status status = model_->Logits(
-      pass_,
-      Tensor(logits.data(), {num_rows, config_.vocab_size()}, DType::kFloat32),
-      batch.inputs_S, batch.length, first_row, bound_weights_);
+      pass_, logits, batch.inputs_S, batch.length, first_row, bound_weights_);
   CHECK(status.ok());
-  return std::vector<double>(logits.begin(), logits.end());
+  return Elements(logits);
 }
 
 void TestNetwork::Clear() {
   losses_ = {};
-  for (ArenaKind kind : kAllArenaKinds) {
-    const Tensor arena = gradients_.arena(kind);
-    std::memset(arena.raw(), 0,
-                static_cast<size_t>(arena.size() * SizeOf(arena.dtype())));
-  }
+  for (ArenaKind kind : kAllArenaKinds)
+    kernels_->SetZero(gradients_.arena(kind));
 }
 
-MicroBatch ViewOf(reference::Tokens& tokens, const BatchScale& scale) {
-  return {.inputs_S = ViewOfIds(tokens.inputs),
-          .targets_S = ViewOfIds(tokens.targets),
+MicroBatch UploadBatch(Arena& arena, const reference::Tokens& tokens,
+                       const BatchScale& scale) {
+  return {.inputs_S = UploadIds(arena, tokens.inputs),
+          .targets_S = UploadIds(arena, tokens.targets),
           .length = static_cast<int64_t>(tokens.length),
-          .positions_S =
-              tokens.positions.empty() ? Tensor() : ViewOfIds(tokens.positions),
+          .positions_S = tokens.positions.empty()
+                             ? Tensor()
+                             : UploadIds(arena, tokens.positions),
           .scale = scale};
 }
 

@@ -57,8 +57,8 @@ class TestNetwork {
   Pass& pass() { return pass_; }
 
  private:
-  // Views of `tokens`, copied to memory that stays.
-  MicroBatch View(const reference::Tokens& tokens, const BatchScale& scale);
+  // The tokens on the device, until the next call.
+  MicroBatch Upload(const reference::Tokens& tokens, const BatchScale& scale);
 
   ModelConfig config_;
   ParameterTable table_;
@@ -69,14 +69,15 @@ class TestNetwork {
   ProcessGroups groups_;
   std::unique_ptr<Kernels> kernels_;
   std::unique_ptr<LanguageModel> model_;
-  Arena scratch_;
+  Arena scratch_{kernels_->context()};
   Pass pass_{scratch_};
   LossTerms losses_;
-  reference::Tokens tokens_;
+  Arena tokens_{kernels_->context()};
 };
 
-// Views of `tokens`.
-MicroBatch ViewOf(reference::Tokens& tokens, const BatchScale& scale);
+// A copy of `tokens` in the arena.
+MicroBatch UploadBatch(Arena& arena, const reference::Tokens& tokens,
+                       const BatchScale& scale);
 
 // The scale of micro_steps[index] where they are a whole global batch.
 BatchScale ScaleOf(const std::vector<reference::Tokens>& micro_steps,

@@ -81,18 +81,21 @@ class TokenDispatcherTest : public LayerTest,
         rank_(TestRuntime().rank()),
         world_(TestRuntime().world()),
         groups_(MakeGroups()),
-        dispatcher_(groups_[Axis::kExpert], scenario_.num_experts),
+        dispatcher_(groups_, scenario_.num_experts),
         tokens_(scenario_.tokens(rank_)) {
     context_.compute_dtype = scenario_.dtype;
     expert_ids_TK_ = Make({tokens_, scenario_.top_k}, DType::kInt32);
     weights_TK_ = Make({tokens_, scenario_.top_k});
+    std::vector<int32_t> ids;
+    std::vector<float> weights;
     for (int64_t t = 0; t < tokens_; ++t) {
       for (int64_t k = 0; k < scenario_.top_k; ++k) {
-        expert_ids_TK_[t].data<int32_t>()[k] =
-            static_cast<int32_t>(Choice(rank_, t, k));
-        weights_TK_[t].data<float>()[k] = Weight(rank_, t, k);
+        ids.push_back(static_cast<int32_t>(Choice(rank_, t, k)));
+        weights.push_back(Weight(rank_, t, k));
       }
     }
+    SetHostValues(expert_ids_TK_, ids);
+    SetHostValues(weights_TK_, weights);
     EXPECT_TRUE(dispatcher_.MakePlan(context_, plan_, expert_ids_TK_).ok());
   }
 
@@ -100,7 +103,9 @@ class TokenDispatcherTest : public LayerTest,
     const Mesh mesh =
         Mesh::Create(world_, 1, world_, static_cast<int>(scenario_.num_experts))
             .value();
-    return ProcessGroups::Create(TestRuntime(), mesh).value();
+    ProcessGroups groups = ProcessGroups::Create(TestRuntime(), mesh).value();
+    UseTestDevice(groups);
+    return groups;
   }
 
   // -1: dropped.
@@ -292,9 +297,33 @@ TEST_P(TokenDispatcherTest, OnlyRowsForOtherRanksTravel) {
   EXPECT_EQ(group.traffic().sent_bytes - before, rows * row_bytes);
 }
 
+// As backward does where forward is computed again.
+TEST_P(TokenDispatcherTest, APlanMadeAgainIsTheSameAndSendsNothing) {
+  const ProcessGroup& group = groups_[Axis::kExpert];
+  DispatchPlan again = plan_;
+  const TrafficCounters before = group.traffic();
+  ASSERT_TRUE(dispatcher_.RemakePlan(context_, again, expert_ids_TK_).ok());
+  EXPECT_EQ(group.traffic().calls, before.calls);
+  const auto expect_equal = [](const Tensor& a, const Tensor& b) {
+    ASSERT_EQ(a.is_null(), b.is_null());
+    if (a.is_null()) return;
+    EXPECT_NE(a.raw(), b.raw());
+    EXPECT_EQ(HostValues<int32_t>(a), HostValues<int32_t>(b));
+  };
+  if (tokens_ > 0) {
+    expect_equal(again.token_of_row_N, plan_.token_of_row_N);
+    expect_equal(again.choice_of_row_N, plan_.choice_of_row_N);
+    expect_equal(again.row_of_choice_TK, plan_.row_of_choice_TK);
+  }
+  if (plan_.num_received_rows > 0) {
+    expect_equal(again.arrival_of_row_R, plan_.arrival_of_row_R);
+    expect_equal(again.row_of_arrival_R, plan_.row_of_arrival_R);
+  }
+}
+
 TEST_P(TokenDispatcherTest, AGroupOfOneExchangesNothing) {
   const ProcessGroups alone = ProcessGroups::CreateSingle();
-  const TokenDispatcher dispatcher(alone[Axis::kExpert], scenario_.num_experts);
+  const TokenDispatcher dispatcher(alone, scenario_.num_experts);
   DispatchPlan plan;
   ASSERT_TRUE(dispatcher.MakePlan(context_, plan, expert_ids_TK_).ok());
   const Tensor x_TD = MakeNumbers({tokens_, kWidth}, 0, scenario_.dtype);

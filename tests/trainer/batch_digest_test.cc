@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kLength = 5;
 
-// Three sequences, as the trainer hands them to the model.
+// Three sequences, as the loader hands them to the trainer.
 class BatchDigestTest : public testing::Test {
  protected:
   BatchDigestTest() {
@@ -26,17 +26,17 @@ class BatchDigestTest : public testing::Test {
 
   // Of sequences [begin, begin + count), the run's number 100 the first.
   uint64_t Of(int64_t begin, int64_t count, bool with_positions = false) {
-    const auto part = [&](std::vector<int32_t>& tokens) {
-      return Tensor(tokens.data() + begin * kLength, {count * kLength},
-                    DType::kInt32);
+    const auto part = [&](const std::vector<int32_t>& tokens) {
+      return absl::MakeConstSpan(tokens).subspan(
+          static_cast<size_t>(begin * kLength),
+          static_cast<size_t>(count * kLength));
     };
-    return BatchDigest(
-        100 + begin,
-        {.inputs_S = part(inputs_),
-         .targets_S = part(targets_),
-         .length = kLength,
-         .positions_S = with_positions ? part(positions_) : Tensor(),
-         .scale = {}});
+    TokenBlock tokens;
+    tokens.count = count;
+    tokens.inputs = part(inputs_);
+    tokens.targets = part(targets_);
+    if (with_positions) tokens.positions = part(positions_);
+    return BatchDigest(100 + begin, tokens);
   }
 
   std::vector<int32_t> inputs_;

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "comm/process_groups.h"
 #include "tests/mpi_test.h"
@@ -60,26 +61,33 @@ class FakeState : public TrainingState {
   }
 
   // Every rank's slices of the moments, each element its own.
-  void ForEachOwned(OwnedVisitor visit) override {
-    for (size_t i = 0; i < table_.parameters().size(); ++i) {
-      const Parameter& parameter = table_.parameters()[i];
+  void ForEachOwned(OwnedVisitor visit) const override {
+    for (const Parameter& parameter : table_.parameters()) {
       if (!parameter.local ||
           groups_[ReductionAxis(parameter.arena)].rank() > 0)
         continue;
-      const size_t size = static_cast<size_t>(parameter.slice.size());
-      std::vector<float> first(size), second(size);
-      ForEachRun(parameter.slice, parameter.num_columns(), 0,
-                 parameter.slice.size(),
-                 [&](int64_t in_tensor, int64_t in_slice, int64_t count) {
-                   for (int64_t e = 0; e < count; ++e) {
-                     const size_t place = static_cast<size_t>(in_slice + e);
-                     first[place] = 1000 + ValueOf(i, in_tensor + e);
-                     second[place] = 2000 + ValueOf(i, in_tensor + e);
-                   }
-                 });
-      visit(parameter, kFirstMoment, 0, absl::MakeSpan(first));
-      visit(parameter, kSecondMoment, 0, absl::MakeSpan(second));
+      visit({.parameter = parameter,
+             .begin = 0,
+             .count = parameter.slice.size()});
     }
+  }
+  absl::Status CopyState(const OwnedRun& run, absl::string_view state,
+                         absl::Span<float> out) const override {
+    const auto index =
+        static_cast<size_t>(&run.parameter - table_.parameters().data());
+    const float base = state == kFirstMoment ? 1000.0f : 2000.0f;
+    ForEachRun(run.parameter.slice, run.parameter.num_columns(), run.begin,
+               run.count,
+               [&](int64_t in_tensor, int64_t in_slice, int64_t count) {
+                 for (int64_t e = 0; e < count; ++e)
+                   out[static_cast<size_t>(in_slice - run.begin + e)] =
+                       base + ValueOf(index, in_tensor + e);
+               });
+    return absl::OkStatus();
+  }
+  absl::Status SetState(const OwnedRun&, absl::string_view,
+                        absl::Span<const float>) override {
+    return absl::UnimplementedError("nobody restores it");
   }
 
   int64_t largest() const { return largest_; }

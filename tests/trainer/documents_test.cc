@@ -9,6 +9,7 @@
 #include "comm/buffer.h"
 #include "tests/counted_heap.h"
 #include "tests/mpi_test.h"
+#include "tests/test_device.h"
 #include "tests/trainer/trainer_fixture.h"
 
 namespace moe {
@@ -90,7 +91,7 @@ TEST(Documents, ABatchWithoutAnyTargetIsNoLossAndNoAccident) {
     EXPECT_EQ(report->losses.cross_entropy, 0);
     EXPECT_EQ(report->grad_norm, 0);
   }
-  const std::unique_ptr<Kernels> kernels = MakeCpuKernels(/*threads=*/1);
+  const std::unique_ptr<Kernels> kernels = TestKernels(/*threads=*/1);
   const auto validated = Trainer::Create(config, {.mesh = trainer.mesh(),
                                                   .groups = trainer.groups(),
                                                   .kernels = *kernels,

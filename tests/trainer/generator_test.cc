@@ -13,6 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "tests/data/model_builder.h"
+#include "tests/test_device.h"
+#include "tests/trainer/weights_only_state.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/checkpoint_saver.h"
 #include "trainer/checkpoint/manifest.h"
@@ -49,7 +51,7 @@ ModelConfig TinyModel() {
 // Weights by parameter and element.
 using WeightFunction = std::function<void(const Parameter&, absl::Span<float>)>;
 
-class FunctionState : public TrainingState {
+class FunctionState : public WeightsOnlyState {
  public:
   FunctionState(const ParameterTable& table, WeightFunction function)
       : table_(table), function_(std::move(function)) {}
@@ -61,7 +63,6 @@ class FunctionState : public TrainingState {
         function_(parameter, out);
     return absl::OkStatus();
   }
-  void ForEachOwned(OwnedVisitor) override {}
 
  private:
   const ParameterTable& table_;
@@ -125,7 +126,7 @@ class GeneratorTest : public testing::Test {
   }
 
   std::unique_ptr<Generator> Load() {
-    auto generator = Generator::Load(files_, checkpoint_, /*threads=*/1);
+    auto generator = Generator::Load(files_, checkpoint_, 1, TestKernels(1));
     EXPECT_TRUE(generator.ok()) << generator.status();
     return generator.ok() ? *std::move(generator) : nullptr;
   }
@@ -150,34 +151,33 @@ class GeneratorTest : public testing::Test {
     const ModelConfig model = TinyModel();
     const Mesh mesh = *Mesh::Create(1, 1, 1, model.num_local_experts());
     const ProcessGroups groups = ProcessGroups::CreateSingle();
-    const std::unique_ptr<Kernels> kernels = MakeCpuKernels(1);
+    const std::unique_ptr<Kernels> kernels = TestKernels(1);
     const ParameterTable table(model, DType::kFloat32, mesh, 0);
-    const auto storage = *ParameterStorage::AllocateWeights(table);
-    EXPECT_TRUE(
-        LoadWeights(**WeightsLoader::Open(files_, checkpoint_), table, storage)
-            .ok());
+    DeviceContext& device = TestContext();
+    const auto storage = *ParameterStorage::AllocateWeights(table, device);
+    const auto loader = *WeightsLoader::Open(files_, checkpoint_);
+    EXPECT_TRUE(LoadWeights(*loader, table, storage, device).ok());
+    const ModelWeights weights = BindWeights(model, table, storage);
     const auto network = *LanguageModel::Create(
         {.model = model, .router = {}, .max_length = kMaxPositions}, table,
         groups, *kernels);
-    Arena scratch;
+    Arena scratch(device);
     Pass pass(scratch);
-    const int64_t vocabulary = model.vocab_size();
-    std::vector<float> logits(static_cast<size_t>(kMaxPositions * vocabulary));
+    const int64_t V = model.vocab_size();
+    const Tensor ids_S = *scratch.Allocate({kMaxPositions}, DType::kInt32);
+    const Tensor logits_SV =
+        *scratch.Allocate({kMaxPositions, V}, DType::kFloat32);
     for (; count > 0; --count) {
       std::vector<int32_t> padded = ids;
       padded.resize(kMaxPositions);
-      EXPECT_TRUE(
-          network
-              ->Logits(pass,
-                       Tensor(logits.data(), {kMaxPositions, vocabulary},
-                              DType::kFloat32),
-                       Tensor(padded.data(), {kMaxPositions}, DType::kInt32),
-                       kMaxPositions, 0, BindWeights(model, table, storage))
-              .ok());
-      const auto row = logits.begin() +
-                       static_cast<std::ptrdiff_t>(ids.size() - 1) * vocabulary;
-      ids.push_back(
-          static_cast<int32_t>(std::max_element(row, row + vocabulary) - row));
+      SetHostValues(ids_S, padded);
+      const absl::Status computed =
+          network->Logits(pass, logits_SV, ids_S, kMaxPositions, 0, weights);
+      EXPECT_TRUE(computed.ok());
+      const auto logits = HostValues<float>(logits_SV);
+      const auto row =
+          logits.begin() + static_cast<std::ptrdiff_t>(ids.size() - 1) * V;
+      ids.push_back(static_cast<int32_t>(std::max_element(row, row + V) - row));
       if (ids.back() == 2) break;  // </s>
     }
     return ids;

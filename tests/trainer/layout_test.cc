@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "tests/mpi_test.h"
+#include "tests/test_device.h"
 #include "tests/trainer/layout_cases.h"
 #include "tests/trainer/trainer_fixture.h"
 
@@ -98,16 +98,16 @@ std::map<std::string, Norms> CompareGradients(TestTrainer& ours,
     if (!parameter.local) continue;
     const ShardMap& map = ours->shards()[Index(parameter.arena)];
     const int owner = ours.groups()[ReductionAxis(parameter.arena)].rank();
-    const float* mine = ours->gradients().Get(parameter).data<float>();
-    const float* theirs =
-        alone->gradients().Get(SameParameter(alone, parameter)).data<float>();
+    const auto mine = HostValues<float>(ours->gradients().Get(parameter));
+    const auto theirs = HostValues<float>(
+        alone->gradients().Get(SameParameter(alone, parameter)));
     for (int bucket = 0; bucket < map.num_buckets(); ++bucket) {
       const ShardMap::Range slice = map.Slice(bucket, owner);
       const int64_t begin =
           std::max<int64_t>(slice.begin - parameter.offset, 0);
       const int64_t end = std::min(slice.begin + slice.count - parameter.offset,
                                    parameter.slice.size());
-      Compare(n, parameter, mine, theirs, begin, end);
+      Compare(n, parameter, mine.data(), theirs.data(), begin, end);
     }
   }
   return norms;
@@ -275,11 +275,8 @@ TEST_P(LayoutTest, TwoRunsAgreeBitForBit) {
     EXPECT_EQ(a->grad_norm, b->grad_norm);
   }
   for (ArenaKind kind : kAllArenaKinds) {
-    const Tensor a = first->weights().arena(kind);
-    const Tensor b = second->weights().arena(kind);
-    EXPECT_EQ(std::memcmp(a.raw(), b.raw(),
-                          static_cast<size_t>(a.size() * SizeOf(a.dtype()))),
-              0);
+    EXPECT_TRUE(HostBytes(first->weights().arena(kind)) ==
+                HostBytes(second->weights().arena(kind)));
   }
 }
 

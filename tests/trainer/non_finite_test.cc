@@ -16,6 +16,7 @@
 #include "absl/strings/str_replace.h"
 #include "comm/roster.h"
 #include "tests/mpi_test.h"
+#include "tests/test_device.h"
 #include "tests/trainer/planted_weights.h"
 #include "tests/trainer/trainer_fixture.h"
 #include "trainer/non_finite_search.h"
@@ -249,12 +250,13 @@ double LargestGradient(TestTrainer& trainer) {
   double largest = 0;
   for (ArenaKind kind : kAllArenaKinds) {
     const ShardMap& map = trainer->shards()[Index(kind)];
-    const float* gradients = trainer->gradients().arena(kind).data<float>();
+    const auto gradients = HostValues<float>(trainer->gradients().arena(kind));
     for (int bucket = 0; bucket < map.num_buckets(); ++bucket) {
       const ShardMap::Range slice =
           map.Slice(bucket, trainer.groups()[ReductionAxis(kind)].rank());
       for (int64_t i = slice.begin; i < slice.begin + slice.count; ++i)
-        largest = std::max(largest, std::abs(double{gradients[i]}));
+        largest = std::max(largest,
+                           std::abs(double{gradients[static_cast<size_t>(i)]}));
     }
   }
   EXPECT_TRUE(

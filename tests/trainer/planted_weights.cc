@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "comm/check.h"
 #include "comm/status_macros.h"
+#include "tests/test_device.h"
 
 namespace moe {
 
@@ -43,10 +44,7 @@ void Plant(Trainer& trainer, const Parameter& parameter, int64_t index,
            float value) {
   const Tensor weights = trainer.weights().Get(parameter);
   CHECK(index >= 0 && index < weights.size());
-  if (weights.dtype() == DType::kBFloat16)
-    weights.data<BFloat16>()[index] = ToBFloat16(value);
-  else
-    weights.data<float>()[index] = value;
+  SetElement(weights, index, value);
 }
 
 float Darken(const Parameter& parameter, int64_t row, int64_t column,

@@ -14,65 +14,39 @@ namespace {
 // Two layers, four experts, top-2, filled in by hand.
 class RoutingStatisticsTest : public testing::Test {
  protected:
-  Tensor Fill(std::initializer_list<int64_t> shape,
-              const std::vector<float>& values) {
-    const Tensor tensor = memory_.Allocate(shape, DType::kFloat32).value();
-    EXPECT_EQ(tensor.size(), static_cast<int64_t>(values.size()));
-    std::copy(values.begin(), values.end(), tensor.data<float>());
-    return tensor;
-  }
-
-  // Choices of each expert in each sequence; one token for each first choice,
-  // with these probabilities.
-  Routing MakeRouting(const std::vector<float>& counts_BE,
-                      const std::vector<int32_t>& first_choices,
-                      const std::vector<float>& probabilities_TE) {
-    const int64_t B = static_cast<int64_t>(counts_BE.size()) / 4;
-    const int64_t T = static_cast<int64_t>(first_choices.size());
-    Routing routing;
-    routing.counts_BE = Fill({B, 4}, counts_BE);
-    routing.probabilities_TE = Fill({T, 4}, probabilities_TE);
-    routing.expert_ids_TK = memory_.Allocate({T, 2}, DType::kInt32).value();
-    for (int64_t t = 0; t < T; ++t) {
-      int32_t* ids = routing.expert_ids_TK[t].data<int32_t>();
-      ids[0] = first_choices[static_cast<size_t>(t)];
-      ids[1] = (ids[0] + 1) % 4;
-    }
-    return routing;
-  }
-
-  // One micro-batch of two layers.
+  // One micro-batch of two layers: of each the choices of each expert in each
+  // sequence, and the sum of the first choices' probabilities.
   struct Layer {
-    Routing routing;
+    std::vector<float> counts_BE;
+    double first_choice_sum = 0;
     int64_t num_dropped = 0;
     double aux_loss = 0;
     double z_loss = 0;
   };
   void Add(RoutingStatistics& statistics, const std::vector<Layer>& layers) {
-    Pass pass(memory_);
+    Arena memory;
+    Pass pass(memory);
     pass.Begin({}, static_cast<int>(layers.size()));
+    std::vector<float>& load = pass.balance.load;
     for (size_t i = 0; i < layers.size(); ++i) {
-      pass.routings[i] = layers[i].routing;
+      const std::vector<float>& counts = layers[i].counts_BE;
+      load.insert(load.end(), counts.begin(), counts.end());
+      load.insert(load.end(), counts.size(), 0.125f);  // are not looked at
       pass.blocks[i].moe.num_dropped = layers[i].num_dropped;
-      pass.aux_losses[i] = layers[i].aux_loss;
+      pass.balance.layer_losses.push_back(layers[i].aux_loss);
       pass.z_losses[i] = layers[i].z_loss;
+      pass.first_choice_sums[i] = layers[i].first_choice_sum;
     }
-    statistics.Add(*kernels_, pass);
+    statistics.Add(pass);
   }
 
-  Arena memory_;
-  std::unique_ptr<Kernels> kernels_ = MakeCpuKernels(1);
   RoutingStatistics statistics_{/*num_layers=*/2, /*num_experts=*/4,
                                 /*top_k=*/2};
 };
 
 TEST_F(RoutingStatisticsTest, AreWhatAHandComputes) {
-  const Routing first = MakeRouting({2, 0, 1, 1, 1, 0, 2, 1}, {0, 2, 3, 2},
-                                    {.7f, .1f, .1f, .1f, .1f, .1f, .6f, .2f,  //
-                                     .2f, .1f, .2f, .5f, .3f, 0, .4f, .3f});
-  const Routing second = MakeRouting({1, 1, 1, 1, 1, 1, 1, 1}, {0, 1, 2, 3},
-                                     std::vector<float>(16, 0.25f));
-  Add(statistics_, {{first, 2, 1.25, 0.5}, {second, 0, 1, 0}});
+  Add(statistics_, {{{2, 0, 1, 1, 1, 0, 2, 1}, .7 + .6 + .5 + .4, 2, 1.25, 0.5},
+                    {{1, 1, 1, 1, 1, 1, 1, 1}, 4 * 0.25, 0, 1, 0}});
   const std::vector<LayerRouting> layers = statistics_.Layers();
   ASSERT_EQ(layers.size(), 2u);
 
@@ -101,8 +75,8 @@ TEST_F(RoutingStatisticsTest, AreWhatAHandComputes) {
 }
 
 TEST_F(RoutingStatisticsTest, OneExpertThatHasAllHasNoEntropy) {
-  const Routing routing = MakeRouting({0, 8, 0, 0}, {1}, {0, 1, 0, 0});
-  Add(statistics_, {{routing}, {routing}});
+  const Layer layer_of_one = {.counts_BE = {0, 8, 0, 0}};
+  Add(statistics_, {layer_of_one, layer_of_one});
   const LayerRouting layer = statistics_.Layers()[1];
   EXPECT_DOUBLE_EQ(layer.load_max_over_mean, 4);
   EXPECT_DOUBLE_EQ(layer.load_cv, std::sqrt(3.0));
@@ -112,12 +86,8 @@ TEST_F(RoutingStatisticsTest, OneExpertThatHasAllHasNoEntropy) {
 
 // Micro-batches, or ranks whose totals are added up.
 TEST_F(RoutingStatisticsTest, PartsAddUpToTheWhole) {
-  const Layer low = {MakeRouting({2, 0, 1, 1}, {0, 2},
-                                 {.7f, .1f, .1f, .1f, .1f, .1f, .6f, .2f}),
-                     2, 0.5};
-  const Layer high = {
-      MakeRouting({1, 0, 2, 1}, {3, 2}, {.2f, .1f, .2f, .5f, .3f, 0, .4f, .3f}),
-      1, 0.5};
+  const Layer low = {{2, 0, 1, 1}, .7 + .6, 2, 0.5};
+  const Layer high = {{1, 0, 2, 1}, .5 + .4, 1, 0.5};
   RoutingStatistics other(2, 4, 2);
   Add(statistics_, {low, high});
   Add(other, {high, low});
@@ -137,8 +107,7 @@ TEST_F(RoutingStatisticsTest, PartsAddUpToTheWhole) {
 }
 
 TEST_F(RoutingStatisticsTest, WithoutTokensAllIsZero) {
-  const Routing none = MakeRouting({}, {}, {});
-  Add(statistics_, {{none}, {none}});
+  Add(statistics_, {Layer(), Layer()});
   const LayerRouting layer = statistics_.Layers()[0];
   EXPECT_EQ(layer.load_entropy, 0);
   EXPECT_EQ(layer.top_probability, 0);

@@ -13,8 +13,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/mpi_test.h"
+#include "tests/test_device.h"
 #include "tests/trainer/planted_weights.h"
 #include "tests/trainer/trainer_fixture.h"
+#include "trainer/checkpoint/state_piece.h"
 
 namespace moe {
 namespace {
@@ -41,23 +43,25 @@ LitSamples LitIn(const TrainConfig& config, const std::set<int64_t>& steps) {
   return LitSamples(config, positions, /*place=*/4);
 }
 
-std::string BytesOf(const float* data, size_t count) {
-  return std::string(reinterpret_cast<const char*>(data),
-                     count * sizeof(float));
+std::string BytesOf(const std::vector<float>& values) {
+  return std::string(reinterpret_cast<const char*>(values.data()),
+                     values.size() * sizeof(float));
 }
 
 // Every bit of this rank's weights and moments.
 std::vector<std::string> StateOf(Trainer& trainer) {
   std::vector<std::string> state;
-  for (ArenaKind kind : kAllArenaKinds) {
-    const Tensor weights = trainer.weights().arena(kind);
-    state.push_back(
-        BytesOf(weights.data<float>(), static_cast<size_t>(weights.size())));
-  }
-  trainer.optimizer().ForEachOwned(
-      [&](const Parameter&, const char*, int64_t, absl::Span<float> values) {
-        state.push_back(BytesOf(values.data(), values.size()));
-      });
+  for (ArenaKind kind : kAllArenaKinds)
+    state.push_back(HostBytes(trainer.weights().arena(kind)));
+  trainer.optimizer().ForEachOwned([&](const OwnedRun& run) {
+    for (const OptimizerState& kind : kOptimizerStates) {
+      std::vector<float> values(static_cast<size_t>(run.count));
+      EXPECT_TRUE(trainer.optimizer()
+                      .CopyState(run, kind.name, absl::MakeSpan(values))
+                      .ok());
+      state.push_back(BytesOf(values));
+    }
+  });
   return state;
 }
 

@@ -58,18 +58,18 @@ absl::Status StateAtStep::Gather(ArenaKind kind, int64_t begin,
   return absl::OkStatus();
 }
 
-void StateAtStep::ForEachOwned(OwnedVisitor visit) {
-  for (const Parameter& parameter : table_.parameters()) {
-    const size_t size = static_cast<size_t>(parameter.size);
-    std::vector<float> first(size), second(size);
-    for (size_t i = 0; i < size; ++i) {
-      const int64_t element = static_cast<int64_t>(i);
-      first[i] = Value(step_, kFirstMomentKind, element);
-      second[i] = Value(step_, kSecondMomentKind, element);
-    }
-    visit(parameter, kFirstMoment, 0, absl::MakeSpan(first));
-    visit(parameter, kSecondMoment, 0, absl::MakeSpan(second));
-  }
+void StateAtStep::ForEachOwned(OwnedVisitor visit) const {
+  for (const Parameter& parameter : table_.parameters())
+    visit({.parameter = parameter, .begin = 0, .count = parameter.size});
+}
+
+absl::Status StateAtStep::CopyState(const OwnedRun& run,
+                                    absl::string_view state,
+                                    absl::Span<float> out) const {
+  const int kind = state == kFirstMoment ? kFirstMomentKind : kSecondMomentKind;
+  for (size_t i = 0; i < out.size(); ++i)
+    out[i] = Value(step_, kind, run.begin + static_cast<int64_t>(i));
+  return absl::OkStatus();
 }
 
 SmallCheckpoint::SmallCheckpoint()

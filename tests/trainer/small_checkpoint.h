@@ -8,6 +8,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "comm/process_groups.h"
 #include "data/file_system.h"
 #include "moe/parameter_table.h"
@@ -24,7 +26,13 @@ class StateAtStep : public TrainingState {
 
   absl::Status Gather(ArenaKind kind, int64_t begin,
                       absl::Span<float> out) override;
-  void ForEachOwned(OwnedVisitor visit) override;
+  void ForEachOwned(OwnedVisitor visit) const override;
+  absl::Status CopyState(const OwnedRun& run, absl::string_view state,
+                         absl::Span<float> out) const override;
+  absl::Status SetState(const OwnedRun&, absl::string_view,
+                        absl::Span<const float>) override {
+    return absl::UnimplementedError("nobody restores it");
+  }
 
  private:
   const ParameterTable& table_;

@@ -37,16 +37,12 @@ uint64_t Expected(const SampleSequence& samples, int64_t first,
         first + i, absl::MakeSpan(inputs), absl::MakeSpan(targets),
         reset_attention ? absl::MakeSpan(positions) : absl::Span<int32_t>());
     EXPECT_TRUE(read.ok()) << read;
-    const auto tensor = [](std::vector<int32_t>& tokens) {
-      return Tensor(tokens.data(), {kLength}, DType::kInt32);
-    };
-    sum += BatchDigest(
-        first + i,
-        {.inputs_S = tensor(inputs),
-         .targets_S = tensor(targets),
-         .length = kLength,
-         .positions_S = reset_attention ? tensor(positions) : Tensor(),
-         .scale = {}});
+    TokenBlock tokens;
+    tokens.count = 1;
+    tokens.inputs = inputs;
+    tokens.targets = targets;
+    if (reset_attention) tokens.positions = positions;
+    sum += BatchDigest(first + i, tokens);
   }
   return sum % kBatchDigestLimit;
 }

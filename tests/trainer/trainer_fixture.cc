@@ -6,6 +6,7 @@
 #include "comm/check.h"
 #include "comm/philox.h"
 #include "tests/mpi_test.h"
+#include "tests/test_device.h"
 
 namespace moe {
 namespace {
@@ -84,8 +85,9 @@ TestTrainer::TestTrainer(const TrainConfig& config, bool alone,
       mesh_(MakeMesh(config, alone)),
       groups_(alone ? ProcessGroups::CreateSingle()
                     : ValueOrDie(ProcessGroups::Create(TestRuntime(), mesh_))),
-      kernels_(MakeCpuKernels(config.run().threads())) {
+      kernels_(TestKernels(config.run().threads())) {
   if (alter) alter(groups_);
+  UseTestDevice(groups_);
   const SampleSequence& train = samples != nullptr ? *samples : random_samples_;
   trainer_ = ValueOrDie(Trainer::Create(config,
                                         {.mesh = mesh_,

@@ -7,12 +7,15 @@
 #include <cmath>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "comm/buffer.h"
 #include "comm/trace.h"
 #include "tests/counted_heap.h"
 #include "tests/mpi_test.h"
+#include "tests/test_device.h"
 #include "tests/trainer/trainer_fixture.h"
+#include "trainer/checkpoint/state_piece.h"
 
 namespace moe {
 namespace {
@@ -240,8 +243,8 @@ TEST(Trainer, RowsInPartsTakeTheMemoryOfOnePart) {
   const auto calm_parts = train(7, 0.15);
   for (ArenaKind kind : kAllArenaKinds) {
     const auto count = static_cast<size_t>((*calm)->table().ArenaSize(kind));
-    const float* a = (*calm)->gradients().arena(kind).data<float>();
-    const float* b = (*calm_parts)->gradients().arena(kind).data<float>();
+    const auto a = HostValues<float>((*calm)->gradients().arena(kind));
+    const auto b = HostValues<float>((*calm_parts)->gradients().arena(kind));
     double difference = 0;
     double norm = 0;
     for (size_t i = 0; i < count; ++i) {
@@ -252,6 +255,33 @@ TEST(Trainer, RowsInPartsTakeTheMemoryOfOnePart) {
         << static_cast<int>(kind);
     EXPECT_GT(norm, 0);
   }
+}
+
+// As a restart does with runs that are too long for one piece.
+TEST(Trainer, StateOfARunIsCopiedAndSetByParts) {
+  TestTrainer trainer(SmallConfig(), /*alone=*/false);
+  ASSERT_TRUE(trainer->TrainStep().ok());
+  ShardedAdamW& optimizer = trainer->optimizer();
+  const auto copy = [&](const OwnedRun& run, const char* state) {
+    std::vector<float> values(static_cast<size_t>(run.count));
+    EXPECT_TRUE(optimizer.CopyState(run, state, absl::MakeSpan(values)).ok());
+    return values;
+  };
+  optimizer.ForEachOwned([&](const OwnedRun& run) {
+    if (run.count < 3) return;
+    const OwnedRun inside = {.parameter = run.parameter,
+                             .begin = run.begin + 1,
+                             .count = run.count - 2};
+    for (const OptimizerState& kind : kOptimizerStates) {
+      std::vector<float> whole = copy(run, kind.name);
+      EXPECT_EQ(copy(inside, kind.name),
+                std::vector<float>(whole.begin() + 1, whole.end() - 1));
+      std::fill(whole.begin() + 1, whole.end() - 1, 0.5f);
+      const std::vector<float> halves(whole.size() - 2, 0.5f);
+      EXPECT_TRUE(optimizer.SetState(inside, kind.name, halves).ok());
+      EXPECT_EQ(copy(run, kind.name), whole) << run.parameter.name;
+    }
+  });
 }
 
 // The samples of this epoch end in the middle of a batch, and of a rank's.

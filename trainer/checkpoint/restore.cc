@@ -1,8 +1,33 @@
 #include "trainer/checkpoint/restore.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "moe/weights.h"
+#include "trainer/checkpoint/state_piece.h"
 
 namespace moe {
+namespace {
+
+// The most of a run that is on its way from the host at once: 1 MiB.
+constexpr int64_t kPieceElements = int64_t{1} << 18;
+
+absl::Status LoadPiece(const StateLoader& stored, const OwnedRun& piece,
+                       const char* state, absl::Span<float> out) {
+  const Parameter& parameter = piece.parameter;
+  absl::Status status;
+  ForEachRun(parameter.slice, parameter.num_columns(), piece.begin, piece.count,
+             [&](int64_t in_tensor, int64_t in_slice, int64_t count) {
+               if (!status.ok()) return;
+               status = stored.Load(
+                   parameter.name, state, parameter.num_columns(), in_tensor,
+                   out.subspan(static_cast<size_t>(in_slice - piece.begin),
+                               static_cast<size_t>(count)));
+             });
+  return status;
+}
+
+}  // namespace
 
 absl::Status ReadArena(const WeightsLoader& weights,
                        const ParameterTable& table, ArenaKind kind,
@@ -20,17 +45,20 @@ absl::Status ReadArena(const WeightsLoader& weights,
 
 absl::Status ReadMoments(const StateLoader& stored, TrainingState& state) {
   absl::Status status;
-  state.ForEachOwned([&](const Parameter& parameter, const char* name,
-                         int64_t begin, absl::Span<float> values) {
-    ForEachRun(parameter.slice, parameter.num_columns(), begin,
-               static_cast<int64_t>(values.size()),
-               [&](int64_t in_tensor, int64_t in_slice, int64_t count) {
-                 if (!status.ok()) return;
-                 status = stored.Load(
-                     parameter.name, name, parameter.num_columns(), in_tensor,
-                     values.subspan(static_cast<size_t>(in_slice - begin),
-                                    static_cast<size_t>(count)));
-               });
+  std::vector<float> values;
+  state.ForEachOwned([&](const OwnedRun& run) {
+    for (const OptimizerState& kind : kOptimizerStates) {
+      for (int64_t begin = 0; begin < run.count; begin += kPieceElements) {
+        if (!status.ok()) return;
+        const OwnedRun piece = {
+            .parameter = run.parameter,
+            .begin = run.begin + begin,
+            .count = std::min(kPieceElements, run.count - begin)};
+        values.resize(static_cast<size_t>(piece.count));
+        status = LoadPiece(stored, piece, kind.name, absl::MakeSpan(values));
+        if (status.ok()) status = state.SetState(piece, kind.name, values);
+      }
+    }
   });
   return status;
 }

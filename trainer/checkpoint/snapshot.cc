@@ -18,13 +18,12 @@ StoredTensor FloatTensor(std::string name, std::vector<uint64_t> shape) {
   return tensor;
 }
 
-StatePiece PieceOf(const Parameter& parameter, const char* state, int64_t begin,
-                   size_t count) {
-  return {.parameter = parameter.name,
-          .state = state,
-          .slice = parameter.slice,
-          .begin = begin,
-          .count = static_cast<int64_t>(count)};
+std::string NameOf(const OwnedRun& run, const char* state) {
+  return PieceName({.parameter = run.parameter.name,
+                    .state = state,
+                    .slice = run.parameter.slice,
+                    .begin = run.begin,
+                    .count = run.count});
 }
 
 }  // namespace
@@ -68,12 +67,10 @@ absl::Status Snapshot::MakeWeightImages() {
 
 absl::Status Snapshot::MakeStateImage() {
   std::vector<StoredTensor> tensors;
-  environment_.state.ForEachOwned([&](const Parameter& parameter,
-                                      const char* state, int64_t begin,
-                                      absl::Span<float> values) {
-    tensors.push_back(
-        FloatTensor(PieceName(PieceOf(parameter, state, begin, values.size())),
-                    {values.size()}));
+  environment_.state.ForEachOwned([&](const OwnedRun& run) {
+    for (const OptimizerState& state : kOptimizerStates)
+      tensors.push_back(FloatTensor(NameOf(run, state.name),
+                                    {static_cast<uint64_t>(run.count)}));
   });
   if (tensors.empty()) return absl::OkStatus();
   const int rank = environment_.groups.world().rank();
@@ -94,8 +91,7 @@ absl::Status Snapshot::Take() {
     if (parameter.local)
       RETURN_IF_ERROR(TakeWeights(parameter, plan_.file_of_parameter[i]));
   }
-  if (state_image_ >= 0) TakeState();
-  return absl::OkStatus();
+  return state_image_ >= 0 ? TakeState() : absl::OkStatus();
 }
 
 absl::Status Snapshot::TakeWeights(const Parameter& parameter,
@@ -119,15 +115,17 @@ absl::Status Snapshot::TakeWeights(const Parameter& parameter,
   return absl::OkStatus();
 }
 
-void Snapshot::TakeState() {
+absl::Status Snapshot::TakeState() {
   const FileImage& image = files_[static_cast<size_t>(state_image_)].image;
-  environment_.state.ForEachOwned([&](const Parameter& parameter,
-                                      const char* state, int64_t begin,
-                                      absl::Span<float> values) {
-    const absl::Span<float> place = image.Elements(
-        PieceName(PieceOf(parameter, state, begin, values.size())));
-    std::copy(values.begin(), values.end(), place.begin());
+  absl::Status status;
+  environment_.state.ForEachOwned([&](const OwnedRun& run) {
+    for (const OptimizerState& state : kOptimizerStates) {
+      if (!status.ok()) return;
+      status = environment_.state.CopyState(
+          run, state.name, image.Elements(NameOf(run, state.name)));
+    }
   });
+  return status;
 }
 
 }  // namespace moe

@@ -58,7 +58,7 @@ class Snapshot {
   absl::Status MakeWeightImages();
   absl::Status MakeStateImage();
   absl::Status TakeWeights(const Parameter& parameter, int planned_file);
-  void TakeState();
+  absl::Status TakeState();
 
   const Environment environment_;
   const Options options_;

@@ -39,10 +39,11 @@ std::string ShapeText(absl::Span<const uint64_t> shape) {
 
 // Converts this rank's slice of `parameter` into the arena piece by piece.
 template <typename T>
-absl::Status LoadInto(const WeightsLoader& loader, const Parameter& parameter,
-                      T* out) {
+absl::Status LoadInto(DeviceContext& context, const Tensor& out,
+                      const WeightsLoader& loader, const Parameter& parameter) {
   const int64_t size = parameter.slice.size();
   std::vector<float> piece(static_cast<size_t>(std::min(size, kPieceElements)));
+  std::vector<T> rounded(piece.size());
   absl::Status status;
   for (int64_t begin = 0; begin < size; begin += kPieceElements) {
     const int64_t count = std::min(kPieceElements, size - begin);
@@ -57,7 +58,9 @@ absl::Status LoadInto(const WeightsLoader& loader, const Parameter& parameter,
     RETURN_IF_ERROR(status);
     std::transform(piece.begin(),
                    piece.begin() + static_cast<std::ptrdiff_t>(count),
-                   out + begin, FromFloat<T>);
+                   rounded.begin(), FromFloat<T>);
+    context.Upload(out.Rows(begin, count).raw(), rounded.data(),
+                   count * SizeOf(DTypeOf<T>()));
   }
   return absl::OkStatus();
 }
@@ -252,15 +255,16 @@ absl::Status WeightsLoader::LoadParameter(absl::string_view name, int64_t begin,
 
 absl::Status LoadWeights(const WeightsLoader& loader,
                          const ParameterTable& table,
-                         const ParameterStorage& storage) {
+                         const ParameterStorage& storage,
+                         DeviceContext& context) {
   RETURN_IF_ERROR(loader.Check(table));
   for (const Parameter& parameter : table.parameters()) {
     if (!parameter.local) continue;
     const Tensor arena = storage.arena(parameter.arena);
     const Tensor part = arena.Rows(parameter.offset, parameter.slice.size());
     RETURN_IF_ERROR(part.dtype() == DType::kBFloat16
-                        ? LoadInto(loader, parameter, part.data<BFloat16>())
-                        : LoadInto(loader, parameter, part.data<float>()));
+                        ? LoadInto<BFloat16>(context, part, loader, parameter)
+                        : LoadInto<float>(context, part, loader, parameter));
   }
   return absl::OkStatus();
 }

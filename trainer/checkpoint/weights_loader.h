@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "comm/device_context.h"
 #include "data/file_system.h"
 #include "moe/parameter_table.h"
 #include "moe/weights.h"
@@ -96,10 +97,12 @@ inline constexpr char kSinesEnd[] = "rotary_emb.sin_cached";
 inline constexpr char kEmbeddingName[] = "model.embed_tokens.weight";
 inline constexpr char kHeadName[] = "lm_head.weight";
 
-// Loads every local parameter into `storage`, rounded to its dtype.
+// Loads every local parameter into `storage`, which lies on the context's
+// device, rounded to its dtype.
 absl::Status LoadWeights(const WeightsLoader& loader,
                          const ParameterTable& table,
-                         const ParameterStorage& storage);
+                         const ParameterStorage& storage,
+                         DeviceContext& context = CpuContext());
 
 }  // namespace moe
 
