@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "absl/strings/str_cat.h"
+#include "comm/check.h"
 #include "comm/stage_clock.h"
 #include "comm/trace.h"
 
@@ -15,7 +16,9 @@ struct Record {
   std::mutex mutex;
   Activity activity;
   absl::Duration waited;
-  StageClock clock;  // without the lock: of the thread that trains
+  // Without the lock: of the thread that trains.
+  StageClock clock;
+  Position* rehearsed = nullptr;  // of the rehearsal, if there is one
 };
 
 Record& TheRecord() {
@@ -25,6 +28,10 @@ Record& TheRecord() {
 
 void SetPosition(const Position& position) {
   Record& record = TheRecord();
+  if (record.rehearsed != nullptr) {
+    *record.rehearsed = position;
+    return;
+  }
   record.clock.Leave(record.activity.position);
   const std::lock_guard<std::mutex> lock(record.mutex);
   record.activity.position = position;
@@ -43,7 +50,9 @@ std::string ToString(const Position& position) {
 
 Position CurrentPosition() {
   // Written by the calling thread alone: it needs no lock to read.
-  return TheRecord().activity.position;
+  const Record& record = TheRecord();
+  return record.rehearsed != nullptr ? *record.rehearsed
+                                     : record.activity.position;
 }
 
 void SetStep(int64_t step) {
@@ -72,6 +81,15 @@ void StageScope::Enter(const char* stage) {
   position.stage = stage;
   SetPosition(position);
 }
+
+RehearsalScope::RehearsalScope() : position_(CurrentPosition()) {
+  CHECK(!Rehearsing());
+  TheRecord().rehearsed = &position_;
+}
+
+RehearsalScope::~RehearsalScope() { TheRecord().rehearsed = nullptr; }
+
+bool Rehearsing() { return TheRecord().rehearsed != nullptr; }
 
 std::string ToString(const WaitRecord& wait) {
   std::string text = wait.operation;

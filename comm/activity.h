@@ -43,6 +43,21 @@ class StageScope {
   Position before_;
 };
 
+// For its lifetime the calling thread only rehearses: a plan runs the code of a
+// step without doing any of it. Positions are apart then, and the process's
+// record, its clock of stages and its trace stay as they are. One at a time.
+class RehearsalScope {
+ public:
+  RehearsalScope();
+  ~RehearsalScope();
+  RehearsalScope(const RehearsalScope&) = delete;
+  RehearsalScope& operator=(const RehearsalScope&) = delete;
+
+ private:
+  Position position_;
+};
+bool Rehearsing();
+
 // A rank that a wait has not heard from.
 struct MissingRank {
   int rank = -1;          // of the world

@@ -34,8 +34,9 @@ class ProcessGroups {
     return group != nullptr ? *group : (*this)[axis];
   }
 
-  // Puts `group` in an axis's place, and returns what was there: for tests that
-  // stand between. The first replaces device(axis) too where that is the same.
+  // Puts `group` in an axis's place, and returns what was there: for plans, and
+  // for tests that stand between. The first replaces device(axis) too where
+  // that is the same.
   std::unique_ptr<ProcessGroup> Replace(Axis axis,
                                         std::unique_ptr<ProcessGroup> group) {
     std::swap(groups_[static_cast<size_t>(axis)], group);

@@ -4,18 +4,12 @@
 #include <utility>
 
 #include "comm/check.h"
+#include "comm/finished_work.h"
 
 namespace moe {
 namespace {
 
 // All that a group of one does is done by the time Start... returns.
-class FinishedWork : public Work {
- public:
-  bool Test() override { return true; }
-  absl::Status Wait() override { return absl::OkStatus(); }
-  int64_t arrived_bytes() const override { return 0; }
-};
-
 class SingleGroup : public ProcessGroup {
  public:
   explicit SingleGroup(std::string name) : name_(std::move(name)) {}

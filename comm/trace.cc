@@ -56,7 +56,7 @@ void AddTraceEvent(const TraceEvent& event) {
 
 void TraceNumber(const char* name, int64_t value) {
   Trace& trace = TheTrace();
-  if (!trace.on) return;
+  if (!trace.on || Rehearsing()) return;
   for (TraceEvent::Number& number : trace.numbers) {
     if (number.name != nullptr) continue;
     number = {name, value};

@@ -42,7 +42,7 @@ void SetGroup(TraceEvent& event, absl::string_view group);
 void StartTrace(size_t capacity);
 bool Tracing();
 void AddTraceEvent(const TraceEvent& event);
-// Adds a count to the stage that the calling thread is in.
+// Adds a count to the stage that the calling thread is in, unless it rehearses.
 void TraceNumber(const char* name, int64_t value);
 // Ends the trace. `dropped`: events beyond the capacity.
 std::vector<TraceEvent> TakeTrace(int64_t* dropped);

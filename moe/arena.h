@@ -13,10 +13,10 @@
 
 namespace moe {
 
-// Where the tensors of a stack lie: all of an Arena but its memory. Plans of
-// memory count with it (trainer/activation_plan.cc). A stack grows by chunks;
-// once it is empty again, one chunk for the most that was in use takes their
-// place, so that no room is lost between what does not fit and the next chunk.
+// Where the tensors of a stack lie: all of an Arena but its memory. A stack
+// grows by chunks; once it is empty again, one chunk for the most that was in
+// use takes their place, so that no room is lost between what does not fit and
+// the next chunk.
 class ArenaLayout {
  public:
   struct Mark {

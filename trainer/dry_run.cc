@@ -168,7 +168,7 @@ absl::StatusOr<DryRun> MakeDryRun(const TrainConfig& config, int world) {
       .sequences_per_rank = plan.OfRank(mesh.data() - 1).count,
       .micro_steps = plan.num_micro_steps(),
       .memory = PlanMemory(resolved, mesh),
-      .traffic = PlanTraffic(resolved, mesh, world - 1),
+      .traffic = PlanStep(resolved, mesh, world - 1).traffic,
       .flops_per_token =
           ModelFlopsPerToken(resolved.model(), batch.sequence_length()),
       .recomputed_flops_per_token = RecomputedFlopsPerToken(

@@ -8,7 +8,7 @@
 #include "comm/mesh.h"
 #include "moe/model_config.h"
 #include "trainer/memory_plan.h"
-#include "trainer/traffic_plan.h"
+#include "trainer/step_plan.h"
 #include "trainer/train_config.pb.h"
 
 namespace moe {

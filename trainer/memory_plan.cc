@@ -4,13 +4,12 @@
 #include <vector>
 
 #include "comm/dtype.h"
-#include "moe/model_config.h"
 #include "moe/parameter_table.h"
-#include "trainer/activation_plan.h"
 #include "trainer/batch_plan.h"
 #include "trainer/checkpoint/snapshot.h"
 #include "trainer/config_resolve.h"
 #include "trainer/gradient_reducer.h"
+#include "trainer/step_plan.h"
 
 namespace moe {
 namespace {
@@ -92,42 +91,22 @@ RankMemory PlanMemory(const TrainConfig& config, const Mesh& mesh) {
   RankMemory memory{.process = kProcessBytes};
   AddParameters(memory, config, mesh);
   memory.snapshot = PlanSnapshot(config, mesh, memory.moments).most;
-  const ModelConfig& model = config.model();
-  const int64_t sequences = MostSequences(config, mesh);
-  const int64_t tokens =
-      sequences * config.batch().sequence_length() / mesh.tensor();
-  const int64_t rows = sequences *
-                       EvenRowsOfSequence(model, config.router(),
-                                          config.batch().sequence_length()) /
-                       mesh.tensor();
-  ActivationShape shape{.model = model,
-                        .router = config.router(),
-                        .compute_dtype = ComputeDType(config),
-                        .recompute = RecomputeOf(config),
-                        .sequences = sequences,
-                        .length = config.batch().sequence_length(),
-                        .tensor_ranks = mesh.tensor(),
-                        .expert_ranks = mesh.expert(),
-                        .sent_rows = rows,
-                        .received_rows = rows};
-  const ActivationBytes even = PlanActivations(shape);
-  memory.activations = even.saved + even.routing;
-  memory.scratch = even.scratch;
+  const int rank = mesh.world() - 1;
+  const StepPlan even = PlanStep(config, mesh, rank);
+  memory.activations = even.saved_bytes + even.routing_bytes;
+  memory.scratch = even.scratch_bytes;
   // A sum over the tensor group: contributions to this rank's tokens.
-  memory.exchange +=
-      (mesh.tensor() - 1) * tokens * model.hidden_size() * kFloatBytes;
+  const int64_t tokens = MostSequences(config, mesh) *
+                         config.batch().sequence_length() / mesh.tensor();
+  const int64_t width = config.model().hidden_size();
+  memory.exchange += (mesh.tensor() - 1) * tokens * width * kFloatBytes;
   if (mesh.expert() == 1) return memory;  // All rows are here already.
-  const int64_t most_rows =
-      sequences * model.num_local_experts() *
-      ExpertCapacity(model, config.router(), shape.length) / mesh.tensor();
-  const int64_t row_bytes =
-      model.num_hidden_layers() *
-      (model.hidden_size() * SizeOf(shape.compute_dtype) + kFloatBytes);
-  memory.received_rows = shape.received_rows * row_bytes;
-  shape.received_rows = std::min(2 * rows, most_rows);
-  memory.received_rows_at_double_load = shape.received_rows * row_bytes;
-  const ActivationBytes twice = PlanActivations(shape);
-  memory.double_load = twice.saved + twice.scratch - even.saved - even.scratch;
+  const StepPlan twice = PlanStep(config, mesh, rank, ExpertShare::kDouble);
+  const int64_t row_bytes = width * SizeOf(ComputeDType(config)) + kFloatBytes;
+  memory.received_rows = even.received_rows * row_bytes;
+  memory.received_rows_at_double_load = twice.received_rows * row_bytes;
+  memory.double_load = twice.saved_bytes + twice.scratch_bytes -
+                       even.saved_bytes - even.scratch_bytes;
   return memory;
 }
 

@@ -33,9 +33,10 @@ struct RankMemory {
 
 // What the largest rank of a run holds: the one with the most sequences and the
 // largest slice of the vocabulary, the last, with tokens spread evenly over the
-// experts. Computed from the parameter table and the mesh without making any
-// of it; activations and scratch are to the byte the most that is in the
-// arenas. The configuration is resolved (ResolveConfig).
+// experts. Takes no memory of that size: parameters are counted in their table,
+// activations and scratch, to the byte the most that is in the arenas, by a run
+// of a step over addresses alone (PlanStep). The configuration is resolved
+// (ResolveConfig).
 RankMemory PlanMemory(const TrainConfig& config, const Mesh& mesh);
 
 // What a rank of the run holds on average: times the ranks of a node, about

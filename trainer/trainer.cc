@@ -32,15 +32,6 @@ bool IsFinite(const LossTerms& losses) {
          std::isfinite(losses.z);
 }
 
-absl::StatusOr<Tensor> UploadTokens(Arena& arena,
-                                    absl::Span<const int32_t> tokens) {
-  const auto size = static_cast<int64_t>(tokens.size());
-  ASSIGN_OR_RETURN(const Tensor tensor, arena.Allocate({size}, DType::kInt32));
-  arena.context().Upload(tensor.raw(), tokens.data(),
-                         size * SizeOf(DType::kInt32));
-  return tensor;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(
@@ -48,7 +39,15 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(
     const TrainingStart& start) {
   std::unique_ptr<Trainer> trainer(new Trainer(config, environment, start));
   RETURN_IF_ERROR(trainer->Allocate());
+  trainer->StartReading();
   RETURN_IF_ERROR(trainer->Initialize(start));
+  return trainer;
+}
+
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::CreateUninitialised(
+    const TrainConfig& config, const Environment& environment) {
+  std::unique_ptr<Trainer> trainer(new Trainer(config, environment, {}));
+  RETURN_IF_ERROR(trainer->Allocate());
   return trainer;
 }
 
@@ -72,7 +71,6 @@ Trainer::Trainer(const TrainConfig& config, const Environment& environment,
 
 absl::Status Trainer::Allocate() {
   const Environment& env = environment_;
-  const int64_t length = config_.batch().sequence_length();
   ASSIGN_OR_RETURN(weight_storage_,
                    ParameterStorage::AllocateWeights(
                        table_, environment_.kernels.context()));
@@ -85,7 +83,7 @@ absl::Status Trainer::Allocate() {
       .model = config_.model(),
       .router = config_.router(),
       .compute_dtype = ComputeDType(config_),
-      .max_length = length,
+      .max_length = config_.batch().sequence_length(),
       .recompute = RecomputeOf(config_),
       .max_expert_rows = MaxExpertRows(config_)};
   ASSIGN_OR_RETURN(
@@ -95,6 +93,12 @@ absl::Status Trainer::Allocate() {
   ASSIGN_OR_RETURN(optimizer_,
                    ShardedAdamW::Create(config_.optimizer(), table_, env.groups,
                                         shards_, weight_storage_, env.kernels));
+  return absl::OkStatus();
+}
+
+void Trainer::StartReading() {
+  const Environment& env = environment_;
+  const int64_t length = config_.batch().sequence_length();
   const bool reset_attention = config_.data().reset_attention();
   loader_ = std::make_unique<BatchLoader>(env.train, length, reset_attention);
   if (env.valid != nullptr)
@@ -103,7 +107,6 @@ absl::Status Trainer::Allocate() {
 
   const BatchPlan::Range mine = plan_.OfRank(env.groups[Axis::kData].rank());
   loader_->Prepare(consumed_samples_ + mine.begin, mine.count);
-  return absl::OkStatus();
 }
 
 absl::Status Trainer::Initialize(const TrainingStart& start) {
@@ -127,11 +130,31 @@ absl::Status Trainer::Initialize(const TrainingStart& start) {
 absl::StatusOr<StepReport> Trainer::TrainStep() {
   SetStep(step_ + 1);
   StageScope stage("data");
-  ASSIGN_OR_RETURN(const StepTokens tokens, Upload(NextTokens()));
+  const absl::StatusOr<TokenBlock> taken = TakeTokens();
+  batch_digest_ = taken.ok() ? DigestOf(*taken) : 0;
+  return StepOn(taken, stage);
+}
+
+absl::StatusOr<StepReport> Trainer::TrainStepOn(const TokenBlock& tokens) {
+  SetStep(step_ + 1);
+  StageScope stage("data");
+  batch_digest_ = 0;
+  return StepOn(tokens, stage);
+}
+
+// When the data of a rank fail its tensor group, whose sums want the same
+// tokens of all, goes on without any until SumOverWorld, where all ranks learn
+// of it together.
+absl::StatusOr<StepReport> Trainer::StepOn(
+    const absl::StatusOr<TokenBlock>& taken, StageScope& stage) {
+  data_status_ =
+      AgreeOnStatus(taken.status(), environment_.groups[Axis::kTensor]);
+  ASSIGN_OR_RETURN(
+      const StepTokens tokens,
+      UploadTokens(tokens_, data_status_.ok() ? *taken : TokenBlock{}));
   ASSIGN_OR_RETURN(const int64_t targets, CountTargets(tokens.host));
   ClearGradients();
   routing_.Clear();
-  batch_digest_ = DigestOf(tokens.host);
   LossTerms losses;
   for (int micro = 0; micro < plan_.num_micro_steps(); ++micro) {
     const MicroBatch batch =
@@ -161,30 +184,14 @@ absl::StatusOr<StepReport> Trainer::TrainStep() {
   return report;
 }
 
-// This step's sequences of this rank, and the next step's on their way. When
-// the data of a rank fail its tensor group, whose sums want the same tokens of
-// all, goes on without any until SumOverWorld, where all ranks learn of it
-// together.
-TokenBlock Trainer::NextTokens() {
+// This step's sequences of this rank, and the next step's on their way.
+absl::StatusOr<TokenBlock> Trainer::TakeTokens() {
   absl::StatusOr<TokenBlock> tokens = loader_->Take();
-  data_status_ =
-      AgreeOnStatus(tokens.status(), environment_.groups[Axis::kTensor]);
   const BatchPlan::Range mine =
       plan_.OfRank(environment_.groups[Axis::kData].rank());
   loader_->Prepare(consumed_samples_ + plan_.global_size() + mine.begin,
                    mine.count);
-  return data_status_.ok() ? *tokens : TokenBlock{};
-}
-
-absl::StatusOr<Trainer::StepTokens> Trainer::Upload(const TokenBlock& tokens) {
-  tokens_.Release({});
-  StepTokens uploaded;
-  uploaded.host = tokens;
-  ASSIGN_OR_RETURN(uploaded.inputs, UploadTokens(tokens_, tokens.inputs));
-  ASSIGN_OR_RETURN(uploaded.targets, UploadTokens(tokens_, tokens.targets));
-  if (tokens.positions.empty()) return uploaded;
-  ASSIGN_OR_RETURN(uploaded.positions, UploadTokens(tokens_, tokens.positions));
-  return uploaded;
+  return tokens;
 }
 
 // Of the whole step, before its first backward. A number that the configuration
@@ -368,7 +375,7 @@ absl::StatusOr<double> Trainer::ValidationLoss(int64_t batches) {
     if (status.ok()) status = read;
     if (read.ok()) targets += tokens->num_targets;
     ASSIGN_OR_RETURN(const StepTokens uploaded,
-                     Upload(read.ok() ? *tokens : TokenBlock{}));
+                     UploadTokens(tokens_, read.ok() ? *tokens : TokenBlock{}));
     for (int micro = 0; micro < plan.num_micro_steps(); ++micro) {
       // Divided by 1: how many targets there are is known when all are read.
       const MicroBatch batch = MakeMicroBatch(plan, micro, uploaded, sequences,

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "comm/activity.h"
 #include "comm/mesh.h"
 #include "comm/process_groups.h"
 #include "data/batch_loader.h"
@@ -28,6 +29,7 @@
 #include "trainer/routing_statistics.h"
 #include "trainer/run_length.h"
 #include "trainer/shard_map.h"
+#include "trainer/step_tokens.h"
 #include "trainer/train_config.pb.h"
 
 namespace moe {
@@ -77,6 +79,11 @@ class Trainer {
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(
       const TrainConfig& config, const Environment& environment,
       const TrainingStart& start = {});
+  // One for a plan, of which the shape of its steps matters: weights and
+  // moments hold anything, and no data are read, so that of its functions
+  // TrainStepOn alone computes. Not collective.
+  static absl::StatusOr<std::unique_ptr<Trainer>> CreateUninitialised(
+      const TrainConfig& config, const Environment& environment);
 
   // Collective. A step whose loss or gradient is not finite leaves weights and
   // moments as they were. Its batch counts as consumed and the report says
@@ -86,6 +93,9 @@ class Trainer {
   // computed twice. Errors of the data are agreed on likewise; any other is of
   // this rank alone.
   absl::StatusOr<StepReport> TrainStep();
+  // The same on this rank's sequences given here, which kernels alone read: the
+  // report has no digest of them.
+  absl::StatusOr<StepReport> TrainStepOn(const TokenBlock& tokens);
   // Of the last step that was not finite, the same on all ranks.
   const std::optional<NonFinite>& non_finite() const { return non_finite_; }
 
@@ -125,18 +135,12 @@ class Trainer {
           const TrainingStart& start);
 
   absl::Status Allocate();
-  // The loader's tokens, and the same on the device, which holds one block at a
-  // time.
-  struct StepTokens {
-    TokenBlock host;
-    Tensor inputs;  // int32, like those below
-    Tensor targets;
-    Tensor positions;  // null: none
-  };
-
+  void StartReading();
   absl::Status Initialize(const TrainingStart& start);
-  TokenBlock NextTokens();
-  absl::StatusOr<StepTokens> Upload(const TokenBlock& tokens);
+  absl::StatusOr<TokenBlock> TakeTokens();
+  // The rest of a step, in whose first stage the caller is.
+  absl::StatusOr<StepReport> StepOn(const absl::StatusOr<TokenBlock>& taken,
+                                    StageScope& stage);
   absl::StatusOr<int64_t> CountTargets(const TokenBlock& tokens);
   MicroBatch MakeMicroBatch(const BatchPlan& plan, int micro_step,
                             const StepTokens& tokens, int64_t global_sequences,

@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <vector>
+
+#include "comm/trace.h"
+
 namespace moe {
 namespace {
 
@@ -51,6 +55,43 @@ TEST(Activity, ChangesWithEveryStageAndWait) {
   EndWait(absl::Seconds(1));
   EXPECT_TRUE(changed());
   EXPECT_FALSE(CurrentActivity().waits);
+}
+
+TEST(RehearsalScope, LeavesTheRecordAndTheStageTimesAsTheyAre) {
+  SetStep(7);
+  const StageScope stage("start");
+  const Activity before = CurrentActivity();
+  TakeStageTimes();
+  {
+    const RehearsalScope rehearsal;
+    EXPECT_TRUE(Rehearsing());
+    EXPECT_EQ(CurrentPosition().step, 7);
+    SetStep(1);
+    const StageScope planned("experts", 3);
+    EXPECT_EQ(ToString(CurrentPosition()), "step 1, layer 3, experts");
+    EXPECT_EQ(CurrentActivity().changes, before.changes);
+    EXPECT_EQ(ToString(CurrentActivity().position), ToString(before.position));
+  }
+  EXPECT_FALSE(Rehearsing());
+  EXPECT_EQ(ToString(CurrentPosition()), ToString(before.position));
+  EXPECT_EQ(CurrentActivity().changes, before.changes);
+  for (const StageTime& time : TakeStageTimes())
+    EXPECT_EQ(time.nanos, 0) << time.stage;
+}
+
+TEST(RehearsalScope, KeepsItsCountsOutOfTheTrace) {
+  StartTrace(/*capacity=*/8);
+  {
+    const RehearsalScope rehearsal;
+    const StageScope stage("dispatch");
+    TraceNumber("rows_sent", 5);
+  }
+  { const StageScope stage("experts"); }
+  int64_t dropped = 0;
+  const std::vector<TraceEvent> events = TakeTrace(&dropped);
+  EXPECT_EQ(events.size(), 2u);  // what was before the experts, and they
+  for (const TraceEvent& event : events)
+    EXPECT_EQ(event.numbers[0].name, nullptr) << event.name;
 }
 
 TEST(Activity, SaysWhatAWaitIsFor) {

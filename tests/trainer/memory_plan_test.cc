@@ -8,10 +8,10 @@
 #include "comm/buffer.h"
 #include "tests/mpi_test.h"
 #include "tests/trainer/trainer_fixture.h"
-#include "trainer/activation_plan.h"
 #include "trainer/checkpoint/checkpoint_saver.h"
 #include "trainer/config_resolve.h"
 #include "trainer/layout.h"
+#include "trainer/step_plan.h"
 
 namespace moe {
 namespace {
@@ -137,30 +137,13 @@ TEST_P(MemoryPlanTest, EveryByteOfEachArenaIsForeseen) {
     config.mutable_parallel()->set_expert(mesh.expert());
     TestTrainer trainer(config, /*alone=*/false);
     EXPECT_TRUE(trainer->TrainStep().ok());
-    const int64_t choices = config.batch().micro_size() * kLength /
-                            mesh.tensor() * tiny.experts_per_token;
-    const int64_t rows =
-        tiny.capacity_factor == 0
-            ? choices
-            : static_cast<int64_t>(tiny.capacity_factor *
-                                   static_cast<double>(choices));
-    const ActivationBytes plan =
-        PlanActivations({.model = model,
-                         .router = config.router(),
-                         .compute_dtype = trainer->table().compute_dtype(),
-                         .recompute = RecomputeOf(config),
-                         .sequences = config.batch().micro_size(),
-                         .length = kLength,
-                         .tensor_ranks = mesh.tensor(),
-                         .expert_ranks = mesh.expert(),
-                         .sent_rows = rows,
-                         .received_rows = rows});
+    const StepPlan plan = PlanStep(config, mesh, mesh.world() - 1);
     const Pass& pass = trainer->pass();
-    EXPECT_EQ(plan.saved, Most(trainer, pass.saved.peak_bytes()))
+    EXPECT_EQ(plan.saved_bytes, Most(trainer, pass.saved.peak_bytes()))
         << tiny.most_scratch;
-    EXPECT_EQ(plan.routing, Most(trainer, pass.routing.peak_bytes()))
+    EXPECT_EQ(plan.routing_bytes, Most(trainer, pass.routing.peak_bytes()))
         << tiny.most_scratch;
-    EXPECT_EQ(plan.scratch, Most(trainer, pass.scratch.peak_bytes()))
+    EXPECT_EQ(plan.scratch_bytes, Most(trainer, pass.scratch.peak_bytes()))
         << tiny.most_scratch;
   }
 }

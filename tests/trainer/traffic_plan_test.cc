@@ -1,7 +1,5 @@
 // What a step is foreseen to send against what the groups of every rank count.
 
-#include "trainer/traffic_plan.h"
-
 #include <gtest/gtest.h>
 
 #include <array>
@@ -12,6 +10,7 @@
 #include "tests/trainer/trainer_fixture.h"
 #include "trainer/config_resolve.h"
 #include "trainer/layout.h"
+#include "trainer/step_plan.h"
 
 namespace moe {
 namespace {
@@ -69,7 +68,7 @@ std::array<int64_t, std::size(kAllAxes)> SentBytes(
 TEST_P(TrafficPlanTest, EveryByteOfAStepIsForeseen) {
   const TrainConfig config = Config();
   const Mesh mesh = *MakeMesh(config, TestRuntime().world());
-  const RankTraffic plan = PlanTraffic(config, mesh, TestRuntime().rank());
+  const RankTraffic plan = PlanStep(config, mesh, TestRuntime().rank()).traffic;
   TestTrainer trainer(config, /*alone=*/false);
   for (int step = 1; step <= 2; ++step) {
     const auto before = SentBytes(trainer.groups());
@@ -140,7 +139,7 @@ TEST(TrafficPlan, ChunksOfTheLossHeadAndLongSumsAreForeseen) {
   config.mutable_parallel()->set_tensor(world % 2 == 0 ? 2 : 1);
   config = *ResolveConfig(config, world, /*cores_per_rank=*/1);
   const Mesh mesh = *MakeMesh(config, world);
-  const RankTraffic plan = PlanTraffic(config, mesh, TestRuntime().rank());
+  const RankTraffic plan = PlanStep(config, mesh, TestRuntime().rank()).traffic;
   TestTrainer trainer(config, /*alone=*/false);
   const auto before = SentBytes(trainer.groups());
   EXPECT_TRUE(trainer->TrainStep().ok());
