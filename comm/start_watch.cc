@@ -32,6 +32,9 @@ constexpr std::chrono::milliseconds kTick(500);
 // already is first, and each further rank so much later than the one before.
 constexpr absl::Duration kFirstWord = absl::Seconds(1);
 constexpr absl::Duration kBetweenRanks = absl::Seconds(3);
+// So much later where another rank has left: it has told already, and a busy
+// launcher has not ended the job yet; or it is lost, and nobody has told.
+constexpr absl::Duration kForTheLauncher = absl::Seconds(30);
 
 // Of an environment as /proc shows it: the value of `name`, or empty.
 std::string VariableOf(const std::string& environment, absl::string_view name) {
@@ -129,6 +132,17 @@ LostRankReport MakeStartReport(int self, int world, const std::string& host,
   return report;
 }
 
+bool HasLeft(const std::vector<SeenProcess>& before,
+             const std::vector<SeenProcess>& now) {
+  return std::any_of(before.begin(), before.end(),
+                     [&](const SeenProcess& process) {
+                       return std::none_of(now.begin(), now.end(),
+                                           [&](const SeenProcess& other) {
+                                             return other.rank == process.rank;
+                                           });
+                     });
+}
+
 StartWatch::StartWatch(Options options) : options_(std::move(options)) {}
 
 absl::StatusOr<std::unique_ptr<StartWatch>> StartWatch::Start(Options options) {
@@ -155,18 +169,28 @@ bool StartWatch::IsOverAfterTick() {
 }
 
 void StartWatch::Run() {
-  const absl::Duration patience =
+  absl::Duration patience =
       options_.limit + kFirstWord + options_.rank * kBetweenRanks;
+  std::vector<SeenProcess> at_limit;
+  bool has_waited_for_launcher = false;
   absl::Duration counted;
   RunningTime time;
   while (!IsOverAfterTick()) {
     counted += time.Take();
+    if (counted > options_.limit && at_limit.empty())
+      at_limit = FindProcessesOfJob();
     if (counted <= patience) continue;
+    const std::vector<SeenProcess> seen = FindProcessesOfJob();
+    if (!has_waited_for_launcher && HasLeft(at_limit, seen)) {
+      has_waited_for_launcher = true;
+      patience = counted + kForTheLauncher;
+      continue;
+    }
     const Activity activity = CurrentActivity();
     const LostRankReport report = MakeStartReport(
         options_.rank, options_.world, ThisMember().host,
         activity.waits ? activity.wait.operation : ToString(activity.position),
-        FindProcessesOfJob(), options_.limit);
+        seen, options_.limit);
     options_.report(report);
     std::_Exit(report.exit_code);
   }

@@ -33,13 +33,18 @@ LostRankReport MakeStartReport(int self, int world, const std::string& host,
                                const std::vector<SeenProcess>& seen,
                                absl::Duration limit);
 
+// Whether a rank that had a process before has none now. Pure.
+bool HasLeft(const std::vector<SeenProcess>& before,
+             const std::vector<SeenProcess>& now);
+
 // Ends a job whose ranks do not come together. Until the watchdog (watchdog.h)
 // stands they meet in calls of MPI, which wait for ever for a rank that does
 // not come, and no rank knows more of the others than the system of its host
 // shows. A thread, which never calls MPI, counts how long the start takes while
 // the process runs; after `limit` and then some, so that rank 0 speaks first,
 // it tells what it sees and ends the process with the report's exit code, and
-// with it the job: launchers end the other ranks.
+// with it the job: launchers end the other ranks. A rank that sees another one
+// gone waits for that longer, so that one of them tells.
 class StartWatch {
  public:
   struct Options {

@@ -76,6 +76,18 @@ pid_t StartMember(const char* job) {
   _exit(127);
 }
 
+TEST(HasLeft, IsARankOfWhichNothingIsSeenAnyMore) {
+  const std::vector<SeenProcess> before = {
+      {0, 100, 'S'}, {1, 101, 'S'}, {1, 102, 'S'}, {2, 103, 'T'}};
+  EXPECT_FALSE(HasLeft({}, before));
+  EXPECT_FALSE(HasLeft(before, before));
+  // A script around it, and a rank that came late.
+  EXPECT_FALSE(HasLeft(
+      before, {{0, 100, 'S'}, {1, 102, 'R'}, {2, 103, 'T'}, {3, 104, 'S'}}));
+  EXPECT_TRUE(HasLeft(before, {{1, 101, 'S'}, {2, 103, 'T'}}));
+  EXPECT_TRUE(HasLeft(before, {}));
+}
+
 TEST(FindProcessesOfJob, FindsThoseOfTheJobAndTheirState) {
   const std::string job = absl::StrCat("start_watch_test.", getpid());
   setenv("PMIX_NAMESPACE", job.c_str(), 1);

@@ -97,7 +97,8 @@ TEST_F(GuardedContextTest, MemoryThatIsGivenBackIsUsedAgain) {
   for (int i = 0; i < 100; ++i) {
     const Buffer first = context_.Allocate(kBytes).value();
     const Buffer second = context_.Allocate(3 * kBytes).value();
-    if (i == 0) place = first.data();
+    if (i == 0) continue;  // grows by what finds no gap
+    if (i == 1) place = first.data();
     EXPECT_EQ(first.data(), place);
   }
 }

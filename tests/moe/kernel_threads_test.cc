@@ -23,7 +23,7 @@ std::set<pid_t> ThreadsOf(const CpuKernels& kernels, int64_t n) {
 // A thread that ended would have to be started anew, which the system may
 // refuse in the midst of a run.
 TEST(KernelThreads, StayAlsoWhereALoopHasNoUseForThem) {
-  const CpuKernels kernels(4);
+  const CpuKernels kernels(4, CpuContext());
   ASSERT_TRUE(kernels.status().ok());
   const std::set<pid_t> all = ThreadsOf(kernels, 4);
   EXPECT_EQ(all.size(), 4u);
