@@ -194,7 +194,8 @@ absl::StatusOr<InitSource> Open(const std::string& directory,
     RETURN_IF_ERROR(
         VerifyShare(files, directory, FilesBesideState(manifest), world));
   }
-  ASSIGN_OR_RETURN(source.words, ReadSourceWords(files, directory));
+  ASSIGN_OR_RETURN(source.words,
+                   ReadSourceWordsAndTokenizerFiles(files, directory));
   RETURN_IF_ERROR(
       CheckSameModel(directory, source.words.Settings(), WithDefaults(config)));
   RETURN_IF_ERROR(CheckWindow(source.words, config));
@@ -227,7 +228,7 @@ absl::StatusOr<TakenWords> TakeWords(const std::string& path,
   if (!source.ok()) return Annotate(source.status(), kFlag);
   taken.directory = *source;
   const absl::StatusOr<SourceWords> words =
-      ReadSourceWords(files, taken.directory);
+      ReadSourceWordsAndTokenizerFiles(files, taken.directory);
   if (!words.ok()) return Annotate(words.status(), kFlag);
   taken.settings = words->Settings();
   taken.sliding_window = words->config.sliding_window;

@@ -40,7 +40,8 @@ struct TakenWords {
 
 // Of `own`, the checkpoint that the run goes on from (FindStart), or else of
 // the one that `path` means, which may be gone where there is one of its own.
-// For one process. Errors as FindCheckpoint and ReadSourceWords.
+// For one process. Errors as FindCheckpoint and
+// ReadSourceWordsAndTokenizerFiles.
 absl::StatusOr<TakenWords> TakeWords(const std::string& path,
                                      const std::optional<FoundCheckpoint>& own,
                                      FileSystem& files);

@@ -184,7 +184,8 @@ std::string NotUsedText(const StartOptions& options) {
 absl::Status OpenState(RunStart& start, FileSystem& files,
                        const ParameterTable& table) {
   const FoundCheckpoint& found = *start.checkpoint;
-  ASSIGN_OR_RETURN(start.source, ReadSourceWords(files, found.path));
+  ASSIGN_OR_RETURN(start.source,
+                   ReadSourceWordsAndTokenizerFiles(files, found.path));
   ASSIGN_OR_RETURN(start.weights, WeightsLoader::Open(files, found.path));
   RETURN_IF_ERROR(start.weights->Check(table));
   ASSIGN_OR_RETURN(start.moments,

@@ -66,6 +66,14 @@ done
 md5sum <"$work/out" >>"$work/sums"
 [[ $(sort -u "$work/sums" | wc -l) -eq 1 ]] || fail "another text under mpirun"
 
+# A chat template has no say, and need not be one that can be read.
+truncate -s 1G "$run/checkpoints/step_00000005/chat_template.jinja"
+generate --checkpoint="$run" --prompt="the cats" --max-tokens=20 ||
+  fail "a template that cannot be read: exit code $?: $(cat "$work/err")"
+md5sum <"$work/out" >>"$work/sums"
+[[ $(sort -u "$work/sums" | wc -l) -eq 1 ]] || fail "another text by a template"
+rm "$run/checkpoints/step_00000005/chat_template.jinja"
+
 # Greedy text of so young a model is one word again and again, and has no end.
 generate --checkpoint="$run" --max-tokens=999 --temperature=0 ||
   fail "at the last position: exit code $?"

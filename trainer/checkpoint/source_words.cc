@@ -48,7 +48,6 @@ absl::StatusOr<SourceWords> ReadSourceWords(FileSystem& files,
   words.directory = directory;
   ASSIGN_OR_RETURN(words.config, ReadModelConfig(files, directory));
   RETURN_IF_ERROR(CheckTrainedModel(files, directory, words.config));
-  RETURN_IF_ERROR(ReadTokenizerFiles(files, words));
   words.end_ids = words.config.eos_ids;
   const std::string path = JoinPath(directory, kGenerationConfigFile);
   if (!files.Exists(path)) return words;
@@ -59,6 +58,13 @@ absl::StatusOr<SourceWords> ReadSourceWords(FileSystem& files,
   if (!ends->empty()) words.end_ids = *ends;
   if (text != GenerationConfigJson(words.config))
     words.generation_config = std::move(text);
+  return words;
+}
+
+absl::StatusOr<SourceWords> ReadSourceWordsAndTokenizerFiles(
+    FileSystem& files, const std::string& directory) {
+  ASSIGN_OR_RETURN(SourceWords words, ReadSourceWords(files, directory));
+  RETURN_IF_ERROR(ReadTokenizerFiles(files, words));
   return words;
 }
 

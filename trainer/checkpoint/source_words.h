@@ -26,7 +26,8 @@ struct SourceWords {
   // names none; as in transformers, the tokenizer's </s> counts only where
   // both are silent.
   std::vector<int> end_ids;
-  // The files of its tokenizer, as they are.
+  // The files of its tokenizer, as they are; of
+  // ReadSourceWordsAndTokenizerFiles.
   std::vector<NamedFile> tokenizer_files;
 
   // model.*, with the width of a head resolved, and router.renormalize: what
@@ -34,11 +35,16 @@ struct SourceWords {
   TrainConfig Settings() const;
 };
 
-// Reads config.json, generation_config.json and the tokenizer's files, and for
-// a checkpoint of ours looks whether they are of the model that was trained.
-// Errors as ParseConfigJson, with the path; DataLoss: another model.
+// Reads config.json and generation_config.json, and for a checkpoint of ours
+// looks whether they are of the model that was trained. Errors as
+// ParseConfigJson, with the path; DataLoss: another model.
 absl::StatusOr<SourceWords> ReadSourceWords(FileSystem& files,
                                             const std::string& directory);
+
+// The same and the tokenizer's files, for a run that carries them on: one that
+// cannot be read is an error, with its path.
+absl::StatusOr<SourceWords> ReadSourceWordsAndTokenizerFiles(
+    FileSystem& files, const std::string& directory);
 
 // DataLoss: the model of `config` is not that of train_config.textproto, which
 // checkpoints of ours have. OK where there is none.
