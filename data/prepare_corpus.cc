@@ -1,9 +1,6 @@
 #include <cstdint>
-#include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <string>
-#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "comm/status_macros.h"
@@ -102,13 +99,9 @@ absl::StatusOr<int> PreviewVocabulary(const CorpusOptions& options) {
     bytes += size;
   }
   if (bytes > kMostBytes) return 0;
-  std::error_code error;
-  std::string name =
-      (std::filesystem::temp_directory_path(error) / "moe-vocabulary-XXXXXX")
-          .string();
-  if (mkdtemp(name.data()) == nullptr) return 0;
-  const TemporaryPath folder(files, name);
-  sources.tokenizer_path = JoinPath(folder.path(), kTokenizerFile);
+  const auto folder = MakeTemporaryDirectory("moe-vocabulary-");
+  if (!folder.ok()) return 0;
+  sources.tokenizer_path = JoinPath((*folder)->path(), kTokenizerFile);
   RETURN_IF_ERROR(PrepareTokenizer(
       sources, options, [](const std::string&, int64_t, int64_t) {}));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,

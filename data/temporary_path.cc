@@ -1,7 +1,13 @@
 #include "data/temporary_path.h"
 
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "comm/status_macros.h"
 
 namespace moe {
@@ -29,6 +35,22 @@ void TemporaryPath::RemoveAtEnd() {
   constexpr int kMostTries = 10;
   for (int i = 0; i < kMostTries && is_there_; ++i)
     if (files_.Remove(path_).ok()) return;
+}
+
+absl::StatusOr<std::unique_ptr<TemporaryPath>> MakeTemporaryDirectory(
+    absl::string_view prefix) {
+  std::error_code error;
+  std::string path = (std::filesystem::temp_directory_path(error) /
+                      absl::StrCat(prefix, "XXXXXX"))
+                         .string();
+  // Nothing ends the process between the directory and its removal.
+  const RemovalAtEnd::Lock held = RemovalAtEnd::Hold();
+  if (error || mkdtemp(path.data()) == nullptr) {
+    return absl::AbortedError(
+        absl::StrCat("cannot make the directory ", path, ": ",
+                     error ? error.message() : std::strerror(errno)));
+  }
+  return std::make_unique<TemporaryPath>(PosixFileSystem(), path);
 }
 
 }  // namespace moe

@@ -2,9 +2,12 @@
 #define DATA_TEMPORARY_PATH_H_
 
 #include <atomic>
+#include <memory>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "comm/refused_memory.h"
 #include "data/file_system.h"
 
@@ -35,6 +38,12 @@ class TemporaryPath {
   std::atomic<bool> is_there_ = true;
   const RemovalAtEnd at_end_;
 };
+
+// A new, empty directory in the machine's folder for temporary files, named
+// `prefix` and six letters. Whatever ends the process, also while it is made,
+// leaves none. Aborted: the system refuses it.
+absl::StatusOr<std::unique_ptr<TemporaryPath>> MakeTemporaryDirectory(
+    absl::string_view prefix);
 
 }  // namespace moe
 

@@ -21,6 +21,21 @@
 namespace moe {
 namespace {
 
+// The end of a process that says it; `program` null: of one that does not.
+[[noreturn]] void End(const char* program, int signal) {
+  if (program == nullptr) {
+    kill(getpid(), signal);  // this thread alone can take it
+  } else {
+    const std::string text =
+        absl::StrCat(program, ": stopped as asked by ", SignalName(signal),
+                     ": what was not finished is removed\n");
+    // As one write, and not of stdio, which the first thread may hold.
+    static_cast<void>(!write(STDERR_FILENO, text.data(), text.size()));
+  }
+  // Also where a shell has set the signal to be ignored.
+  std::_Exit(ExitCode(absl::CancelledError("")));
+}
+
 void AwaitSignal(const char* program, const sigset_t& signals) {
   int signal = 0;
   while (sigwait(&signals, &signal) != 0) {
@@ -28,17 +43,10 @@ void AwaitSignal(const char* program, const sigset_t& signals) {
   // No thread but this one takes the second.
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
   const RemovalAtEnd::Lock removed = RemovalAtEnd::RemoveAll();
-  const std::string text =
-      absl::StrCat(program, ": stopped as asked by ", SignalName(signal),
-                   ": what was not finished is removed\n");
-  // As one write, and not of stdio, which the first thread may hold.
-  static_cast<void>(!write(STDERR_FILENO, text.data(), text.size()));
-  std::_Exit(ExitCode(absl::CancelledError("")));
+  End(program, signal);
 }
 
-}  // namespace
-
-absl::Status EndOnSignals(const char* program) {
+absl::Status StartAwaiting(const char* program) {
   sigset_t signals;
   sigemptyset(&signals);
   for (const int signal : StopSignals()) sigaddset(&signals, signal);
@@ -52,5 +60,13 @@ absl::Status EndOnSignals(const char* program) {
   thread.detach();
   return absl::OkStatus();
 }
+
+}  // namespace
+
+absl::Status EndOnSignals(const char* program) {
+  return StartAwaiting(program);
+}
+
+absl::Status RemoveOnSignals() { return StartAwaiting(/*program=*/nullptr); }
 
 }  // namespace moe

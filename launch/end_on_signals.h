@@ -17,6 +17,10 @@ namespace moe {
 // ResourceExhausted: the system does not allow the thread that waits for them.
 absl::Status EndOnSignals(const char* program);
 
+// The same for one of several ranks, of whose end the launcher tells: does 1.,
+// says nothing, and then the signal ends the process as if unhandled.
+absl::Status RemoveOnSignals();
+
 }  // namespace moe
 
 #endif  // LAUNCH_END_ON_SIGNALS_H_

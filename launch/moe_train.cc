@@ -66,8 +66,8 @@ int Main(int argc, char** argv) {
   const LauncherEnvironment launcher = ReadLauncherEnvironment();
   auto command = ParseTrainCommand(argc, argv, launcher.world, [&launcher] {
     RefuseForeignLauncher(kProgram);
-    // mpirun stops the others where one ends with an error.
-    return launcher.world > 1 ? absl::OkStatus() : EndOnSignals(kProgram);
+    // mpirun stops the others where one ends with an error, and tells of that.
+    return launcher.world > 1 ? RemoveOnSignals() : EndOnSignals(kProgram);
   });
   if (command.ok() && !command->text.empty() && !command->dry_run)
     return LeaveWithoutMpi(kProgram, command->text);

@@ -52,5 +52,18 @@ TEST(TemporaryPath, WhatHasNotIsRemovedWhereTheProcessEndsAtOnce) {
   EXPECT_FALSE(files.Exists(temporary.path()));
 }
 
+TEST(TemporaryPath, ADirectoryOfTheMachinesFolderIsNewAndGoes) {
+  const auto first = MakeTemporaryDirectory("moe-test-");
+  const auto second = MakeTemporaryDirectory("moe-test-");
+  ASSERT_TRUE(first.ok() && second.ok()) << first.status() << second.status();
+  FileSystem& files = PosixFileSystem();
+  EXPECT_NE((*first)->path(), (*second)->path());
+  for (const auto* made : {&first, &second})
+    EXPECT_TRUE(files.IsDirectory((**made)->path()));
+  RemovalAtEnd::RemoveAll().unlock();
+  for (const auto* made : {&first, &second})
+    EXPECT_FALSE(files.Exists((**made)->path()));
+}
+
 }  // namespace
 }  // namespace moe

@@ -83,6 +83,42 @@ grep -q "^Memory of the largest rank" "$work/out" || fail "no sizes"
   fail "not the run's message"
 [[ $(wc -l <"$work/err") -eq 1 ]] || fail "not one line of message"
 
+# One that a signal ends while it learns a vocabulary leaves none of it behind;
+# each rank learns for itself. mpirun gives a rank a second to end, which a
+# machine under load may need.
+interrupted() {
+  local launcher=() job tries
+  arguments="--dry-run, ended by TERM"
+  [[ $ranks -eq 0 ]] || launcher=("$here/../mpirun.sh" "$ranks")
+  mkdir "$work/tmp"
+  awk 'BEGIN {
+    srand(1)
+    for (i = 0; i < 100000; ++i) {
+      word = ""
+      for (j = 0; j < 7; ++j) word = word sprintf("%c", 97 + int(26 * rand()))
+      print word
+    }
+  }' >"$work/text.txt"
+  TMPDIR="$work/tmp" OMPI_MCA_odls_base_sigkill_timeout=5 \
+    ${launcher[@]+"${launcher[@]}"} "$program" --dry-run \
+    data.train="$work/text.txt" run.directory="$work/run" \
+    >"$work/out" 2>"$work/err" </dev/null &
+  job=$!
+  made() { compgen -G "$work/tmp/moe-vocabulary-*/*.training" >/dev/null; }
+  for ((tries = 0; tries < 3000; ++tries)); do
+    if made || ! kill -0 "$job" 2>/dev/null; then break; fi
+    sleep 0.02
+  done
+  made || fail "it learns no vocabulary"
+  kill -TERM "$job"
+  wait "$job"
+  [[ $? -eq 75 || $ranks -gt 0 ]] || fail "exit code is not 75"
+  ! compgen -G "$work/tmp/moe-vocabulary-*" || fail "they stay"
+  [[ ! -e "$work/run" ]] || fail "a run directory stays"
+  rm -rf "$work/tmp" "$work/text.txt"
+}
+interrupted
+
 # Under a launcher that this MPI does not understand, what only tells of a
 # program is told, and nothing else is done.
 if [[ $ranks -eq 0 ]]; then
