@@ -19,6 +19,8 @@ struct Launcher {
   // Must be equal to the size if it is there, null: nothing.
   const char* confirms;
   const char* instead;  // what to type, before the words of launch/run.sh
+  // Of one that says no size: how many there are on this node, null: nothing.
+  const char* node_size = nullptr;
 };
 
 // The first that fits is told of: who starts processes for another's library
@@ -32,8 +34,8 @@ constexpr Launcher kLaunchers[] = {
     // Cray PALS (mpiexec, aprun of a later day): how many there are is a word
     // of its PMI, which it can be told to leave out; its own are of this node.
     {"Cray PALS", "PALS_RANKID", "PMI_SIZE", nullptr, nullptr, ""},
-    {"Cray PALS", "PALS_RANKID", "PALS_LOCAL_SIZE", nullptr, nullptr, ""},
-    {"Cray PALS", "PALS_RANKID", nullptr, nullptr, nullptr, ""},
+    {"Cray PALS", "PALS_RANKID", nullptr, nullptr, nullptr, "",
+     "PALS_LOCAL_SIZE"},
     // MPICH's mpiexec, Intel's mpirun, srun --mpi=pmi2.
     {"a launcher that speaks PMI, as MPICH's does,", "PMI_RANK", "PMI_SIZE",
      nullptr, nullptr, ""},
@@ -52,20 +54,37 @@ std::optional<int> ReadNumber(const char* name) {
   return number;
 }
 
+// How many the launcher has on this node, where that is a word of its and says
+// that the process is not alone; else 0.
+int CountOnNode(const Launcher& launcher) {
+  if (launcher.node_size == nullptr) return 0;
+  const int count = ReadNumber(launcher.node_size).value_or(0);
+  return count < 2 ? 0 : count;
+}
+
 bool IsSet(const char* name) {
   const char* text = std::getenv(name);
   return text != nullptr && *text != '\0';
 }
 
-std::string Message(const Launcher& launcher, int rank, int world) {
-  const std::string who =
-      world == 0
-          ? absl::StrCat("process ", rank, " of several that ", launcher.name,
-                         " started (", launcher.rank, ")")
-          : absl::StrCat("one of ", world, " processes that ", launcher.name,
-                         " started (", launcher.rank, ", ", launcher.size, ")");
+// Who this process is; `world` and `on_node` are 0 where they are not known.
+std::string Who(const Launcher& launcher, int rank, int world, int on_node) {
+  if (world > 0)
+    return absl::StrCat("one of ", world, " processes that ", launcher.name,
+                        " started (", launcher.rank, ", ", launcher.size, ")");
+  if (on_node > 0)
+    return absl::StrCat("one of at least ", on_node, " processes that ",
+                        launcher.name, " started, ", on_node,
+                        " of them on this node (", launcher.rank, ", ",
+                        launcher.node_size, ")");
+  return absl::StrCat("process ", rank, " of several that ", launcher.name,
+                      " started (", launcher.rank, ")");
+}
+
+std::string Message(const Launcher& launcher, int rank, int world,
+                    int on_node) {
   return absl::StrCat(
-      "this is ", who,
+      "this is ", Who(launcher, rank, world, on_node),
       ", but Open MPI cannot join them, and each would do all of the work by "
       "itself; start them with ",
       launcher.instead, "launch/run.sh -n ",
@@ -80,11 +99,14 @@ std::optional<ForeignLauncher> FindForeignLauncher() {
   for (const Launcher& launcher : kLaunchers) {
     const int rank = ReadNumber(launcher.rank).value_or(-1);
     if (launcher.size == nullptr) {
-      if (rank < 1) continue;
-      return ForeignLauncher{.rank = rank,
-                             .world = 0,
-                             .is_first = rank == 1,
-                             .message = Message(launcher, rank, /*world=*/0)};
+      const int on_node = CountOnNode(launcher);
+      const int first = on_node > 0 ? 0 : 1;  // rank 0 may be alone
+      if (rank < first) continue;
+      return ForeignLauncher{
+          .rank = rank,
+          .world = 0,
+          .is_first = rank == first,
+          .message = Message(launcher, rank, /*world=*/0, on_node)};
     }
     const int world = ReadNumber(launcher.size).value_or(0);
     if (rank < 0 || world < 2 || rank >= world) continue;
@@ -92,10 +114,11 @@ std::optional<ForeignLauncher> FindForeignLauncher() {
     if (launcher.confirms != nullptr &&
         ReadNumber(launcher.confirms).value_or(world) != world)
       continue;
-    return ForeignLauncher{.rank = rank,
-                           .world = world,
-                           .is_first = rank == 0,
-                           .message = Message(launcher, rank, world)};
+    return ForeignLauncher{
+        .rank = rank,
+        .world = world,
+        .is_first = rank == 0,
+        .message = Message(launcher, rank, world, /*on_node=*/0)};
   }
   return std::nullopt;
 }

@@ -20,7 +20,8 @@ struct ForeignLauncher {
 // 1 are needed, both of the launcher's step: the shell of salloc has no rank, a
 // batch script's own no step, `srun --pty` one task, and a stray WORLD_SIZE
 // none of what comes with it. Of a launcher that tells its processes no size a
-// rank above 0 says enough; rank 0 may be alone, and is left alone. Nothing
+// rank above 0 says enough; rank 0 may be alone, and is left alone, unless the
+// launcher counts several on its node. Nothing
 // where a launcher started the process that this MPI understands
 // (LauncherEnvironment).
 std::optional<ForeignLauncher> FindForeignLauncher();

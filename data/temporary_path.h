@@ -40,8 +40,8 @@ class TemporaryPath {
 };
 
 // A new, empty directory in the machine's folder for temporary files, named
-// `prefix` and six letters. Whatever ends the process, also while it is made,
-// leaves none. Aborted: the system refuses it.
+// `prefix` and six letters. A signal or refused memory that ends the process
+// leaves none, also while it is made. Aborted: the system refuses it.
 absl::StatusOr<std::unique_ptr<TemporaryPath>> MakeTemporaryDirectory(
     absl::string_view prefix);
 

@@ -65,11 +65,21 @@ TEST(ForeignLauncher, CrayPalsSaysHowManyThereAreInWordsOfItsPmi) {
   EXPECT_FALSE(pals->is_first);
   EXPECT_THAT(pals->message, HasSubstr("one of 2 processes that Cray PALS "
                                        "started (PALS_RANKID, PMI_SIZE)"));
-  // Without them it tells of this node alone.
+  // Without them it tells of this node alone: not how many there are.
   const auto node = FindIn({{"PALS_RANKID", "0"}, {"PALS_LOCAL_SIZE", "4"}});
   ASSERT_TRUE(node.has_value());
   EXPECT_TRUE(node->is_first);
-  EXPECT_THAT(node->message, HasSubstr("one of 4 processes that Cray PALS"));
+  EXPECT_EQ(node->world, 0);
+  EXPECT_THAT(
+      node->message,
+      AllOf(HasSubstr("one of at least 4 processes that Cray PALS started, 4 "
+                      "of them on this node (PALS_RANKID, PALS_LOCAL_SIZE)"),
+            HasSubstr("launch/run.sh -n RANKS")));
+  // Ranks of another node are above the count of their node.
+  const auto other = FindIn({{"PALS_RANKID", "6"}, {"PALS_LOCAL_SIZE", "4"}});
+  ASSERT_TRUE(other.has_value());
+  EXPECT_FALSE(other->is_first);
+  EXPECT_THAT(other->message, HasSubstr("one of at least 4 processes"));
   // flux run sets its words too.
   EXPECT_THAT(FindIn({{"FLUX_TASK_RANK", "0"},
                       {"FLUX_JOB_SIZE", "2"},
