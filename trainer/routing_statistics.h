@@ -41,10 +41,6 @@ class RoutingStatistics {
   // This rank's part of one micro-batch, after its forward.
   void Add(const Pass& pass);
 
-  // How many numbers totals() has.
-  static int64_t NumTotals(int64_t num_layers, int64_t num_experts) {
-    return num_layers * (num_experts + kNumSums);
-  }
   // All sums; ranks' may be added up in place.
   absl::Span<double> totals() { return absl::MakeSpan(totals_); }
   // [layers, E]: choices of each expert, the first of the totals.

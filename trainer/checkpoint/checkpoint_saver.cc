@@ -97,13 +97,6 @@ absl::StatusOr<std::unique_ptr<CheckpointSaver>> CheckpointSaver::Create(
   return saver;
 }
 
-int64_t CheckpointSaver::snapshot_bytes() const {
-  int64_t bytes = 0;
-  for (const Snapshot::File& file : snapshot_->files())
-    bytes += file.image.num_bytes();
-  return bytes;
-}
-
 absl::StatusOr<std::optional<SaveResult>> CheckpointSaver::Start(
     const std::string& directory, const CheckpointManifest& manifest,
     std::vector<NamedFile> text_files) {

@@ -81,9 +81,6 @@ class CheckpointSaver {
                                    const CheckpointManifest& manifest,
                                    std::vector<NamedFile> text_files);
 
-  // Bytes that the snapshot holds on this rank.
-  int64_t snapshot_bytes() const;
-
  private:
   enum class Phase { kIdle, kWriting, kCommitting };
 

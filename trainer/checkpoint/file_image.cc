@@ -65,10 +65,6 @@ absl::StatusOr<FileImage> FileImage::Create(std::string name,
   return image;
 }
 
-int64_t FileImage::num_bytes() const {
-  return static_cast<int64_t>(header_.size()) + elements_.num_bytes();
-}
-
 absl::Span<float> FileImage::Elements(absl::string_view tensor) const {
   const auto found = places_.find(tensor);
   CHECK(found != places_.end());

@@ -28,7 +28,6 @@ class FileImage {
                                           std::vector<StoredTensor> tensors);
 
   const std::string& name() const { return name_; }
-  int64_t num_bytes() const;
 
   // The elements of a tensor that the image has.
   absl::Span<float> Elements(absl::string_view tensor) const;
