@@ -78,10 +78,18 @@ struct TrafficCounters {
 // same operations in the same order with matching counts and dtypes; blocking
 // calls and Start... calls may be mixed, and any number of Works may be open.
 //
-// Float sums add the ranks' contributions in rank order, so a result is the
-// same bits on every run: ((x0 + x1) + x2) + ... bfloat16 sums accumulate in
-// float32 and round once. Input and output may not overlap unless a function
-// says so. One thread of the process calls.
+// CollectiveContract: in which order float sums are made. It is a function of
+// the group's size and of the ranks a node alone, never of time, of the count
+// or of what else is under way. Today it is rank order, ((x0 + x1) + x2) + ...;
+// large groups will add inside each node first, then over the nodes.
+//   Callers may rely on: the same bits on each run of one layout; the same
+//     result on every rank; bfloat16 sums that accumulate in float32 and round
+//     once.
+//   Callers may not rely on: rank order itself; equal bits over groups of
+//     different sizes, or over the same ranks on other numbers of nodes.
+//
+// Input and output may not overlap unless a function says so. One thread of the
+// process calls.
 class ProcessGroup {
  public:
   virtual ~ProcessGroup() = default;

@@ -1,10 +1,14 @@
-// Float sums are the ordered loop over ranks, to the bit.
+// Float sums are the ordered loop over ranks, to the bit (Order), and keep what
+// ProcessGroup's contract promises (CollectiveContract).
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <bit>
 #include <cmath>
+#include <cstdint>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "comm/philox.h"
@@ -102,8 +106,62 @@ TEST_P(Order, TheNumbersOfTheseTestsDependOnTheOrder) {
   EXPECT_NE((Sum<BFloat16, float>(size(), 0, kCount)), Values(rounded_often));
 }
 
+// What callers may rely on; unlike Order it holds for any order that the
+// contract allows.
+class CollectiveContract : public GroupTest {
+ protected:
+  // The sum over ranks of their first `count` numbers.
+  template <typename T>
+  std::vector<double> SumOfFirst(int64_t count) {
+    std::vector<T> data = Numbers<T>(rank(), 0, count);
+    EXPECT_TRUE(group().AllReduce(View(data), ReduceOp::kSum).ok());
+    return Values(data);
+  }
+};
+
+TEST_P(CollectiveContract, ASumIsTheSameBitsOnEachCall) {
+  for (int64_t count : kCounts) {
+    EXPECT_EQ(SumOfFirst<float>(count), SumOfFirst<float>(count));
+    EXPECT_EQ(SumOfFirst<BFloat16>(count), SumOfFirst<BFloat16>(count));
+  }
+}
+
+TEST_P(CollectiveContract, ASumIsTheSameBitsWhateverElseIsUnderWay) {
+  constexpr int64_t kCount = kCounts[1];
+  const std::vector<double> alone = SumOfFirst<float>(kCount);
+  std::vector<std::vector<float>> together(3,
+                                           Numbers<float>(rank(), 0, kCount));
+  std::vector<std::unique_ptr<Work>> works;
+  for (std::vector<float>& data : together) {
+    auto work = group().StartAllReduce(View(data), ReduceOp::kSum);
+    ASSERT_TRUE(work.ok()) << work.status();
+    works.push_back(*std::move(work));
+  }
+  for (const size_t i : {1u, 2u, 0u}) EXPECT_TRUE(works[i]->Wait().ok());
+  for (const std::vector<float>& data : together)
+    EXPECT_EQ(Values(data), alone);
+}
+
+TEST_P(CollectiveContract, ASumIsTheSameBitsWhateverTheCount) {
+  std::vector<double> first_of_many = SumOfFirst<float>(kCounts[1]);
+  first_of_many.resize(kCounts[0]);
+  EXPECT_EQ(SumOfFirst<float>(kCounts[0]), first_of_many);
+}
+
+TEST_P(CollectiveContract, EveryRankHasTheSameSum) {
+  for (int64_t count : kCounts) {
+    std::vector<double> sum = SumOfFirst<float>(count);
+    std::vector<double> all(sum.size() * static_cast<size_t>(size()));
+    ASSERT_TRUE(group().AllGather(View(sum), View(all)).ok());
+    for (size_t i = 0; i < all.size(); ++i)
+      ASSERT_EQ(all[i], sum[i % sum.size()]) << "rank " << i / sum.size();
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Groups, Order, testing::ValuesIn(AllGroupKinds()),
                          KindOfParam);
+INSTANTIATE_TEST_SUITE_P(Groups, CollectiveContract,
+                         testing::ValuesIn(AllGroupKinds()), KindOfParam);
 
 }  // namespace
 }  // namespace moe
