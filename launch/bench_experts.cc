@@ -62,14 +62,16 @@ constexpr Direction kDirections[] = {
        kernels.GroupedLinearForward(p.y_RO, p.x_RI, p.w_EOI, offsets);
      },
      [](Kernels& kernels, const Product& p) {
-       kernels.LinearForward(p.y_RO, p.x_RI, p.dense_w_OI);
+       kernels.LinearForward(p.y_RO, p.x_RI, p.dense_w_OI,
+                             /*accumulate=*/false);
      }},
     {"input gradient",
      [](Kernels& kernels, const Product& p, absl::Span<const int64_t> offsets) {
        kernels.GroupedLinearInputGradient(p.x_RI, p.y_RO, p.w_EOI, offsets);
      },
      [](Kernels& kernels, const Product& p) {
-       kernels.LinearInputGradient(p.x_RI, p.y_RO, p.dense_w_OI);
+       kernels.LinearInputGradient(p.x_RI, p.y_RO, p.dense_w_OI,
+                                   /*accumulate=*/false);
      }},
     {"weight gradient",
      [](Kernels& kernels, const Product& p, absl::Span<const int64_t> offsets) {

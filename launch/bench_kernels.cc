@@ -38,8 +38,10 @@ absl::Status BenchLinear(Kernels& kernels, const BenchOptions& options,
     result.name = name + direction;
     Report(kernels, options, result, work);
   };
-  report(" forward", [&] { kernels.LinearForward(y, x, w); });
-  report(" input gradient", [&] { kernels.LinearInputGradient(x, y, w); });
+  report(" forward",
+         [&] { kernels.LinearForward(y, x, w, /*accumulate=*/false); });
+  report(" input gradient",
+         [&] { kernels.LinearInputGradient(x, y, w, /*accumulate=*/false); });
   report(" weight gradient", [&] { kernels.LinearWeightGradient(d_w, y, x); });
   return kernels.status();
 }

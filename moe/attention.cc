@@ -27,7 +27,8 @@ absl::Status Attention::Forward(LayerContext& context, Tensor out_TD,
   ASSIGN_OR_RETURN(saved.log_sum_exp_HS,
                    context.saved.Allocate({shape.heads, S}, DType::kFloat32));
 
-  context.kernels.LinearForward(saved.qkv_SC, x_SD, weights.qkv_CD);
+  context.kernels.LinearForward(saved.qkv_SC, x_SD, weights.qkv_CD,
+                                /*accumulate=*/false);
   context.kernels.Rotary(saved.qkv_SC, rotary_table_L2h_, batch.positions_S,
                          shape, /*inverse=*/false);
   Show(context, TensorKind::kQueryKeyValue, saved.qkv_SC);
@@ -63,7 +64,8 @@ absl::Status Attention::Backward(LayerContext& context, Tensor d_x_TD,
                    context.scratch.Allocate({S, saved.qkv_SC.dim(1)}, dtype));
 
   context.kernels.LinearWeightGradient(gradients.o_DA, d_out_SD, saved.y_SA);
-  context.kernels.LinearInputGradient(d_y_SA, d_out_SD, weights.o_DA);
+  context.kernels.LinearInputGradient(d_y_SA, d_out_SD, weights.o_DA,
+                                      /*accumulate=*/false);
   context.kernels.AttentionBackward(d_qkv_SC, d_y_SA, saved.qkv_SC, saved.y_SA,
                                     saved.log_sum_exp_HS, batch.positions_S,
                                     shape);

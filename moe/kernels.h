@@ -111,12 +111,11 @@ class Kernels {
 
   // y (+)= x w^T. x and w compute or both float32; y the same or float32.
   virtual void LinearForward(Tensor y_TO, const Tensor& x_TI,
-                             const Tensor& w_OI, bool accumulate = false) = 0;
+                             const Tensor& w_OI, bool accumulate) = 0;
 
   // d_x (+)= d_y w. d_y and w of one dtype; d_x the same or float32.
   virtual void LinearInputGradient(Tensor d_x_TI, const Tensor& d_y_TO,
-                                   const Tensor& w_OI,
-                                   bool accumulate = false) = 0;
+                                   const Tensor& w_OI, bool accumulate) = 0;
 
   // d_w += d_y^T x, in float32. d_y and x of one dtype.
   virtual void LinearWeightGradient(Tensor d_w_OI, const Tensor& d_y_TO,

@@ -142,7 +142,7 @@ absl::Status LanguageModel::Logits(Pass& pass, Tensor logits_RV,
   ASSIGN_OR_RETURN(const Tensor normed_SD,
                    tensor_.Gather(context, pass.saved, normed_TD));
   kernels_.LinearForward(logits_RV, normed_SD.Rows(first_row, logits_RV.dim(0)),
-                         weights.head_VD);
+                         weights.head_VD, /*accumulate=*/false);
   pass.Empty();
   return kernels_.status();
 }

@@ -58,7 +58,8 @@ absl::Status LossChunk(LayerContext& context, const TensorParallel& tensor,
   const int64_t V = arguments.w_VD.dim(0);
   ASSIGN_OR_RETURN(Tensor logits_NV,
                    context.scratch.Allocate({N, V}, DType::kFloat32));
-  context.kernels.LinearForward(logits_NV, x_ND, arguments.w_VD);
+  context.kernels.LinearForward(logits_NV, x_ND, arguments.w_VD,
+                                /*accumulate=*/false);
   Show(context, TensorKind::kLogits, logits_NV);
   ASSIGN_OR_RETURN(
       const Tensor statistics_N3,

@@ -42,7 +42,8 @@ absl::Status Router::Choose(LayerContext& context, Routing& routing,
 
   ASSIGN_OR_RETURN(Tensor logits_TE, context.scratch.Allocate({T, E}, f32));
   ASSIGN_OR_RETURN(Tensor x32_TD, InDType(context, x_TD, DType::kFloat32));
-  context.kernels.LinearForward(logits_TE, x32_TD, gate_ED);
+  context.kernels.LinearForward(logits_TE, x32_TD, gate_ED,
+                                /*accumulate=*/false);
   Show(context, TensorKind::kRouterLogits, logits_TE);
   context.kernels.RouterTopK(routing.probabilities_TE, routing.expert_ids_TK,
                              routing.weights_TK, routing.log_sum_exp_T,

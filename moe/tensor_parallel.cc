@@ -55,7 +55,7 @@ absl::Status TensorParallel::LinearForward(LayerContext& context, Tensor y_TO,
   ASSIGN_OR_RETURN(
       Tensor partial_SO,
       context.scratch.Allocate({x_SI.dim(0), y_TO.dim(1)}, DType::kFloat32));
-  context.kernels.LinearForward(partial_SO, x_SI, w_OI);
+  context.kernels.LinearForward(partial_SO, x_SI, w_OI, /*accumulate=*/false);
   Show(context, part, partial_SO);
   return ScatterSum(context, y_TO, partial_SO, accumulate);
 }
@@ -65,14 +65,16 @@ absl::Status TensorParallel::LinearInputGradient(LayerContext& context,
                                                  const Tensor& d_y_SO,
                                                  const Tensor& w_OI) const {
   if (size() == 1) {
-    context.kernels.LinearInputGradient(d_x_TI, d_y_SO, w_OI);
+    context.kernels.LinearInputGradient(d_x_TI, d_y_SO, w_OI,
+                                        /*accumulate=*/false);
     return absl::OkStatus();
   }
   ArenaScope scope(context.scratch);
   ASSIGN_OR_RETURN(Tensor partial_SI,
                    context.scratch.Allocate({d_y_SO.dim(0), d_x_TI.dim(1)},
                                             DType::kFloat32));
-  context.kernels.LinearInputGradient(partial_SI, d_y_SO, w_OI);
+  context.kernels.LinearInputGradient(partial_SI, d_y_SO, w_OI,
+                                      /*accumulate=*/false);
   return ScatterSum(context, d_x_TI, partial_SI, /*accumulate=*/false);
 }
 

@@ -60,7 +60,7 @@ TEST_P(LinearTest, ForwardIsXTimesTransposedW) {
     for (DType dtype : ResultTypes()) {
       TestTensor y({size.T, size.O}, dtype);
       y.Fill(77);
-      context().LinearForward(y, x, w);
+      context().LinearForward(y, x, w, /*accumulate=*/false);
       ExpectRounded(y, expected, size.ToString());
     }
   }
@@ -91,7 +91,7 @@ TEST_P(LinearTest, InputGradientIsDyTimesW) {
     for (DType dtype : ResultTypes()) {
       TestTensor d_x({size.T, size.I}, dtype);
       d_x.Fill(77);
-      context().LinearInputGradient(d_x, d_y, w);
+      context().LinearInputGradient(d_x, d_y, w, /*accumulate=*/false);
       ExpectRounded(d_x, expected, size.ToString());
     }
   }
@@ -145,8 +145,8 @@ TEST_P(LinearTest, IsRightForAnyNumberOfThreads) {
       TestTensor y({size.T, size.O}, GetParam());
       TestTensor d_x({size.T, size.I}, GetParam());
       TestTensor d_w({size.O, size.I}, DType::kFloat32);
-      other->LinearForward(y, x, w);
-      other->LinearInputGradient(d_x, d_y, w);
+      other->LinearForward(y, x, w, /*accumulate=*/false);
+      other->LinearInputGradient(d_x, d_y, w, /*accumulate=*/false);
       other->LinearWeightGradient(d_w, d_y, x);
       ExpectRounded(y, y_expected, what);
       ExpectRounded(d_x, d_x_expected, what);
@@ -177,8 +177,9 @@ TEST_P(LinearTest, ProgressIsCalledBetweenTilesAndChangesNoBit) {
     for (int with_progress : {0, 1}) {
       std::optional<ProgressScope> progress;
       if (with_progress == 1) progress.emplace(*each, [&calls] { ++calls; });
-      each->LinearForward(y[with_progress], x, w);
-      each->LinearInputGradient(d_x[with_progress], d_y, w);
+      each->LinearForward(y[with_progress], x, w, /*accumulate=*/false);
+      each->LinearInputGradient(d_x[with_progress], d_y, w,
+                                /*accumulate=*/false);
       each->LinearWeightGradient(d_w[with_progress], d_y, x);
     }
     // 5 x 3 tiles of y, 5 x 2 of d_x, 3 x 2 of d_w in 3 steps; of several
@@ -228,8 +229,8 @@ TEST_P(LinearTest, AllocatesNothingOnceWarm) {
   // One thread: what several leave in the heap's caches is chance.
   const std::unique_ptr<Kernels> single = MakeCpuKernels(1);
   const auto pass = [&] {
-    single->LinearForward(y, x, w);
-    single->LinearInputGradient(d_x, d_y, w);
+    single->LinearForward(y, x, w, /*accumulate=*/false);
+    single->LinearInputGradient(d_x, d_y, w, /*accumulate=*/false);
     single->LinearWeightGradient(d_w, d_y, x);
   };
   for (int i = 0; i < 3; ++i) pass();

@@ -58,7 +58,7 @@ TEST(StopSignal, MayComeDuringAMatrixProduct) {
     kernels->LinearInputGradient(
         {d_x.data(), {kRows, kInputs}, DType::kFloat32},
         {d_y.data(), {kRows, kOutputs}, DType::kFloat32},
-        {w.data(), {kOutputs, kInputs}, DType::kFloat32});
+        {w.data(), {kOutputs, kInputs}, DType::kFloat32}, /*accumulate=*/false);
   }
   EXPECT_EQ(d_x, std::vector<float>(d_x.size(), kOutputs));
 }
