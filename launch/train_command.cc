@@ -232,18 +232,6 @@ std::string PresetList() {
   return text;
 }
 
-CorpusOptions DataOptions(const TrainCommand& command,
-                          const TrainConfig& config) {
-  return {.config = config.data(),
-          .vocab_size = config.model().vocab_size(),
-          .sequence_length = config.batch().sequence_length(),
-          .seed = config.run().seed(),
-          .cache_directory = RunDirectory(config.run().directory()).data(),
-          .share_directory = ShareDirectory(),
-          .vocabulary_from = command.start.vocabulary_from,
-          .vocab_size_may_shrink = command.start.vocab_size_may_shrink};
-}
-
 // Looks at what a run that is started here would look at, in its order. The
 // text is whole whatever it finds: a run may be planned before its data are
 // there.
@@ -257,7 +245,8 @@ absl::Status RunDry(int world, TrainCommand& command) {
     absl::StrAppend(&notes, "Note: ", line, "\n");
   };
   for (const std::string& line : command.notes) note(line);
-  const CorpusOptions options = DataOptions(command, run.config);
+  const CorpusOptions options =
+      RunDataOptions(run.config, command.start, ShareDirectory());
   // A plan may be of a run whose data are not named yet.
   absl::Status data = RequireTrainingData(run.config);
   const bool has_data = data.ok();

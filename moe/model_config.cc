@@ -4,25 +4,11 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "comm/check_range.h"
 #include "comm/status_macros.h"
 
 namespace moe {
 namespace {
-
-absl::Status CheckRange(absl::string_view key, int64_t value, int64_t low,
-                        int64_t high) {
-  if (value >= low && value <= high) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(key, " is ", value, ", must be from ", low, " to ", high));
-}
-
-// The same where another key is the most.
-absl::Status CheckUpTo(absl::string_view key, int64_t value,
-                       absl::string_view bound, int64_t high) {
-  if (value >= 1 && value <= high) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      key, " is ", value, ", must be from 1 to ", bound, " (", high, ")"));
-}
 
 absl::Status CheckPositive(absl::string_view key, double value) {
   if (std::isfinite(value) && value > 0) return absl::OkStatus();
@@ -38,25 +24,25 @@ absl::Status CheckNotNegative(absl::string_view key, double value) {
 
 absl::Status CheckSizes(const ModelConfig& c) {
   constexpr int64_t kMost = 1 << 20;
-  RETURN_IF_ERROR(CheckRange("model.vocab_size", c.vocab_size(), 2, 1 << 24));
-  RETURN_IF_ERROR(CheckRange("model.hidden_size", c.hidden_size(), 1, kMost));
+  RETURN_IF_ERROR(CheckInteger("model.vocab_size", c.vocab_size(), 2, 1 << 24));
+  RETURN_IF_ERROR(CheckInteger("model.hidden_size", c.hidden_size(), 1, kMost));
   RETURN_IF_ERROR(
-      CheckRange("model.intermediate_size", c.intermediate_size(), 1, kMost));
+      CheckInteger("model.intermediate_size", c.intermediate_size(), 1, kMost));
   RETURN_IF_ERROR(
-      CheckRange("model.num_hidden_layers", c.num_hidden_layers(), 1, 10000));
-  RETURN_IF_ERROR(CheckRange("model.num_attention_heads",
-                             c.num_attention_heads(), 1, 1 << 16));
+      CheckInteger("model.num_hidden_layers", c.num_hidden_layers(), 1, 10000));
+  RETURN_IF_ERROR(CheckInteger("model.num_attention_heads",
+                               c.num_attention_heads(), 1, 1 << 16));
   RETURN_IF_ERROR(
-      CheckUpTo("model.num_key_value_heads", c.num_key_value_heads(),
+      CheckUpTo("model.num_key_value_heads", c.num_key_value_heads(), 1,
                 "model.num_attention_heads", c.num_attention_heads()));
-  RETURN_IF_ERROR(CheckRange("model.head_dim", c.head_dim(), 0, 1 << 16));
-  RETURN_IF_ERROR(
-      CheckRange("model.num_local_experts", c.num_local_experts(), 1, 1 << 16));
+  RETURN_IF_ERROR(CheckInteger("model.head_dim", c.head_dim(), 0, 1 << 16));
+  RETURN_IF_ERROR(CheckInteger("model.num_local_experts", c.num_local_experts(),
+                               1, 1 << 16));
   RETURN_IF_ERROR(CheckUpTo("model.num_experts_per_tok",
-                            c.num_experts_per_tok(), "model.num_local_experts",
-                            c.num_local_experts()));
-  return CheckRange("model.max_position_embeddings",
-                    c.max_position_embeddings(), 0, int64_t{1} << 30);
+                            c.num_experts_per_tok(), 1,
+                            "model.num_local_experts", c.num_local_experts()));
+  return CheckInteger("model.max_position_embeddings",
+                      c.max_position_embeddings(), 0, int64_t{1} << 30);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "comm/check_range.h"
 #include "comm/status_macros.h"
 #include "data/blend_order.h"
 #include "moe/model_config.h"
@@ -19,22 +20,6 @@ namespace moe {
 namespace {
 
 constexpr int64_t kMostSteps = int64_t{1} << 40;
-
-absl::Status CheckInteger(absl::string_view key, int64_t value, int64_t low,
-                          int64_t high) {
-  if (value >= low && value <= high) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(key, " is ", value, ", must be from ", low, " to ", high));
-}
-
-// The same where other keys say what is the most: `bound` names them.
-absl::Status CheckUpTo(absl::string_view key, int64_t value, int64_t low,
-                       absl::string_view bound, int64_t high) {
-  if (value >= low && value <= high) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(key, " is ", value,
-                                                 ", must be from ", low, " to ",
-                                                 bound, " (", high, ")"));
-}
 
 // low <= value <= high; NaN is outside.
 absl::Status CheckNumber(absl::string_view key, double value, double low,

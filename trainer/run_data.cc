@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "comm/cores.h"
 #include "comm/counted.h"
 #include "comm/process_groups.h"
 #include "comm/status_macros.h"
@@ -164,6 +165,20 @@ bool IsTokenized(const CorpusSources& sources, const CorpusOptions& options) {
 }
 
 }  // namespace
+
+CorpusOptions RunDataOptions(const TrainConfig& config,
+                             const StartOptions& start,
+                             const std::string& share_directory) {
+  return {.config = config.data(),
+          .vocab_size = config.model().vocab_size(),
+          .sequence_length = config.batch().sequence_length(),
+          .seed = config.run().seed(),
+          .cache_directory = RunDirectory(config.run().directory()).data(),
+          .share_directory = share_directory,
+          .threads = AvailableCores(),
+          .vocabulary_from = start.vocabulary_from,
+          .vocab_size_may_shrink = start.vocab_size_may_shrink};
+}
 
 absl::StatusOr<RunData> OpenRunData(const TrainConfig& config,
                                     CorpusOptions options,

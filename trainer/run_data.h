@@ -27,6 +27,12 @@ struct DataListeners {
   SayFunction say;
 };
 
+// The options of the data of a run in config.run.directory: as `start` says,
+// with all cores of this process. `share_directory`: where "share:" paths lie.
+CorpusOptions RunDataOptions(const TrainConfig& config,
+                             const StartOptions& start,
+                             const std::string& share_directory);
+
 // Prepares and opens the data that the options name. A run that goes on takes
 // tokenizer and split from its checkpoint, and must find the tokens that it
 // had: InvalidArgument names the source that holds others, with both digests. A

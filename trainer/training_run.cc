@@ -34,8 +34,7 @@ TrainingRun::TrainingRun(const TrainConfig& config, const StartOptions& options,
       files_(files),
       directory_(config.run().directory()),
       started_(MonotonicTime()),
-      display_(runtime.rank() == 0, ErrorsGoToTerminal()),
-      vocabulary_from_(options.vocabulary_from) {}
+      display_(runtime.rank() == 0, ErrorsGoToTerminal()) {}
 
 absl::Status TrainingRun::Start() {
   ASSIGN_OR_RETURN(mesh_,
@@ -61,10 +60,6 @@ absl::Status TrainingRun::Start() {
       const RunStart start,
       ChooseStart(options_, config_, directory_, files_, world, say));
   source_ = start.source;
-  // A run that goes on finds its tokenizer by itself (OpenRunData).
-  vocabulary_from_ = source_.has_value() && !start.checkpoint.has_value()
-                         ? source_->directory
-                         : "";
   RETURN_IF_ERROR(OpenData(start));
   RETURN_IF_ERROR(AgreeOnStatus(TakeLearnedSize(start), world));
   RETURN_IF_ERROR(AgreeOnStatus(BuildTrainer(start), world));
@@ -79,7 +74,9 @@ absl::Status TrainingRun::Start() {
 }
 
 absl::Status TrainingRun::LookAhead() const {
-  RETURN_IF_ERROR(CheckSources(config_, options_, DataOptions(), files_));
+  RETURN_IF_ERROR(CheckSources(
+      config_, options_, RunDataOptions(config_, options_, share_directory_),
+      files_));
   return BeginsAnew(options_, directory_, files_)
              ? CheckFitsFromBeginning(config_)
              : absl::OkStatus();
@@ -97,18 +94,6 @@ absl::Status TrainingRun::OpenMetrics() {
   return AgreeOnStatus(status, groups_->world());
 }
 
-CorpusOptions TrainingRun::DataOptions() const {
-  return {.config = config_.data(),
-          .vocab_size = config_.model().vocab_size(),
-          .sequence_length = config_.batch().sequence_length(),
-          .seed = config_.run().seed(),
-          .cache_directory = directory_.data(),
-          .share_directory = share_directory_,
-          .threads = AvailableCores(),
-          .vocabulary_from = vocabulary_from_,
-          .vocab_size_may_shrink = options_.vocab_size_may_shrink};
-}
-
 absl::Status TrainingRun::OpenData(const RunStart& start) {
   const DataListeners listeners = {
       .progress =
@@ -116,8 +101,13 @@ absl::Status TrainingRun::OpenData(const RunStart& start) {
             display_.Preparation(what, done, total);
           },
       .say = [this](const std::string& line) { display_.Say(line); }};
+  CorpusOptions options = RunDataOptions(config_, options_, share_directory_);
+  // A run that goes on finds its tokenizer by itself (OpenRunData).
+  options.vocabulary_from = source_.has_value() && !start.checkpoint.has_value()
+                                ? source_->directory
+                                : "";
   ASSIGN_OR_RETURN(RunData data,
-                   OpenRunData(config_, DataOptions(), start, files_,
+                   OpenRunData(config_, std::move(options), start, files_,
                                groups_->world(), listeners));
   corpus_ = std::move(data.corpus);
   data_identity_ = std::move(data.identity);

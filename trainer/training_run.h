@@ -42,7 +42,6 @@ class TrainingRun {
   absl::Status Train();
 
  private:
-  CorpusOptions DataOptions() const;
   absl::Status OpenData(const RunStart& start);
   absl::Status TakeLearnedSize(const RunStart& start);
   absl::Status BuildTrainer(const RunStart& start);
@@ -75,7 +74,6 @@ class TrainingRun {
   std::optional<Mesh> mesh_;
   std::optional<ProcessGroups> groups_;
   std::unique_ptr<Kernels> kernels_;
-  std::string vocabulary_from_;        // CorpusOptions'
   std::optional<SourceWords> source_;  // of what the run began with
   std::unique_ptr<Corpus> corpus_;
   DataIdentity data_identity_;

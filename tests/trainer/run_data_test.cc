@@ -5,10 +5,12 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "comm/cores.h"
 #include "comm/process_groups.h"
 #include "tests/data/dataset_builder.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/mpi_test.h"
+#include "trainer/run_directory.h"
 
 namespace moe {
 namespace {
@@ -59,6 +61,28 @@ TEST_F(RunDataTest, ARankThatSeesOtherDataIsNamedOnAll) {
                   "rank ", last,
                   ": data.train holds 109 sequences and 1 is held out, "
                   "on rank 0 220 and 2: all nodes must see the same data")));
+}
+
+TEST(RunDataOptions, AreThoseOfTheConfigurationAndTheStart) {
+  TrainConfig config;
+  config.mutable_run()->set_directory("there");
+  config.mutable_run()->set_seed(7);
+  config.mutable_model()->set_vocab_size(300);
+  config.mutable_batch()->set_sequence_length(9);
+  config.mutable_data()->mutable_train()->add_source()->set_path("text.txt");
+  StartOptions start;
+  start.vocabulary_from = "weights";
+  start.vocab_size_may_shrink = true;
+  const CorpusOptions options = RunDataOptions(config, start, "share");
+  EXPECT_EQ(options.config.train().source(0).path(), "text.txt");
+  EXPECT_EQ(options.vocab_size, 300);
+  EXPECT_EQ(options.sequence_length, 9);
+  EXPECT_EQ(options.seed, 7u);
+  EXPECT_EQ(options.cache_directory, RunDirectory("there").data());
+  EXPECT_EQ(options.share_directory, "share");
+  EXPECT_EQ(options.threads, AvailableCores());
+  EXPECT_EQ(options.vocabulary_from, "weights");
+  EXPECT_TRUE(options.vocab_size_may_shrink);
 }
 
 }  // namespace
