@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "comm/check.h"
-#include "comm/stage_clock.h"
+#include "comm/phase_clock.h"
 #include "comm/trace.h"
 
 namespace moe {
@@ -17,7 +17,7 @@ struct Record {
   Activity activity;
   absl::Duration waited;
   // Without the lock: of the thread that trains.
-  StageClock clock;
+  PhaseClock clock;
   Position* rehearsed = nullptr;  // of the rehearsal, if there is one
 };
 
@@ -45,7 +45,7 @@ std::string ToString(const Position& position) {
   if (position.step > 0) absl::StrAppend(&text, "step ", position.step, ", ");
   if (position.layer >= 0)
     absl::StrAppend(&text, "layer ", position.layer, ", ");
-  return absl::StrCat(text, position.stage);
+  return absl::StrCat(text, Name(position.phase));
 }
 
 Position CurrentPosition() {
@@ -61,24 +61,23 @@ void SetStep(int64_t step) {
   SetPosition(position);
 }
 
-StageScope::StageScope(const char* stage) : before_(CurrentPosition()) {
-  SetPosition({.step = before_.step, .layer = before_.layer, .stage = stage});
+PhaseScope::PhaseScope(Phase phase) : before_(CurrentPosition()) {
+  SetPosition({.step = before_.step, .layer = before_.layer, .phase = phase});
 }
 
-StageScope::StageScope(const char* stage, int layer)
-    : before_(CurrentPosition()) {
-  SetPosition({.step = before_.step, .layer = layer, .stage = stage});
+PhaseScope::PhaseScope(Phase phase, int layer) : before_(CurrentPosition()) {
+  SetPosition({.step = before_.step, .layer = layer, .phase = phase});
 }
 
-StageScope::~StageScope() {
+PhaseScope::~PhaseScope() {
   // A step that began inside goes on.
   before_.step = CurrentPosition().step;
   SetPosition(before_);
 }
 
-void StageScope::Enter(const char* stage) {
+void PhaseScope::Enter(Phase phase) {
   Position position = CurrentPosition();
-  position.stage = stage;
+  position.phase = phase;
   SetPosition(position);
 }
 
@@ -144,7 +143,7 @@ Activity CurrentActivity() {
   return record.activity;
 }
 
-std::vector<StageTime> TakeStageTimes() { return TheRecord().clock.Take(); }
+std::vector<PhaseTime> TakePhaseTimes() { return TheRecord().clock.Take(); }
 
 absl::Duration TimeWaited() {
   Record& record = TheRecord();

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "comm/phase.h"
 
 namespace moe {
 
@@ -15,9 +16,9 @@ namespace moe {
 
 // Where in the run the process is.
 struct Position {
-  int64_t step = 0;             // the first is 1; 0: before it
-  int layer = -1;               // -1: outside the layers
-  const char* stage = "start";  // a literal: "dispatch"
+  int64_t step = 0;  // the first is 1; 0: before it
+  int layer = -1;    // -1: outside the layers
+  Phase phase = Phase::kStart;
 };
 // "step 12, layer 3, dispatch"; what does not apply is left out.
 std::string ToString(const Position& position);
@@ -25,19 +26,19 @@ std::string ToString(const Position& position);
 Position CurrentPosition();
 void SetStep(int64_t step);
 
-// In a stage of the run until the end of a C++ scope, then again where it was
-// before. `stage` is a literal. All ranks of a group come to each of their
-// collectives in the same step, layer and stage.
-class StageScope {
+// In a phase of the run until the end of a C++ scope, then again where it was
+// before. All ranks of a group come to each of their collectives in the same
+// step, layer and phase.
+class PhaseScope {
  public:
-  explicit StageScope(const char* stage);  // in the layer of before
-  StageScope(const char* stage, int layer);
-  ~StageScope();
-  StageScope(const StageScope&) = delete;
-  StageScope& operator=(const StageScope&) = delete;
+  explicit PhaseScope(Phase phase);  // in the layer of before
+  PhaseScope(Phase phase, int layer);
+  ~PhaseScope();
+  PhaseScope(const PhaseScope&) = delete;
+  PhaseScope& operator=(const PhaseScope&) = delete;
 
   // In another one from here on.
-  void Enter(const char* stage);
+  void Enter(Phase phase);
 
  private:
   Position before_;
@@ -45,7 +46,7 @@ class StageScope {
 
 // For its lifetime the calling thread only rehearses: a plan runs the code of a
 // step without doing any of it. Positions are apart then, and the process's
-// record, its clock of stages and its trace stay as they are. One at a time.
+// record, its clock of phases and its trace stay as they are. One at a time.
 class RehearsalScope {
  public:
   RehearsalScope();

@@ -13,7 +13,7 @@ struct Trace {
   size_t capacity = 0;
   std::vector<TraceEvent> events;
   int64_t dropped = 0;
-  // Of the stage that the thread is in.
+  // Of the phase that the thread is in.
   std::array<TraceEvent::Number, 2> numbers;
 };
 
@@ -31,7 +31,7 @@ void SetGroup(TraceEvent& event, absl::string_view group) {
 void StartTrace(size_t capacity) {
   Trace& trace = TheTrace();
   trace.events.clear();
-  trace.events.reserve(capacity);  // no allocation between the stages
+  trace.events.reserve(capacity);  // no allocation between the phases
   trace.capacity = capacity;
   trace.dropped = 0;
   trace.numbers = {};
@@ -50,7 +50,7 @@ void AddTraceEvent(const TraceEvent& event) {
   }
   trace.events.push_back(event);
   trace.events.back().begin = std::max(event.begin, trace.since);
-  if (event.kind == TraceEvent::Kind::kStage)
+  if (event.kind == TraceEvent::Kind::kPhase)
     trace.events.back().numbers = std::exchange(trace.numbers, {});
 }
 

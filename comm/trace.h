@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "comm/activity.h"
 #include "comm/monotonic_time.h"
+#include "comm/phase.h"
 
 namespace moe {
 
@@ -16,8 +17,8 @@ namespace moe {
 
 struct TraceEvent {
   enum class Kind {
-    kStage,  // in a stage, from one change of position to the next
-    kWait,   // waiting for others, within a stage
+    kPhase,  // in a phase, from one change of position to the next
+    kWait,   // waiting for others, within a phase
     kWork,   // a collective, from its start until it is complete; they overlap
   };
   // Counts that explain how long it took: rows of a dispatch.
@@ -26,8 +27,8 @@ struct TraceEvent {
     int64_t value = 0;
   };
 
-  Kind kind = Kind::kStage;
-  const char* name = "";            // a literal: the stage, or the operation
+  Kind kind = Kind::kPhase;
+  const char* name = "";            // a literal: the phase, or the operation
   std::array<char, 16> group = {};  // of a wait or collective; cut if longer
   Position position;
   int64_t begin = 0;  // ClockNanos
@@ -42,21 +43,21 @@ void SetGroup(TraceEvent& event, absl::string_view group);
 void StartTrace(size_t capacity);
 bool Tracing();
 void AddTraceEvent(const TraceEvent& event);
-// Adds a count to the stage that the calling thread is in, unless it rehearses.
+// Adds a count to the phase that the calling thread is in, unless it rehearses.
 void TraceNumber(const char* name, int64_t value);
 // Ends the trace. `dropped`: events beyond the capacity.
 std::vector<TraceEvent> TakeTrace(int64_t* dropped);
 
-// Time in a stage, without waiting for others; all waiting is a stage of its
-// own, "waiting".
-struct StageTime {
-  const char* stage = "";  // a literal; several may have the same text
+// Time in a phase, without waiting for others; all waiting is a phase of its
+// own, kWaiting.
+struct PhaseTime {
+  Phase phase = Phase::kStart;
   int64_t nanos = 0;
-  // Of "waiting", the part that was waited in this stage.
+  // Of kWaiting, the part that was waited in this phase.
   int64_t waited_nanos = 0;
 };
 // Since the last call, or the start of the process.
-std::vector<StageTime> TakeStageTimes();
+std::vector<PhaseTime> TakePhaseTimes();
 
 }  // namespace moe
 

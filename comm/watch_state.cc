@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "comm/phase.h"
 
 namespace moe {
 namespace {
@@ -11,7 +12,7 @@ WatchPosition ToMessage(const Position& position) {
   WatchPosition message;
   message.set_step(position.step);
   message.set_layer(position.layer);
-  message.set_stage(position.stage);
+  message.set_stage(Name(position.phase));
   return message;
 }
 
@@ -39,7 +40,7 @@ WatchWait ToMessage(const WaitRecord& wait) {
 Position FromMessage(const WatchPosition& message) {
   return {.step = message.step(),
           .layer = message.layer(),
-          .stage = message.stage().c_str()};
+          .phase = PhaseNamed(message.stage())};
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "comm/check.h"
+#include "comm/phase.h"
 
 namespace moe {
 namespace {
@@ -16,11 +17,10 @@ constexpr int64_t kNumSequenceTags = 32768;
 }  // namespace
 
 uint32_t Signature(const char* operation, const Position& position) {
-  const int64_t numbers[] = {position.step, position.layer};
+  const int64_t numbers[] = {position.step, position.layer,
+                             WireNumber(position.phase)};
   XXH64_hash_t hash = XXH3_64bits(numbers, sizeof(numbers));
   hash = XXH3_64bits_withSeed(operation, std::strlen(operation), hash);
-  hash =
-      XXH3_64bits_withSeed(position.stage, std::strlen(position.stage), hash);
   return static_cast<uint32_t>(hash);
 }
 

@@ -8,7 +8,7 @@
 namespace moe {
 
 // What a collective is: ranks that come to the same one of a group agree in its
-// operation, step, layer and stage. Different ones have the same signature by a
+// operation, step, layer and phase. Different ones have the same signature by a
 // chance of one in 2^32.
 uint32_t Signature(const char* operation, const Position& position);
 

@@ -37,7 +37,7 @@ std::string Number(double value) {
 
 std::string SharesLine(const BenchResult& result) {
   std::vector<std::string> shares;
-  for (const auto& [stage, share] : result.stage_shares) {
+  for (const auto& [stage, share] : result.phase_shares) {
     if (share >= kSmallShare)
       shares.push_back(absl::StrFormat("%s %.1f %%", stage, 100 * share));
   }
@@ -65,12 +65,12 @@ std::string ResultLines(const BenchResult& result) {
   for (const BenchFigure& figure : result.figures)
     if (!figure.text.empty()) texts.push_back(figure.text);
   // One short remark stands behind the numbers, more of them below.
-  const bool is_short = texts.size() == 1 && result.stage_shares.empty();
+  const bool is_short = texts.size() == 1 && result.phase_shares.empty();
   const std::string below = absl::StrCat("\n", std::string(11, ' '));
   if (!texts.empty())
     absl::StrAppend(&lines, is_short ? "  " : below,
                     absl::StrJoin(texts, ", "));
-  if (!result.stage_shares.empty())
+  if (!result.phase_shares.empty())
     absl::StrAppend(&lines, below, SharesLine(result));
   return lines;
 }
@@ -95,13 +95,13 @@ std::string ResultJson(const BenchResult& result) {
     append("tokens_per_second", result.tokens_per_second);
   for (const BenchFigure& figure : result.figures)
     append(figure.name, figure.value);
-  if (!result.stage_shares.empty()) {
+  if (!result.phase_shares.empty()) {
     const auto pair = [](std::string* out,
                          const std::pair<std::string, double>& share) {
       absl::StrAppend(out, "\"", share.first, "\":", Number(share.second));
     };
     absl::StrAppend(&json, ",\"stage_share\":{",
-                    absl::StrJoin(result.stage_shares, ",", pair), "}");
+                    absl::StrJoin(result.phase_shares, ",", pair), "}");
   }
   return absl::StrCat(json, "}");
 }

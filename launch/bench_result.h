@@ -32,7 +32,7 @@ struct BenchResult {
   double peak_flops = 0;         // of the cores in use
   std::vector<BenchFigure> figures = {};
   // What the time went into, stage and share; empty: not known.
-  std::vector<std::pair<std::string, double>> stage_shares = {};
+  std::vector<std::pair<std::string, double>> phase_shares = {};
 };
 
 // "matmul   qkv forward         rows 2048 inputs 512 outputs 1024  95.2

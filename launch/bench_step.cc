@@ -14,7 +14,7 @@
 #include "launch/bench_trainer.h"
 #include "trainer/batch_plan.h"
 #include "trainer/machine.h"
-#include "trainer/stage_shares.h"
+#include "trainer/phase_shares.h"
 #include "trainer/trace_range.h"
 #include "trainer/units.h"
 
@@ -24,7 +24,7 @@ namespace {
 // What one rank did in the steps that count.
 struct StepRecord {
   std::vector<double> times;          // seconds
-  std::vector<StageTime> stages;      // of all steps
+  std::vector<PhaseTime> stages;      // of all steps
   std::array<int64_t, 2> dispatched;  // bytes sent; rows that had to be
 };
 
@@ -46,11 +46,11 @@ absl::StatusOr<StepRecord> RunSteps(BenchTrainer& bench, double seconds) {
   Trainer& trainer = bench.trainer();
   StepRecord record = {};
   for (bool enough = false; !enough;) {
-    TakeStageTimes();
+    TakePhaseTimes();
     const int64_t sent_before = experts.traffic().sent_bytes;
     ASSIGN_OR_RETURN(const double step_seconds, bench.TimeStep());
     record.times.push_back(step_seconds);
-    const std::vector<StageTime> stages = TakeStageTimes();
+    const std::vector<PhaseTime> stages = TakePhaseTimes();
     record.stages.insert(record.stages.end(), stages.begin(), stages.end());
     record.dispatched[0] += experts.traffic().sent_bytes - sent_before;
     record.dispatched[1] += RowsToOthers(trainer.pass(), experts.rank());
@@ -63,10 +63,10 @@ bool IsRouting(absl::string_view stage) {
   return stage == "router" || stage == "dispatch" || stage == "combine";
 }
 
-double RoutingSum(const StageShares& shares) {
+double RoutingSum(const PhaseShares& shares) {
   double sum = 0;
   for (size_t i = 0; i < shares.size(); ++i)
-    if (IsRouting(StageShareName(i))) sum += shares[i];
+    if (IsRouting(PhaseShareName(i))) sum += shares[i];
   return sum;
 }
 
@@ -74,13 +74,13 @@ double RoutingSum(const StageShares& shares) {
 // waiting in it. Collective.
 absl::Status AddShares(BenchResult& result, const StepRecord& record,
                        ProcessGroup& world) {
-  ASSIGN_OR_RETURN(const StageShares shares,
-                   FindStageShares(record.stages, world));
+  ASSIGN_OR_RETURN(const PhaseShares shares,
+                   FindPhaseShares(record.stages, world));
   for (size_t i = 0; i < shares.size(); ++i)
-    result.stage_shares.push_back({StageShareName(i), shares[i]});
-  const StageShares seconds = SumStageTimes(record.stages);
+    result.phase_shares.push_back({PhaseShareName(i), shares[i]});
+  const PhaseShares seconds = SumPhaseTimes(record.stages);
   std::array<double, 2> waited = {
-      RoutingSum(SumStageWaits(record.stages)),
+      RoutingSum(SumPhaseWaits(record.stages)),
       std::accumulate(seconds.begin(), seconds.end(), 0.0)};
   RETURN_IF_ERROR(
       world.AllReduce(ViewOf(absl::MakeSpan(waited)), ReduceOp::kSum));
@@ -144,7 +144,7 @@ double SecondsOfEvent() {
   constexpr int kScopes = 50000;  // of two events each
   const auto run = [] {
     const int64_t begin = ClockNanos();
-    for (int i = 0; i < kScopes; ++i) const StageScope stage("bench");
+    for (int i = 0; i < kScopes; ++i) const PhaseScope phase(Phase::kBench);
     return static_cast<double>(ClockNanos() - begin) * 1e-9;
   };
   double least[2] = {1e9, 1e9};

@@ -11,7 +11,7 @@ absl::Status Block::Forward(LayerContext& context, Tensor out_TD,
                             const BatchShape& batch) const {
   ArenaScope scope(context.scratch);
   RETURN_IF_ERROR(ForwardAttention(context, saved, x_TD, weights, batch));
-  const StageScope stage("router");
+  const PhaseScope phase(Phase::kRouter);
   ASSIGN_OR_RETURN(const Tensor normed_TD,
                    FeedForwardInput(context, saved, weights));
   Show(context, TensorKind::kExpertsInput, normed_TD);
@@ -27,7 +27,7 @@ absl::Status Block::RecomputeForward(LayerContext& context, BlockSaved& saved,
                                      const BatchShape& batch) const {
   ArenaScope scope(context.scratch);
   RETURN_IF_ERROR(ForwardAttention(context, saved, saved.x_TD, weights, batch));
-  const StageScope stage("router");
+  const PhaseScope phase(Phase::kRouter);
   ASSIGN_OR_RETURN(const Tensor normed_TD,
                    FeedForwardInput(context, saved, weights));
   return feed_forward_.RecomputeForward(context, saved.moe, normed_TD, weights,
@@ -52,7 +52,7 @@ absl::Status Block::BackwardFeedForward(LayerContext& context, Tensor d_x_TD,
   RETURN_IF_ERROR(feed_forward_.Backward(context, d_normed_TD, gradients,
                                          d_out_TD, losses, saved.moe, routing,
                                          normed_TD, weights, batch));
-  const StageScope stage("router backward");
+  const PhaseScope phase(Phase::kRouterBackward);
   ASSIGN_OR_RETURN(Tensor d_y_TD,
                    InDType(context, d_normed_TD, context.compute_dtype));
   context.kernels.RmsNormBackward(
@@ -67,7 +67,7 @@ absl::Status Block::BackwardAttention(LayerContext& context, Tensor d_x_TD,
                                       const LayerWeights& weights,
                                       const BatchShape& batch) const {
   ArenaScope scope(context.scratch);
-  const StageScope stage("attention backward");
+  const PhaseScope phase(Phase::kAttentionBackward);
   ASSIGN_OR_RETURN(Tensor d_out_TD,
                    InDType(context, d_x_TD, context.compute_dtype));
   ASSIGN_OR_RETURN(Tensor d_normed_TD,
@@ -100,7 +100,7 @@ absl::Status Block::ForwardAttention(LayerContext& context, BlockSaved& saved,
                                      const Tensor& x_TD,
                                      const LayerWeights& weights,
                                      const BatchShape& batch) const {
-  const StageScope stage("attention");
+  const PhaseScope phase(Phase::kAttention);
   const int64_t T = x_TD.dim(0);
   saved.x_TD = x_TD;
   ASSIGN_OR_RETURN(saved.inverse_rms_T,

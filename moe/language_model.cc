@@ -40,6 +40,13 @@ double NumTargets(const Pass& pass) {
       std::max<int64_t>(1, pass.batch.scale.global_targets));
 }
 
+// The same, for a call of one layer.
+LayerContext InLayer(const LayerContext& context, int layer) {
+  LayerContext of_layer = context;
+  of_layer.layer = layer;
+  return of_layer;
+}
+
 absl::Status Tell(GradientListener* listener, ParameterRange ready) {
   return listener == nullptr ? absl::OkStatus()
                              : listener->GradientsReady(ready);
@@ -91,7 +98,7 @@ absl::Status LanguageModel::Forward(Pass& pass, LossTerms* losses,
   ASSIGN_OR_RETURN(
       sums.all, pass.saved.Allocate({1 + 2 * num_layers()}, DType::kFloat64));
   RETURN_IF_ERROR(AddRouterLosses(pass, context, losses, sums));
-  const StageScope stage("head");
+  const PhaseScope phase(Phase::kHead);
   ASSIGN_OR_RETURN(const Tensor normed_TD, FinalNorm(pass, context, weights));
   RETURN_IF_ERROR(AddHeadLoss(pass, context, sums.cross_entropy(), normed_TD,
                               weights, gradients));
@@ -114,10 +121,11 @@ absl::Status LanguageModel::Backward(Pass& pass, const ModelWeights& weights,
   RETURN_IF_ERROR(Tell(listener, table_.head()));
   Show(context, TensorKind::kFinalNormGradient, d_x_TD);
   for (int layer = num_layers() - 1; layer >= 0; --layer) {
-    RETURN_IF_ERROR(BackwardThroughBlock(pass, context, d_x_TD, layer, weights,
+    LayerContext of_layer = InLayer(context, layer);
+    RETURN_IF_ERROR(BackwardThroughBlock(pass, of_layer, d_x_TD, layer, weights,
                                          gradients, listener));
   }
-  const StageScope stage("embedding backward");
+  const PhaseScope phase(Phase::kEmbeddingBackward);
   RETURN_IF_ERROR(tensor_.EmbeddingBackward(context, gradients.embedding_VD,
                                             d_x_TD, pass.batch.inputs_S,
                                             gradients.first_id));
@@ -177,7 +185,7 @@ BatchShape LanguageModel::ShapeOf(const MicroBatch& batch) const {
 absl::Status LanguageModel::RunBlocks(Pass& pass, LayerContext& context,
                                       const MicroBatch& batch,
                                       const ModelWeights& weights) const {
-  const StageScope stage("embedding");
+  const PhaseScope phase(Phase::kEmbedding);
   pass.Begin(batch, num_layers());
   const BatchShape shape = ShapeOf(batch);
   RETURN_IF_ERROR(AllocateLoad(pass, shape.num_sequences,
@@ -190,15 +198,17 @@ absl::Status LanguageModel::RunBlocks(Pass& pass, LayerContext& context,
       context, x_TD, batch.inputs_S, weights.embedding_VD, weights.first_id));
   Show(context, TensorKind::kEmbedding, x_TD);
   for (size_t layer = 0; layer < pass.blocks.size(); ++layer) {
-    const StageScope in_layer("block", static_cast<int>(layer));
+    const PhaseScope in_layer(Phase::kBlock, static_cast<int>(layer));
+    LayerContext of_layer = InLayer(context, static_cast<int>(layer));
     ASSIGN_OR_RETURN(
         Tensor out_TD,
         pass.saved.Allocate({x_TD.dim(0), x_TD.dim(1)}, DType::kFloat32));
     const Arena::Mark before = pass.saved.mark();
-    RETURN_IF_ERROR(Annotate(block_.Forward(context, out_TD, pass.blocks[layer],
-                                            pass.routings[layer], x_TD,
-                                            weights.layers[layer], shape),
-                             absl::StrCat("layer ", layer)));
+    RETURN_IF_ERROR(
+        Annotate(block_.Forward(of_layer, out_TD, pass.blocks[layer],
+                                pass.routings[layer], x_TD,
+                                weights.layers[layer], shape),
+                 absl::StrCat("layer ", layer)));
     if (options_.recompute == Recompute::kBlock) pass.saved.Release(before);
     x_TD = out_TD;
   }
@@ -209,7 +219,7 @@ absl::Status LanguageModel::RunBlocks(Pass& pass, LayerContext& context,
 absl::Status LanguageModel::AddRouterLosses(Pass& pass, LayerContext& context,
                                             LossTerms* losses,
                                             const LossSums& sums) const {
-  const StageScope stage("auxiliary losses");
+  const PhaseScope phase(Phase::kAuxiliaryLosses);
   for (int64_t layer = 0; layer < num_layers(); ++layer) {
     const Routing& routing = pass.routings[static_cast<size_t>(layer)];
     kernels_.SumOfSquares(sums.z(layer), routing.log_sum_exp_T);
@@ -279,11 +289,11 @@ absl::Status LanguageModel::BackwardThroughBlock(
     const ModelWeights& weights, ModelWeights& gradients,
     GradientListener* listener) const {
   const size_t i = static_cast<size_t>(layer);
-  const StageScope stage("block backward", layer);
+  const PhaseScope phase(Phase::kBlockBackward, layer);
   const BatchShape shape = ShapeOf(pass.batch);
   ArenaScope again(pass.saved);
   if (options_.recompute == Recompute::kBlock) {
-    LayerContext recompute = RecomputeContextOf(pass);
+    LayerContext recompute = InLayer(RecomputeContextOf(pass), layer);
     RETURN_IF_ERROR(block_.RecomputeForward(recompute, pass.blocks[i],
                                             weights.layers[i], shape));
   }

@@ -2,7 +2,6 @@
 #define MOE_LAYER_CONTEXT_H_
 
 #include "absl/status/statusor.h"
-#include "comm/activity.h"
 #include "comm/dtype.h"
 #include "moe/arena.h"
 #include "moe/kernels.h"
@@ -21,6 +20,9 @@ struct LayerContext {
   // rest of a block that is computed again.
   Arena* routing = nullptr;
 
+  // Whose call it is, for who watches; -1: outside the layers.
+  int layer = -1;
+
   // Who watches a pass; null: nobody.
   TensorObserver* observer = nullptr;
 
@@ -30,8 +32,7 @@ struct LayerContext {
 inline void Show(const LayerContext& context, TensorKind kind,
                  const Tensor& tensor, int local_expert = -1) {
   if (context.observer == nullptr) return;
-  context.observer->Observe(kind, CurrentPosition().layer, local_expert,
-                            tensor);
+  context.observer->Observe(kind, context.layer, local_expert, tensor);
 }
 
 // x [rows, columns] in `dtype`: itself, or a copy in context.scratch.

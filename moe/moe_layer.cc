@@ -16,7 +16,7 @@ absl::Status MoeLayer::Forward(LayerContext& context, Tensor out_TD,
     RETURN_IF_ERROR(Dispatch(context, saved, routing, x_TD));
     return ForwardExperts(context, out_TD, saved.plan, saved.experts, weights);
   }
-  const StageScope stage("dispatch");
+  const PhaseScope phase(Phase::kDispatch);
   RETURN_IF_ERROR(
       dispatcher_.MakePlan(context, saved.plan, routing.dispatched_ids_TK));
   saved.num_dropped = routing.expert_ids_TK.size() - saved.plan.num_sent_rows;
@@ -40,7 +40,7 @@ absl::Status MoeLayer::RecomputeForward(LayerContext& context, MoeSaved& saved,
   Routing routing;  // the same once more
   RETURN_IF_ERROR(Route(context, routing, x_TD, weights, batch));
   {
-    const StageScope stage("dispatch");
+    const PhaseScope phase(Phase::kDispatch);
     RETURN_IF_ERROR(
         dispatcher_.RemakePlan(context, saved.plan, routing.dispatched_ids_TK));
   }
@@ -77,7 +77,7 @@ absl::Status MoeLayer::Backward(LayerContext& context, Tensor d_x_TD,
     RETURN_IF_ERROR(
         ForEachChunk(context, /*made=*/nullptr, saved, routing, backward));
   }
-  const StageScope stage("router backward");
+  const PhaseScope phase(Phase::kRouterBackward);
   return router_.Backward(context, d_x_TD, gradients.gate_ED, d_weights_TK,
                           losses.balance_BE, losses.z_scale, x_TD, routing,
                           weights.gate_ED, batch);
@@ -86,7 +86,7 @@ absl::Status MoeLayer::Backward(LayerContext& context, Tensor d_x_TD,
 absl::Status MoeLayer::Route(LayerContext& context, Routing& routing,
                              const Tensor& x_TD, const LayerWeights& weights,
                              const BatchShape& batch) const {
-  const StageScope stage("router");
+  const PhaseScope phase(Phase::kRouter);
   return router_.Forward(context, routing, x_TD, weights.gate_ED, batch);
 }
 
@@ -95,7 +95,7 @@ absl::Status MoeLayer::Route(LayerContext& context, Routing& routing,
 absl::Status MoeLayer::Dispatch(LayerContext& context, MoeSaved& saved,
                                 const Routing& routing,
                                 const Tensor& x_TD) const {
-  const StageScope stage("dispatch");
+  const PhaseScope phase(Phase::kDispatch);
   ArenaScope scope(context.scratch);
   DispatchPlan& plan = saved.plan;
   const Tensor& ids_TK = routing.dispatched_ids_TK;
@@ -122,11 +122,11 @@ absl::Status MoeLayer::ForwardExperts(LayerContext& context, Tensor out_TD,
                                       ExpertsSaved& saved,
                                       const LayerWeights& weights) const {
   ArenaScope scope(context.scratch);
-  StageScope stage("experts");
+  PhaseScope phase(Phase::kExperts);
   Tensor expert_out_RD;
   RETURN_IF_ERROR(ExpertsForward(context, expert_out_RD, saved, weights,
                                  plan.expert_offsets));
-  stage.Enter("combine");
+  phase.Enter(Phase::kCombine);
   return dispatcher_.Combine(context, out_TD, plan, expert_out_RD);
 }
 
@@ -136,10 +136,10 @@ absl::Status MoeLayer::RecomputeExperts(LayerContext& context,
                                         const Tensor& x_TD,
                                         const Tensor& weights_TK,
                                         const LayerWeights& weights) const {
-  StageScope stage("dispatch");
+  PhaseScope phase(Phase::kDispatch);
   RETURN_IF_ERROR(dispatcher_.Dispatch(context, saved.rows_RD, saved.weight_R,
                                        plan, x_TD, weights_TK));
-  stage.Enter("experts");
+  phase.Enter(Phase::kExperts);
   return ExpertsGateUp(context, saved, weights, plan.expert_offsets);
 }
 
@@ -149,29 +149,29 @@ absl::Status MoeLayer::BackwardExperts(
     const ExpertsSaved& experts, const Tensor& d_out_TD,
     const LayerWeights& weights, bool accumulate) const {
   ArenaScope scope(context.scratch);
-  StageScope stage("combine backward");
+  PhaseScope phase(Phase::kCombineBackward);
   Tensor d_expert_out_RD;
   RETURN_IF_ERROR(
       dispatcher_.CombineBackward(context, d_expert_out_RD, plan, d_out_TD));
-  stage.Enter("experts backward");
+  phase.Enter(Phase::kExpertsBackward);
   Tensor d_rows_RD;
   Tensor d_weight_R;
   Tensor hidden_RF;
   RETURN_IF_ERROR(ExpertsInputGradients(context, d_rows_RD, d_weight_R,
                                         hidden_RF, d_expert_out_RD, experts,
                                         weights, plan.expert_offsets));
-  stage.Enter("dispatch backward");
+  phase.Enter(Phase::kDispatchBackward);
   ASSIGN_OR_RETURN(
       ReturningGradients returning,
       dispatcher_.StartDispatchBackward(context, plan, d_rows_RD, d_weight_R));
-  stage.Enter("experts backward");
+  phase.Enter(Phase::kExpertsBackward);
   {
     const ProgressScope progress(context.kernels,
                                  [&returning] { returning.Progress(); });
     ExpertsWeightGradients(context, gradients, d_expert_out_RD, hidden_RF,
                            experts, plan.expert_offsets);
   }
-  stage.Enter("dispatch backward");
+  phase.Enter(Phase::kDispatchBackward);
   return dispatcher_.FinishDispatchBackward(context, d_x_TD, d_weights_TK, plan,
                                             std::move(returning), accumulate);
 }
@@ -188,7 +188,7 @@ absl::Status MoeLayer::ForEachChunk(
     DispatchPlan plan;
     if (made == nullptr) plan = saved.chunk_plans[static_cast<size_t>(chunk)];
     {
-      const StageScope stage("dispatch");
+      const PhaseScope phase(Phase::kDispatch);
       ASSIGN_OR_RETURN(
           const Tensor ids_TK,
           dispatcher_.ChunkIds(context, routing.dispatched_ids_TK, saved.plan,

@@ -116,7 +116,7 @@ absl::Status TokenDispatcher::OrderRows(LayerContext& context,
 }
 
 absl::Status TokenDispatcher::ExchangeCounts(DispatchPlan& plan) const {
-  const StageScope stage("row counts");
+  const PhaseScope phase(Phase::kRowCounts);
   PackCounts(plan);
   const size_t P = static_cast<size_t>(group_.size());
   const CountsP counts(P, num_local_experts_ + kCountsHeader);
@@ -199,7 +199,7 @@ absl::Status TokenDispatcher::CheckCounts(const DispatchPlan& plan,
 absl::StatusOr<int64_t> TokenDispatcher::NumChunks(const DispatchPlan& plan,
                                                    int64_t max_rows) const {
   if (max_rows == 0) return 1;
-  const StageScope stage("dispatch");
+  const PhaseScope phase(Phase::kDispatch);
   int64_t chunks =
       std::max<int64_t>(1, CeilDiv(plan.num_received_rows, max_rows));
   RETURN_IF_ERROR(Annotate(
@@ -255,7 +255,7 @@ absl::Status TokenDispatcher::SendRows(LayerContext& context, Tensor& rows_RD,
                                        const SortedRows& sorted) const {
   ASSIGN_OR_RETURN(rows_RD,
                    ToExperts(context, context.saved, plan, sorted.rows_ND));
-  const StageScope stage("dispatch weights");
+  const PhaseScope phase(Phase::kDispatchWeights);
   ASSIGN_OR_RETURN(Tensor weight_R1,
                    ToExperts(context, context.saved, plan, sorted.weight_N1));
   weight_R = weight_R1.Reshape({plan.num_received_rows});
@@ -292,7 +292,7 @@ absl::StatusOr<ReturningGradients> TokenDispatcher::StartDispatchBackward(
     const Tensor& d_weight_R) const {
   ReturningGradients returning;
   ASSIGN_OR_RETURN(returning.rows, FromExperts(context, plan, d_rows_RD));
-  const StageScope stage("dispatch weights backward");
+  const PhaseScope phase(Phase::kDispatchWeightsBackward);
   ASSIGN_OR_RETURN(
       returning.weights,
       FromExperts(context, plan,

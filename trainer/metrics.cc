@@ -50,10 +50,10 @@ std::string PerLayer(const StepReport& report, const LayerKey& key) {
 }
 
 // {"attention":0.25,...}, with four digits.
-std::string SharesObject(const StageShares& shares) {
+std::string SharesObject(const PhaseShares& shares) {
   std::string text;
   for (size_t i = 0; i < shares.size(); ++i) {
-    absl::StrAppend(&text, text.empty() ? "{\"" : ",\"", StageShareName(i),
+    absl::StrAppend(&text, text.empty() ? "{\"" : ",\"", PhaseShareName(i),
                     "\":", absl::StrFormat("%.4g", shares[i]));
   }
   return absl::StrCat(text, "}");
@@ -106,7 +106,7 @@ std::string MetricsLine(const StepReport& report, const StepCost& cost) {
                   ",\"checkpoint_seconds\":", Number(cost.checkpoint_seconds),
                   ",\"straggler_rank\":", cost.straggler.rank,
                   ",\"straggler_seconds\":", Number(cost.straggler.seconds),
-                  ",\"stage_share\":", SharesObject(cost.stage_shares));
+                  ",\"stage_share\":", SharesObject(cost.phase_shares));
   if (cost.valid_loss.has_value())
     absl::StrAppend(&line, ",\"valid_loss\":", Number(*cost.valid_loss));
   absl::StrAppend(&line, "}");

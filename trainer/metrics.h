@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "data/file_system.h"
-#include "trainer/stage_shares.h"
+#include "trainer/phase_shares.h"
 #include "trainer/straggler.h"
 #include "trainer/trainer.h"
 
@@ -27,7 +27,7 @@ struct StepCost {
   // Time that training stood still for checkpoints since the last line.
   double checkpoint_seconds = 0;
   Straggler straggler = {};
-  StageShares stage_shares = {};  // since the last line
+  PhaseShares phase_shares = {};  // since the last line
   // At validation steps; not finite: see Trainer::ValidationLoss.
   std::optional<double> valid_loss = std::nullopt;
 };

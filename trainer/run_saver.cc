@@ -55,7 +55,7 @@ void RunSaver::NoteValidLoss(double loss) {
 
 absl::Status RunSaver::AfterStep(bool due) {
   Stopwatch stopwatch(standstill_);
-  const StageScope stage("checkpoint");
+  const PhaseScope phase(Phase::kCheckpoint);
   if (saver_->busy()) {
     ASSIGN_OR_RETURN(const std::optional<SaveResult> result, saver_->Poll());
     if (result.has_value()) Handle(*result);
@@ -68,7 +68,7 @@ absl::Status RunSaver::AfterStep(bool due) {
 }
 
 absl::StatusOr<std::string> RunSaver::SaveLast() {
-  const StageScope stage("checkpoint");
+  const PhaseScope phase(Phase::kCheckpoint);
   RETURN_IF_ERROR(FinishPending());
   const int64_t step = environment_.trainer.step();
   if (last_.step != step || !last_.status.ok()) {
@@ -81,7 +81,7 @@ absl::StatusOr<std::string> RunSaver::SaveLast() {
 
 absl::StatusOr<std::string> RunSaver::SaveElsewhere(
     const std::string& directory) {
-  const StageScope stage("checkpoint");
+  const PhaseScope phase(Phase::kCheckpoint);
   RETURN_IF_ERROR(FinishPending());
   absl::Status removed;
   if (world().rank() == 0) {

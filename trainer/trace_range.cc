@@ -54,9 +54,9 @@ absl::StatusOr<int64_t> ClockOffset(ProcessGroup& world) {
 Json Arguments(const TraceEvent& event) {
   Json arguments = {{"step", event.position.step}};
   if (event.position.layer >= 0) arguments["layer"] = event.position.layer;
-  if (event.kind != TraceEvent::Kind::kStage) {
+  if (event.kind != TraceEvent::Kind::kPhase) {
     arguments["group"] = event.group.data();
-    arguments["stage"] = event.position.stage;
+    arguments["stage"] = Name(event.position.phase);
   }
   if (event.kind == TraceEvent::Kind::kWork) arguments["bytes"] = event.bytes;
   for (const TraceEvent::Number& number : event.numbers)

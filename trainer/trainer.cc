@@ -129,24 +129,24 @@ absl::Status Trainer::Initialize(const TrainingStart& start) {
 // TrainingRun::Loop.
 absl::StatusOr<StepReport> Trainer::TrainStep() {
   SetStep(step_ + 1);
-  StageScope stage("data");
+  PhaseScope phase(Phase::kData);
   const absl::StatusOr<TokenBlock> taken = TakeTokens();
   batch_digest_ = taken.ok() ? DigestOf(*taken) : 0;
-  return StepOn(taken, stage);
+  return StepOn(taken, phase);
 }
 
 absl::StatusOr<StepReport> Trainer::TrainStepOn(const TokenBlock& tokens) {
   SetStep(step_ + 1);
-  StageScope stage("data");
+  PhaseScope phase(Phase::kData);
   batch_digest_ = 0;
-  return StepOn(tokens, stage);
+  return StepOn(tokens, phase);
 }
 
 // When the data of a rank fail its tensor group, whose sums want the same
 // tokens of all, goes on without any until SumOverWorld, where all ranks learn
 // of it together.
 absl::StatusOr<StepReport> Trainer::StepOn(
-    const absl::StatusOr<TokenBlock>& taken, StageScope& stage) {
+    const absl::StatusOr<TokenBlock>& taken, PhaseScope& phase) {
   data_status_ =
       AgreeOnStatus(taken.status(), environment_.groups[Axis::kTensor]);
   ASSIGN_OR_RETURN(
@@ -162,20 +162,20 @@ absl::StatusOr<StepReport> Trainer::StepOn(
     const bool last = micro + 1 == plan_.num_micro_steps();
     RETURN_IF_ERROR(ForwardBackward(batch, last, losses));
   }
-  stage.Enter("sum of gradients");
+  phase.Enter(Phase::kSumOfGradients);
   RETURN_IF_ERROR(reducer_->Finish());
 
-  stage.Enter("sum of losses");
+  phase.Enter(Phase::kSumOfLosses);
   ASSIGN_OR_RETURN(StepReport report, SumOverWorld(losses));
   report.has_targets = targets > 0;
   if (IsFinite(report.losses) && std::isfinite(report.grad_norm)) {
     const double scale =
         ClipScale(report.grad_norm, config_.optimizer().clip_norm());
-    stage.Enter("optimizer");
+    phase.Enter(Phase::kOptimizer);
     RETURN_IF_ERROR(optimizer_->Step(gradient_storage_, report.learning_rate,
                                      scale, report.step - skipped_steps_));
   } else {
-    stage.Enter("search for what is not finite");
+    phase.Enter(Phase::kNonFiniteSearch);
     RETURN_IF_ERROR(SkipOrFail(report, tokens, targets));
   }
   report.skipped_steps = skipped_steps_;
@@ -355,7 +355,7 @@ absl::Status Trainer::ComputeAgain(NonFiniteSearch& search, bool in_loss,
 }
 
 absl::StatusOr<double> Trainer::ValidationLoss(int64_t batches) {
-  const StageScope stage("validation");
+  const PhaseScope phase(Phase::kValidation);
   const int64_t global_size = plan_.global_size();
   int64_t sequences = environment_.valid->samples_per_epoch();
   if (batches > 0) sequences = std::min(sequences, batches * global_size);

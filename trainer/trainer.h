@@ -138,9 +138,9 @@ class Trainer {
   void StartReading();
   absl::Status Initialize(const TrainingStart& start);
   absl::StatusOr<TokenBlock> TakeTokens();
-  // The rest of a step, in whose first stage the caller is.
+  // The rest of a step, in whose first phase the caller is.
   absl::StatusOr<StepReport> StepOn(const absl::StatusOr<TokenBlock>& taken,
-                                    StageScope& stage);
+                                    PhaseScope& phase);
   absl::StatusOr<int64_t> CountTargets(const TokenBlock& tokens);
   MicroBatch MakeMicroBatch(const BatchPlan& plan, int micro_step,
                             const StepTokens& tokens, int64_t global_sequences,

@@ -204,7 +204,7 @@ absl::Status TrainingRun::Loop() {
              .samples = trainer_->consumed_samples(),
              .at = MonotonicTime(),
              .waited = TimeWaited()};
-  TakeStageTimes();
+  TakePhaseTimes();
   if (logged_.step >= last_step_) {
     display_.Say(absl::StrCat("nothing to train: step ", logged_.step, " of ",
                               last_step_, " is done"));
@@ -277,7 +277,7 @@ bool TrainingRun::IsDue(int64_t interval, int64_t step) const {
 
 // Also where all ranks learn that the last line of metrics was refused.
 absl::StatusOr<StepCost> TrainingRun::Cost(const StepReport& report) {
-  const StageScope stage("metrics");
+  const PhaseScope phase(Phase::kMetrics);
   const absl::Duration elapsed = MonotonicTime() - logged_.at;
   const auto steps = static_cast<double>(report.step - logged_.step);
   ProcessGroup& world = groups_->world();
@@ -302,7 +302,7 @@ absl::StatusOr<StepCost> TrainingRun::Cost(const StepReport& report) {
       FindStraggler(absl::ToDoubleSeconds(waited - logged_.waited) / steps,
                     world));
   logged_.waited = waited;
-  ASSIGN_OR_RETURN(cost.stage_shares, FindStageShares(TakeStageTimes(), world));
+  ASSIGN_OR_RETURN(cost.phase_shares, FindPhaseShares(TakePhaseTimes(), world));
   cost.checkpoint_seconds = absl::ToDoubleSeconds(saver_->TakeStandstill());
   return cost;
 }

@@ -10,16 +10,16 @@
 namespace moe {
 namespace {
 
-TEST(Activity, IsInAStageUntilTheScopeEnds) {
+TEST(Activity, IsInAPhaseUntilTheScopeEnds) {
   SetStep(12);
   const std::string outside = ToString(CurrentPosition());
   {
-    StageScope block("block", 3);
+    PhaseScope block(Phase::kBlock, 3);
     EXPECT_EQ(ToString(CurrentPosition()), "step 12, layer 3, block");
     {
-      StageScope stage("attention");
+      PhaseScope phase(Phase::kAttention);
       EXPECT_EQ(ToString(CurrentPosition()), "step 12, layer 3, attention");
-      stage.Enter("router");
+      phase.Enter(Phase::kRouter);
       EXPECT_EQ(ToString(CurrentPosition()), "step 12, layer 3, router");
     }
     EXPECT_EQ(ToString(CurrentPosition()), "step 12, layer 3, block");
@@ -30,13 +30,13 @@ TEST(Activity, IsInAStageUntilTheScopeEnds) {
 TEST(Activity, GoesOnWithAStepThatBeganInsideAScope) {
   SetStep(1);
   {
-    const StageScope stage("data");
+    const PhaseScope phase(Phase::kData);
     SetStep(2);
   }
   EXPECT_EQ(CurrentPosition().step, 2);
 }
 
-TEST(Activity, ChangesWithEveryStageAndWait) {
+TEST(Activity, ChangesWithEveryPhaseAndWait) {
   int64_t last = CurrentActivity().changes;
   const auto changed = [&] {
     const int64_t now = CurrentActivity().changes;
@@ -44,7 +44,7 @@ TEST(Activity, ChangesWithEveryStageAndWait) {
   };
   EXPECT_FALSE(changed());
   {
-    const StageScope stage("experts");
+    const PhaseScope phase(Phase::kExperts);
     EXPECT_TRUE(changed());
   }
   EXPECT_TRUE(changed());
@@ -57,17 +57,17 @@ TEST(Activity, ChangesWithEveryStageAndWait) {
   EXPECT_FALSE(CurrentActivity().waits);
 }
 
-TEST(RehearsalScope, LeavesTheRecordAndTheStageTimesAsTheyAre) {
+TEST(RehearsalScope, LeavesTheRecordAndThePhaseTimesAsTheyAre) {
   SetStep(7);
-  const StageScope stage("start");
+  const PhaseScope phase(Phase::kStart);
   const Activity before = CurrentActivity();
-  TakeStageTimes();
+  TakePhaseTimes();
   {
     const RehearsalScope rehearsal;
     EXPECT_TRUE(Rehearsing());
     EXPECT_EQ(CurrentPosition().step, 7);
     SetStep(1);
-    const StageScope planned("experts", 3);
+    const PhaseScope planned(Phase::kExperts, 3);
     EXPECT_EQ(ToString(CurrentPosition()), "step 1, layer 3, experts");
     EXPECT_EQ(CurrentActivity().changes, before.changes);
     EXPECT_EQ(ToString(CurrentActivity().position), ToString(before.position));
@@ -75,18 +75,18 @@ TEST(RehearsalScope, LeavesTheRecordAndTheStageTimesAsTheyAre) {
   EXPECT_FALSE(Rehearsing());
   EXPECT_EQ(ToString(CurrentPosition()), ToString(before.position));
   EXPECT_EQ(CurrentActivity().changes, before.changes);
-  for (const StageTime& time : TakeStageTimes())
-    EXPECT_EQ(time.nanos, 0) << time.stage;
+  for (const PhaseTime& time : TakePhaseTimes())
+    EXPECT_EQ(time.nanos, 0) << Name(time.phase);
 }
 
 TEST(RehearsalScope, KeepsItsCountsOutOfTheTrace) {
   StartTrace(/*capacity=*/8);
   {
     const RehearsalScope rehearsal;
-    const StageScope stage("dispatch");
+    const PhaseScope phase(Phase::kDispatch);
     TraceNumber("rows_sent", 5);
   }
-  { const StageScope stage("experts"); }
+  { const PhaseScope phase(Phase::kExperts); }
   int64_t dropped = 0;
   const std::vector<TraceEvent> events = TakeTrace(&dropped);
   EXPECT_EQ(events.size(), 2u);  // what was before the experts, and they
@@ -99,7 +99,7 @@ TEST(Activity, SaysWhatAWaitIsFor) {
   wait.operation = "all-to-all-v";
   wait.group = "expert";
   wait.sequence = 812;
-  wait.position = {.step = 12, .layer = 3, .stage = "dispatch"};
+  wait.position = {.step = 12, .layer = 3, .phase = Phase::kDispatch};
   EXPECT_EQ(ToString(wait),
             "all-to-all-v 812 in group expert (step 12, layer 3, dispatch)");
   wait.expected_bytes = 4096;

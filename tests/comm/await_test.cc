@@ -18,7 +18,7 @@ WaitRecord AnyWait() {
   wait.operation = "all-to-all-v";
   wait.group = "expert";
   wait.sequence = 7;
-  wait.position = {.step = 3, .layer = 1, .stage = "dispatch"};
+  wait.position = {.step = 3, .layer = 1, .phase = Phase::kDispatch};
   return wait;
 }
 

@@ -63,7 +63,7 @@ TEST(BenchResult, WhatIsNotFiniteIsNull) {
   BenchResult result = AProduct();
   result.seconds = 0;
   result.figures = {{"over", std::nan(""), ""}};
-  result.stage_shares = {{"head", std::nan("")}};
+  result.phase_shares = {{"head", std::nan("")}};
   const auto json = nlohmann::json::parse(ResultJson(result));
   EXPECT_TRUE(json["gflops"].is_null());
   EXPECT_TRUE(json["over"].is_null());
@@ -73,7 +73,7 @@ TEST(BenchResult, WhatIsNotFiniteIsNull) {
 TEST(BenchResult, SaysWhatTheTimeWentInto) {
   BenchResult result = AProduct();
   result.figures = {{"peak", 3, "peak 3"}};
-  result.stage_shares = {{"head", 0.25}, {"sum of gradients", 0.75}, {"x", 0}};
+  result.phase_shares = {{"head", 0.25}, {"sum of gradients", 0.75}, {"x", 0}};
   const auto json = nlohmann::json::parse(ResultJson(result));
   EXPECT_EQ(json["stage_share"]["head"], 0.25);
   EXPECT_EQ(json["stage_share"]["sum of gradients"], 0.75);

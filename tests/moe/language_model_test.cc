@@ -180,6 +180,19 @@ TEST_F(LanguageModelTest, AnObserverIsShownTheTensorsOfAPassInTheirOrder) {
   EXPECT_EQ(watcher.seen, expected);
 }
 
+// The layer is told by who calls it, not read from what the process says.
+TEST_F(LanguageModelTest, AnObserverIsToldTheLayerWhereverTheProcessIs) {
+  Watcher outside(*kernels_);
+  network_.pass().observer = &outside;
+  ASSERT_TRUE(network_.Step(tokens_, scale_).ok());
+  Watcher elsewhere(*kernels_);
+  network_.pass().observer = &elsewhere;
+  const PhaseScope phase(Phase::kBlock, 7);
+  ASSERT_TRUE(network_.Step(tokens_, scale_).ok());
+  network_.pass().observer = nullptr;
+  EXPECT_EQ(elsewhere.seen, outside.seen);
+}
+
 TEST_F(LanguageModelTest, AnObserverSeesWhereANumberFirstGoesWrong) {
   const std::pair<std::string, std::string> kPoisons[] = {
       {"model.embed_tokens.weight", "-1 embedding -1"},

@@ -142,14 +142,14 @@ TEST(FaultyRun, Swap) {
   const std::unique_ptr<Watchdog> watchdog = StartWatchdog();
   const TestTrainer trainer(SmallConfig(), /*alone=*/false);
   float one = 1;
-  const auto sum_in = [&](const char* name) {
-    const StageScope stage(name);
+  const auto sum_in = [&](Phase of) {
+    const PhaseScope phase(of);
     const absl::Status status = trainer.world().AllReduce(
         ViewOf(absl::MakeSpan(&one, 1)), ReduceOp::kSum);
     if (!status.ok()) watchdog->Fail(status);
   };
-  sum_in(IsFaulty() ? "second" : "first");
-  sum_in(IsFaulty() ? "first" : "second");
+  sum_in(IsFaulty() ? Phase::kSumOfLosses : Phase::kSumOfGradients);
+  sum_in(IsFaulty() ? Phase::kSumOfGradients : Phase::kSumOfLosses);
   FAIL() << "nobody noticed";
 }
 
@@ -162,7 +162,7 @@ __attribute__((noinline)) void SpinForEver(volatile int* end) {
 TEST(FaultyRun, Spin) {
   const std::unique_ptr<Watchdog> watchdog = StartWatchdog();
   const TestTrainer trainer(SmallConfig(), /*alone=*/false);
-  const StageScope stage("experts", 4);
+  const PhaseScope phase(Phase::kExperts, 4);
   volatile int end = 0;
   if (IsFaulty()) SpinForEver(&end);
   ASSERT_TRUE(trainer.world().Barrier().ok());

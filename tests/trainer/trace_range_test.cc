@@ -32,10 +32,11 @@ TEST(StepRange, IsTwoStepsInOrder) {
 }
 
 TEST(TraceJson, IsWhatTheViewersRead) {
-  TraceEvent stage = {.name = "dispatch",
-                      .position = {.step = 3, .layer = 1, .stage = "dispatch"},
-                      .begin = 5000,
-                      .end = 9000};
+  TraceEvent stage = {
+      .name = "dispatch",
+      .position = {.step = 3, .layer = 1, .phase = Phase::kDispatch},
+      .begin = 5000,
+      .end = 9000};
   stage.numbers[0] = {"rows_sent", 7};
   TraceEvent work = {.kind = TraceEvent::Kind::kWork,
                      .name = "all-to-all-v",
@@ -74,7 +75,7 @@ class TraceRangeTest : public testing::Test {
     for (int64_t step = 1; step <= last; ++step) {
       EXPECT_TRUE(trace.BeforeStep(step).ok());
       SetStep(step);
-      { const StageScope stage("experts"); }
+      { const PhaseScope phase(Phase::kExperts); }
       bool written = false;
       const absl::Status now = trace.AfterStep(step, step == last, &written);
       if (!now.ok()) status = now;

@@ -201,7 +201,7 @@ TEST(Trainer, WhatIsComputedAgainCountsForTheStageItIsOf) {
     std::set<std::string> in_backward;  // of a layer, each stage
     bool backward = false;
     for (const TraceEvent& event : TakeTrace(&dropped)) {
-      if (event.kind != TraceEvent::Kind::kStage) continue;
+      if (event.kind != TraceEvent::Kind::kPhase) continue;
       const std::string name = event.name;
       if (name == "head") backward = true;
       if (name == "embedding") backward = false;  // of the next micro-step

@@ -1,14 +1,14 @@
-#include "comm/stage_clock.h"
+#include "comm/phase_clock.h"
 
 namespace moe {
 
-void StageClock::Leave(const Position& before) {
+void PhaseClock::Leave(const Position& before) {
   const int64_t now = ClockNanos();
-  StageTime& time = TimeOf(before.stage);
+  PhaseTime& time = TimeOf(before.phase);
   time.nanos += now - since_ - waited_;
   time.waited_nanos += waited_;
   if (Tracing()) {
-    AddTraceEvent({.name = before.stage,
+    AddTraceEvent({.name = Name(before.phase),
                    .position = before,
                    .begin = since_,
                    .end = now});
@@ -17,9 +17,9 @@ void StageClock::Leave(const Position& before) {
   waited_ = 0;
 }
 
-void StageClock::Wait(const Position& position, const char* operation,
+void PhaseClock::Wait(const Position& position, const char* operation,
                       absl::string_view group, int64_t nanos) {
-  TimeOf("waiting").nanos += nanos;
+  TimeOf(Phase::kWaiting).nanos += nanos;
   waited_ += nanos;
   if (!Tracing()) return;
   const int64_t now = ClockNanos();
@@ -32,18 +32,18 @@ void StageClock::Wait(const Position& position, const char* operation,
   AddTraceEvent(event);
 }
 
-std::vector<StageTime> StageClock::Take() {
-  std::vector<StageTime> taken = times_;
+std::vector<PhaseTime> PhaseClock::Take() {
+  std::vector<PhaseTime> taken = times_;
   // Kept, so that steps allocate nothing.
-  for (StageTime& time : times_) time = {.stage = time.stage};
+  for (PhaseTime& time : times_) time = {.phase = time.phase};
   return taken;
 }
 
-// A dozen stages: a search is quicker than a table.
-StageTime& StageClock::TimeOf(const char* stage) {
-  for (StageTime& time : times_)
-    if (time.stage == stage) return time;
-  times_.push_back({.stage = stage});
+// A dozen phases: a search is quicker than a table.
+PhaseTime& PhaseClock::TimeOf(Phase phase) {
+  for (PhaseTime& time : times_)
+    if (time.phase == phase) return time;
+  times_.push_back({.phase = phase});
   return times_.back();
 }
 
