@@ -12,6 +12,7 @@
 
 namespace moe {
 
+// What the time of a step goes into: one share a PhaseGroup.
 inline constexpr size_t kNumShares = kNumPhaseGroups;
 // The name of a share in metrics: that of the group of its index.
 const char* PhaseShareName(size_t index);

@@ -83,15 +83,15 @@ TEST_F(WatchDeputyTest, AsksAndHearsAllAnewOnceItHasSteppedBack) {
   Settle();
   hub_->NoteInquiryOfOther();
   WatchMessage news;
-  *news.mutable_state() = State(2, "news");
+  *news.mutable_state() = State(2, Phase::kCombine);
   Send(2, news);
   Settle();
   silent_ = 2;
   links_[0]->Close();
   RunUntil([&] { return report_.has_value(); });
-  EXPECT_THAT(report_->text, HasSubstr("rank 1: step 2, answering\n"));
+  EXPECT_THAT(report_->text, HasSubstr("rank 1: step 2, experts\n"));
   EXPECT_THAT(report_->text,
-              HasSubstr("rank 2: step 3, news; does not answer\n"));
+              HasSubstr("rank 2: step 3, combine; does not answer\n"));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "comm/phase.h"
 #include "comm/watch_hub.h"
 #include "comm/watch_link.h"
 
@@ -65,15 +66,15 @@ class WatchHubTest : public testing::Test {
     ++inquiries_;
     if (rank == silent_) return;
     WatchMessage answer;
-    *answer.mutable_answer() = State(rank, "answering");
+    *answer.mutable_answer() = State(rank, Phase::kExperts);
     if (!answers_.empty())
       *answer.mutable_answer() = WaitState(rank, answers_[rank]);
     Send(rank, answer);
   }
-  static RankState State(int rank, const std::string& stage) {
+  static RankState State(int rank, Phase phase) {
     RankState state;
     state.mutable_position()->set_step(rank + 1);
-    state.mutable_position()->set_stage(stage);
+    state.mutable_position()->set_stage(Name(phase));
     return state;
   }
   void Send(int rank, const WatchMessage& message) {
@@ -86,7 +87,7 @@ class WatchHubTest : public testing::Test {
   }
   // In that collective.
   static RankState WaitState(int rank, uint32_t signature) {
-    RankState state = State(rank, "dispatch");
+    RankState state = State(rank, Phase::kDispatch);
     WatchWait& wait = *state.mutable_wait();
     wait.set_group("expert");
     wait.set_sequence(9);

@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "comm/watch_link.h"
 #include "tests/comm/watch_hub_fixture.h"
 
@@ -26,7 +25,7 @@ TEST_F(WatchHubTest, ReportsARankWhoseConnectionCloses) {
   RunUntil([&] { return left_.has_value(); });
   ASSERT_TRUE(report_.has_value());
   EXPECT_THAT(report_->cause, StartsWith("rank 2 (pid 3 on host a) was lost"));
-  EXPECT_THAT(report_->text, HasSubstr("rank 0: step 1, answering"));
+  EXPECT_THAT(report_->text, HasSubstr("rank 0: step 1, experts"));
   EXPECT_EQ(left_, 71);
   EXPECT_EQ(leaves_, std::vector<int>{71})
       << "rank 0, the hub's, leaves itself";
@@ -39,10 +38,10 @@ TEST_F(WatchHubTest, DoesNotReplaceAnAnswerByOlderNews) {
   RunUntil([&] { return inquiries_ == 3; });
   Settle();
   WatchMessage state;
-  *state.mutable_state() = State(2, "old");
+  *state.mutable_state() = State(2, Phase::kCombine);
   Send(2, state);
   RunUntil([&] { return left_.has_value(); });
-  EXPECT_THAT(report_->text, HasSubstr("rank 2: step 3, answering"));
+  EXPECT_THAT(report_->text, HasSubstr("rank 2: step 3, experts"));
 }
 
 TEST_F(WatchHubTest, TakesACrashForTheCauseOfAFailure) {
@@ -59,12 +58,13 @@ TEST_F(WatchHubTest, SendsNoNewsBehindNewsThatHasNotLeft) {
   silent_ = 2;
   for (int i = 0; i < 100; ++i) {
     WatchMessage message;
-    *message.mutable_state() = State(2, absl::StrCat("news ", i));
+    *message.mutable_state() =
+        State(2, i == 0 ? Phase::kCombine : Phase::kHead);
     Send(2, message);
   }
   SendAlarm(0, WatchAlarm::TIME_LIMIT);
   RunUntil([&] { return report_.has_value(); });
-  EXPECT_THAT(report_->text, HasSubstr("rank 2: step 3, news 0;"));
+  EXPECT_THAT(report_->text, HasSubstr("rank 2: step 3, combine;"));
 }
 
 TEST_F(WatchHubTest, LetsARankLeaveInGoodOrder) {

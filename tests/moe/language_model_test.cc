@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "comm/activity.h"
 #include "comm/buffer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

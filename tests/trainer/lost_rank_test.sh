@@ -52,7 +52,7 @@ faulty() {
 planted_defects() {
   faulty Skip 'is in another collective than the others of its group' \
     'step 10, layer [01], (dispatch|experts|combine)' '^rank 1 '
-  faulty Swap 'is in another collective' 'first' 'second' '^rank 1 '
+  faulty Swap 'is in another collective' 'sum of gradients' 'sum of losses' '^rank 1 '
   faulty OtherCounts 'rank 1 sent [0-9]+ of the [0-9]+ bytes expected' 'step 10'
   faulty WrongSums 'rank 1 of group expert sends row counts' 'must .* sum to'
   faulty OtherLayer 'rank 1 of group expert sends row counts of step 10, layer'
