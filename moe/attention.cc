@@ -54,16 +54,19 @@ absl::Status Attention::Backward(LayerContext& context, Tensor d_x_TD,
   ArenaScope scope(context.scratch);
   ASSIGN_OR_RETURN(const Tensor d_out_SD,
                    tensor_.Gather(context, context.scratch, d_out_TD));
-  ASSIGN_OR_RETURN(const Tensor x_SD,
-                   tensor_.Gather(context, context.scratch, x_TD));
-  const int64_t S = x_SD.dim(0);
+  Tensor x_SD;  // for the weights' gradient alone
+  if (!gradients.qkv_CD.is_null()) {
+    ASSIGN_OR_RETURN(x_SD, tensor_.Gather(context, context.scratch, x_TD));
+  }
+  const int64_t S = d_out_SD.dim(0);
   const DType dtype = context.compute_dtype;
   ASSIGN_OR_RETURN(Tensor d_y_SA,
                    context.scratch.Allocate({S, saved.y_SA.dim(1)}, dtype));
   ASSIGN_OR_RETURN(Tensor d_qkv_SC,
                    context.scratch.Allocate({S, saved.qkv_SC.dim(1)}, dtype));
 
-  context.kernels.LinearWeightGradient(gradients.o_DA, d_out_SD, saved.y_SA);
+  if (!gradients.o_DA.is_null())
+    context.kernels.LinearWeightGradient(gradients.o_DA, d_out_SD, saved.y_SA);
   context.kernels.LinearInputGradient(d_y_SA, d_out_SD, weights.o_DA,
                                       /*accumulate=*/false);
   context.kernels.AttentionBackward(d_qkv_SC, d_y_SA, saved.qkv_SC, saved.y_SA,
@@ -71,7 +74,8 @@ absl::Status Attention::Backward(LayerContext& context, Tensor d_x_TD,
                                     shape);
   context.kernels.Rotary(d_qkv_SC, rotary_table_L2h_, batch.positions_S, shape,
                          /*inverse=*/true);
-  context.kernels.LinearWeightGradient(gradients.qkv_CD, d_qkv_SC, x_SD);
+  if (!gradients.qkv_CD.is_null())
+    context.kernels.LinearWeightGradient(gradients.qkv_CD, d_qkv_SC, x_SD);
   return tensor_.LinearInputGradient(context, d_x_TD, d_qkv_SC, weights.qkv_CD);
 }
 

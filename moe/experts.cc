@@ -80,8 +80,11 @@ void ExpertsWeightGradients(LayerContext& context, LayerWeights& gradients,
                             const Tensor& d_out_RD, const Tensor& hidden_RF,
                             const ExpertsSaved& saved,
                             absl::Span<const int64_t> offsets) {
-  context.kernels.GroupedLinearWeightGradient(gradients.down_eDF, d_out_RD,
-                                              hidden_RF, offsets);
+  if (!gradients.down_eDF.is_null()) {
+    context.kernels.GroupedLinearWeightGradient(gradients.down_eDF, d_out_RD,
+                                                hidden_RF, offsets);
+  }
+  if (gradients.gate_up_eGD.is_null()) return;
   const Tensor& d_gate_up_R2F = saved.gate_up_R2F;
   context.kernels.GroupedLinearWeightGradient(
       gradients.gate_up_eGD, d_gate_up_R2F, saved.rows_RD, offsets);

@@ -143,7 +143,7 @@ class Kernels {
                               float epsilon) = 0;
 
   // d_x += r (d_y w) - x r^3 mean(d_y w x), d_w += sum_T d_y x r.
-  // d_y compute, d_x and d_w float32.
+  // d_y compute, d_x and d_w float32. A null d_w is left out.
   virtual void RmsNormBackward(Tensor d_x_TD, Tensor d_w_D,
                                const Tensor& d_y_TD, const Tensor& x_TD,
                                const Tensor& w_D,

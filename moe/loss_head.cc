@@ -80,7 +80,8 @@ absl::Status LossChunk(LayerContext& context, const TensorParallel& tensor,
         chunk.Part(statistics_N3, rank), chunk.Targets(arguments, rank),
         arguments.first_id, arguments.scale);
   }
-  context.kernels.LinearWeightGradient(arguments.d_w_VD, d_logits_NV, x_ND);
+  if (!arguments.d_w_VD.is_null())
+    context.kernels.LinearWeightGradient(arguments.d_w_VD, d_logits_NV, x_ND);
   return tensor.LinearInputGradient(context,
                                     arguments.d_x_TD.Rows(chunk.begin, chunk.n),
                                     d_logits_NV, arguments.w_VD);

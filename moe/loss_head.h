@@ -24,7 +24,8 @@ struct LossHeadArguments {
   int64_t first_id = 0;  // of the slice
   Tensor targets_S;      // -1: none; the same on all ranks of the group
   float scale = 0;       // of the sum of losses that is differentiated
-  // Training: d_x is overwritten, d_w added to. Null: evaluation.
+  // Training: d_x is overwritten, d_w added to. A null d_x is evaluation, a
+  // null d_w that of a frozen head.
   Tensor d_x_TD = {};
   Tensor d_w_VD = {};
 };

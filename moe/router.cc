@@ -67,8 +67,10 @@ absl::Status Router::Backward(LayerContext& context, Tensor d_x_TD,
       d_logits_TE, d_weights_TK, balance_BE, routing.probabilities_TE,
       routing.expert_ids_TK, routing.weights_TK, routing.log_sum_exp_T, z_scale,
       batch.first_token, batch.length, top_k_.renormalize);
-  ASSIGN_OR_RETURN(Tensor x32_TD, InDType(context, x_TD, DType::kFloat32));
-  context.kernels.LinearWeightGradient(d_gate_ED, d_logits_TE, x32_TD);
+  if (!d_gate_ED.is_null()) {
+    ASSIGN_OR_RETURN(Tensor x32_TD, InDType(context, x_TD, DType::kFloat32));
+    context.kernels.LinearWeightGradient(d_gate_ED, d_logits_TE, x32_TD);
+  }
   context.kernels.LinearInputGradient(d_x_TD, d_logits_TE, gate_ED,
                                       /*accumulate=*/true);
   return absl::OkStatus();

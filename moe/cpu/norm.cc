@@ -101,7 +101,6 @@ void CpuKernels::RmsNormBackward(Tensor d_x_TD, Tensor d_w_D,
   const float* w = w_D.data<float>();
   const float* inverse_rms = inverse_rms_T.data<float>();
   float* d_x = d_x_TD.data<float>();
-  float* d_w = d_w_D.data<float>();
   // Each thread sums d_w of its own tokens; the sums are added in the order of
   // the threads.
   const ThreadScratch sums =
@@ -118,6 +117,8 @@ void CpuKernels::RmsNormBackward(Tensor d_x_TD, Tensor d_w_D,
                                 d_y + t * D, x + t * D, w, inverse_rms[t], D);
                 });
   });
+  if (d_w_D.is_null()) return;  // of a frozen norm
+  float* d_w = d_w_D.data<float>();
   for (int thread = 0; thread < threads(); ++thread) {
     const float* sum = sums.Get<float>(thread);
     for (int64_t i = 0; i < D; ++i) d_w[i] += sum[i];

@@ -90,6 +90,21 @@ TEST_P(NormKernel, NoTokensAddNothing) {
   EXPECT_EQ(d_w.Values(), std::vector<double>(5, 7.0));
 }
 
+TEST_P(NormKernel, WithoutAWeightGradientTheInputsIsTheSame) {
+  const TestTensor x = RandomTensor({33, 7}, DType::kFloat32, 1);
+  const TestTensor w = RandomTensor({7}, DType::kFloat32, 2);
+  const TestTensor d_y = RandomTensor({33, 7}, GetParam(), 3);
+  TestTensor y({33, 7}, GetParam());
+  TestTensor inverse_rms({33}, DType::kFloat32);
+  context().RmsNormForward(y, inverse_rms, x, w, kEpsilon);
+  TestTensor d_w({7}, DType::kFloat32);
+  TestTensor with({33, 7}, DType::kFloat32);
+  TestTensor without({33, 7}, DType::kFloat32);
+  context().RmsNormBackward(with, d_w, d_y, x, w, inverse_rms);
+  context().RmsNormBackward(without, Tensor(), d_y, x, w, inverse_rms);
+  EXPECT_EQ(without.Values(), with.Values());
+}
+
 TEST_P(NormKernel, AZeroRowStaysFinite) {
   TestTensor x({1, 4}, DType::kFloat32);
   const TestTensor w = RandomTensor({4}, DType::kFloat32, 2);
