@@ -76,6 +76,7 @@ LanguageModel::LanguageModel(const Options& options,
                              Buffer rotary_table)
     : options_(options),
       table_(table),
+      first_trained_(table.FirstTrained()),
       kernels_(kernels),
       rotary_table_(std::move(rotary_table)),
       tensor_(groups.device(Axis::kTensor)),
@@ -120,10 +121,15 @@ absl::Status LanguageModel::Backward(Pass& pass, const ModelWeights& weights,
                            pass.out_TD, weights.norm_D, pass.inverse_rms_T);
   RETURN_IF_ERROR(Tell(listener, table_.head()));
   Show(context, TensorKind::kFinalNormGradient, d_x_TD);
-  for (int layer = num_layers() - 1; layer >= 0; --layer) {
+  for (int layer = num_layers() - 1;
+       layer >= 0 && NeedsBackward(table_.moe(layer)); --layer) {
     LayerContext of_layer = InLayer(context, layer);
     RETURN_IF_ERROR(BackwardThroughBlock(pass, of_layer, d_x_TD, layer, weights,
                                          gradients, listener));
+  }
+  if (!NeedsBackward(table_.embedding())) {
+    pass.Empty();
+    return kernels_.status();
   }
   const PhaseScope phase(Phase::kEmbeddingBackward);
   RETURN_IF_ERROR(tensor_.EmbeddingBackward(context, gradients.embedding_VD,
@@ -307,6 +313,7 @@ absl::Status LanguageModel::BackwardThroughBlock(
       pass.routings[i], weights.layers[i], shape));
   RETURN_IF_ERROR(Tell(listener, table_.moe(layer)));
   Show(context, TensorKind::kExpertsGradient, d_x_TD);
+  if (!NeedsBackward(table_.attention(layer))) return absl::OkStatus();
   RETURN_IF_ERROR(block_.BackwardAttention(context, d_x_TD, gradients.layers[i],
                                            pass.blocks[i], weights.layers[i],
                                            shape));

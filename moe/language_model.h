@@ -64,7 +64,9 @@ class LanguageModel {
                        ModelWeights* gradients) const;
 
   // Adds to the gradients those of the pass, from the last layer to the first,
-  // and empties it. `listener` (may be null) is told what is complete.
+  // and empties it. `listener` (may be null) is told what is complete. Stops
+  // where nothing below is trained: neither computes nor tells of those parts,
+  // by the table alone and so on all ranks alike.
   absl::Status Backward(Pass& pass, const ModelWeights& weights,
                         ModelWeights& gradients,
                         GradientListener* listener) const;
@@ -125,9 +127,14 @@ class LanguageModel {
                                     const ModelWeights& weights,
                                     ModelWeights& gradients,
                                     GradientListener* listener) const;
+  // Whether backward goes through a part: it or one below it is trained.
+  bool NeedsBackward(ParameterRange part) const {
+    return part.end > first_trained_;
+  }
 
   Options options_;
   const ParameterTable& table_;
+  const int first_trained_;
   Kernels& kernels_;
   Buffer rotary_table_;
   TensorParallel tensor_;

@@ -1,5 +1,7 @@
 #include "moe/parameter_table.h"
 
+#include <algorithm>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -44,20 +46,40 @@ std::string LayerPrefix(int layer) {
   return absl::StrCat("model.layers.", layer, ".");
 }
 
-}  // namespace
-
-Axis ReductionAxis(ArenaKind kind) {
-  switch (kind) {
-    case ArenaKind::kReplicated:
-      return Axis::kWorld;
-    case ArenaKind::kTensor:
-      return Axis::kData;
-    case ArenaKind::kExpert:
-      return Axis::kExpertReplica;
+constexpr bool RowsAreInOrder() {
+  for (size_t i = 0; i < kNumArenaKinds; ++i) {
+    if (Index(kArenaTable[i].kind) != i) return false;
+    if (kArenaTable[i].trained != (i < kNumTrainedArenaKinds)) return false;
   }
-  CHECK(false && "not an ArenaKind");
-  return Axis::kWorld;
+  return true;
 }
+static_assert(RowsAreInOrder(), "kArenaTable: in enum order, trained first");
+
+// The kind of frozen parameters that are otherwise of this kind.
+ArenaKind FrozenKind(ArenaKind kind) {
+  for (const ArenaRow& row : kArenaTable) {
+    if (!row.trained && row.reduction_axis == RowOf(kind).reduction_axis &&
+        row.dtype == RowOf(kind).dtype)
+      return row.kind;
+  }
+  CHECK(false && "no frozen kind");
+  return kind;
+}
+
+// The first of the roles whose tensors a layer uses as one with this one's.
+Role StackOf(Role role) {
+  switch (role) {
+    case Role::kKey:
+    case Role::kValue:
+      return Role::kQuery;
+    case Role::kExpertUp:
+      return Role::kExpertGate;
+    default:
+      return role;
+  }
+}
+
+}  // namespace
 
 Slice SliceOfTensorRank(const Parameter& parameter, int rank, int num_ranks) {
   Slice slice = {.num_rows = parameter.shape[0],
@@ -74,7 +96,8 @@ Slice SliceOfTensorRank(const Parameter& parameter, int rank, int num_ranks) {
 }
 
 ParameterTable::ParameterTable(const ModelConfig& model, DType compute_dtype,
-                               const Mesh& mesh, int rank)
+                               const Mesh& mesh, int rank,
+                               const TrainedPredicate& trained)
     : compute_dtype_(compute_dtype),
       tensor_ranks_(mesh.tensor()),
       tensor_rank_(mesh.Index(Axis::kTensor, rank)),
@@ -97,7 +120,29 @@ ParameterTable::ParameterTable(const ModelConfig& model, DType compute_dtype,
     Add(SplitMatrix("lm_head.weight", Role::kHead, model.vocab_size(), width,
                     Split::kRows));
   head_.end = static_cast<int>(parameters_.size());
+  if (trained) Freeze(trained);
   PlaceInArenas(mesh);
+}
+
+absl::Status ParameterTable::CheckTrained() const {
+  std::map<std::pair<int, Role>, const Parameter*> first_of_stack;
+  for (const Parameter& parameter : parameters_) {
+    const auto [found, is_first] = first_of_stack.try_emplace(
+        {parameter.layer, StackOf(parameter.role)}, &parameter);
+    const Parameter& first = *found->second;
+    if (first.trained == parameter.trained) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        first.name, " is ", first.trained ? "trained" : "frozen", " and ",
+        parameter.name, " is ", parameter.trained ? "trained" : "frozen",
+        ": they must be trained or frozen together"));
+  }
+  return absl::OkStatus();
+}
+
+int ParameterTable::FirstTrained() const {
+  const auto first = std::find_if(parameters_.begin(), parameters_.end(),
+                                  [](const Parameter& p) { return p.trained; });
+  return static_cast<int>(first - parameters_.begin());
 }
 
 int ParameterTable::Find(absl::string_view name) const {
@@ -174,6 +219,13 @@ void ParameterTable::AddMoe(const ModelConfig& model, int layer) {
   }
   for (int expert = 0; expert < model.num_local_experts(); ++expert)
     add(expert, Role::kExpertDown, "w2", width, hidden);
+}
+
+void ParameterTable::Freeze(const TrainedPredicate& trained) {
+  for (Parameter& parameter : parameters_) {
+    parameter.trained = trained(parameter);
+    if (!parameter.trained) parameter.arena = FrozenKind(parameter.arena);
+  }
 }
 
 void ParameterTable::PlaceInArenas(const Mesh& mesh) {

@@ -5,9 +5,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <iterator>
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "comm/dtype.h"
@@ -16,22 +19,73 @@
 
 namespace moe {
 
-// Parameters whose gradients are reduced over the same group and whose compute
-// copies have the same dtype lie side by side in one flat arena.
+// Parameters that the same ranks share, whose compute copies have the same
+// dtype and which are all trained or all frozen lie side by side in one flat
+// arena. Trained kinds come first, so that their indices count them alone.
 enum class ArenaKind {
-  kReplicated,  // norms and gates: world, always float32
-  kTensor,      // attention, embedding, head: data, compute dtype
-  kExpert,      // experts: expert replicas, compute dtype
+  kReplicated,  // norms and gates
+  kTensor,      // attention, embedding, head
+  kExpert,      // experts
+  kFrozenReplicated,
+  kFrozenTensor,
+  kFrozenExpert,
 };
-inline constexpr ArenaKind kAllArenaKinds[] = {
-    ArenaKind::kReplicated, ArenaKind::kTensor, ArenaKind::kExpert};
-inline constexpr size_t kNumArenaKinds = 3;
 inline constexpr size_t Index(ArenaKind kind) {
   return static_cast<size_t>(kind);
 }
 
-// The ranks over which an arena's gradients are summed.
-Axis ReductionAxis(ArenaKind kind);
+enum class DTypeClass {
+  kFloat32,  // always float32
+  kCompute,  // the compute dtype
+};
+
+// What an arena kind is. Frozen parameters have weights alone: no gradients,
+// no shards, no optimizer state.
+struct ArenaRow {
+  ArenaKind kind;
+  const char* name;
+  Axis reduction_axis;  // the ranks that hold the same parameters
+  DTypeClass dtype;     // of the weights
+  bool trained;
+};
+inline constexpr ArenaRow kArenaTable[] = {
+    {ArenaKind::kReplicated, "replicated", Axis::kWorld, DTypeClass::kFloat32,
+     true},
+    {ArenaKind::kTensor, "tensor", Axis::kData, DTypeClass::kCompute, true},
+    {ArenaKind::kExpert, "expert", Axis::kExpertReplica, DTypeClass::kCompute,
+     true},
+    {ArenaKind::kFrozenReplicated, "frozen replicated", Axis::kWorld,
+     DTypeClass::kFloat32, false},
+    {ArenaKind::kFrozenTensor, "frozen tensor", Axis::kData,
+     DTypeClass::kCompute, false},
+    {ArenaKind::kFrozenExpert, "frozen expert", Axis::kExpertReplica,
+     DTypeClass::kCompute, false},
+};
+inline constexpr size_t kNumArenaKinds = std::size(kArenaTable);
+inline constexpr size_t kNumTrainedArenaKinds = static_cast<size_t>(
+    std::count_if(std::begin(kArenaTable), std::end(kArenaTable),
+                  [](const ArenaRow& row) { return row.trained; }));
+
+// The kinds of the table's first N rows.
+template <size_t N>
+constexpr std::array<ArenaKind, N> FirstArenaKinds() {
+  std::array<ArenaKind, N> kinds = {};
+  for (size_t i = 0; i < N; ++i) kinds[i] = kArenaTable[i].kind;
+  return kinds;
+}
+inline constexpr auto kAllArenaKinds = FirstArenaKinds<kNumArenaKinds>();
+inline constexpr auto kTrainedArenaKinds =
+    FirstArenaKinds<kNumTrainedArenaKinds>();
+
+inline constexpr const ArenaRow& RowOf(ArenaKind kind) {
+  return kArenaTable[Index(kind)];
+}
+// The ranks that share an arena: a trained one's gradients are summed over
+// them.
+inline constexpr Axis ReductionAxis(ArenaKind kind) {
+  return RowOf(kind).reduction_axis;
+}
+inline constexpr bool IsTrained(ArenaKind kind) { return RowOf(kind).trained; }
 
 // A rectangle of a matrix. A vector counts as a matrix of one column.
 struct Slice {
@@ -71,6 +125,7 @@ struct Parameter {
   std::vector<int64_t> shape;  // the whole tensor, as checkpoints hold it
   int64_t size = 0;            // its elements
   ArenaKind arena = ArenaKind::kTensor;
+  bool trained = true;   // else frozen: its bytes never change
   bool decay = true;     // weight decay applies: all matrices
   bool is_norm = false;  // starts at 1; all else normal
   Split split = Split::kNone;
@@ -113,14 +168,26 @@ struct ParameterRange {
   int end = 0;
 };
 
+// Whether a parameter is trained. It must say the same on all ranks: by name,
+// role, layer, expert or shape, not by what a rank has of it.
+using TrainedPredicate = std::function<bool(const Parameter&)>;
+
 // The one source of what parameters there are, where they lie and who reduces
 // them; computed from the configuration and a mesh, allocating no memory for
 // them. Initialisation, reducer, optimizer, checkpoints and dry runs read it.
 class ParameterTable {
  public:
   // The model must have passed ValidateModel and the mesh been made for it.
+  // trained: null, all are.
   ParameterTable(const ModelConfig& model, DType compute_dtype,
-                 const Mesh& mesh, int rank);
+                 const Mesh& mesh, int rank,
+                 const TrainedPredicate& trained = nullptr);
+
+  // InvalidArgument: of tensors that layers use as one (a layer's query, key
+  // and value; its experts' gates and ups; its experts' downs) some are trained
+  // and some frozen. The same on all ranks; nothing may be bound to such a
+  // table.
+  absl::Status CheckTrained() const;
 
   // All of the model in forward order, other ranks' experts included:
   // embedding, for each layer its attention part and its expert part, final
@@ -134,16 +201,21 @@ class ParameterTable {
   // Final norm and, unless tied, head.
   ParameterRange head() const { return head_; }
 
+  // Index of the first parameter in forward order that is trained; the number
+  // of parameters if none is. Backward needs to go no further down.
+  int FirstTrained() const;
+
   // Index by name, or -1.
   int Find(absl::string_view name) const;
   // By what it is, or -1. Of an expert: its number in the model.
   int Find(Role role, int layer = -1, int expert = -1) const;
 
   // Elements of this rank's arena, padded to a multiple of kAlignment times
-  // the ranks that reduce it.
+  // the ranks that share it. 0: nothing is in it.
   int64_t ArenaSize(ArenaKind kind) const { return arena_sizes_[Index(kind)]; }
   DType ArenaDType(ArenaKind kind) const {
-    return kind == ArenaKind::kReplicated ? DType::kFloat32 : compute_dtype_;
+    return RowOf(kind).dtype == DTypeClass::kFloat32 ? DType::kFloat32
+                                                     : compute_dtype_;
   }
   DType compute_dtype() const { return compute_dtype_; }
 
@@ -166,6 +238,7 @@ class ParameterTable {
   void Add(Parameter parameter);
   void AddAttention(const ModelConfig& model, int layer);
   void AddMoe(const ModelConfig& model, int layer);
+  void Freeze(const TrainedPredicate& trained);
   void PlaceInArenas(const Mesh& mesh);
 
   DType compute_dtype_;

@@ -27,6 +27,7 @@ class Binder {
   Tensor From(const Parameter& first, const Parameter& last,
               std::initializer_list<int64_t> shape) const {
     const Tensor arena = storage_.arena(first.arena);
+    if (arena.is_null()) return Tensor();
     const int64_t size = Tensor(nullptr, shape, arena.dtype()).size();
     CHECK(first.local && last.local && first.arena == last.arena);
     CHECK(first.offset + size == last.offset + last.slice.size());
@@ -68,8 +69,10 @@ LayerWeights Binder::Layer(int layer) const {
   };
 }
 
+// Nothing for an empty arena.
 absl::StatusOr<Buffer> AllocateArena(DeviceContext& context, int64_t size,
                                      DType dtype) {
+  if (size == 0) return Buffer();
   absl::StatusOr<Buffer> buffer = context.Allocate(size * SizeOf(dtype));
   if (!buffer.ok()) return Annotate(buffer.status(), "memory for parameters");
   return buffer;
@@ -95,7 +98,7 @@ absl::StatusOr<ParameterStorage> ParameterStorage::AllocateGradients(
     const ParameterTable& table, DeviceContext& context) {
   ParameterStorage storage;
   for (ArenaKind kind : kAllArenaKinds) {
-    const int64_t size = table.ArenaSize(kind);
+    const int64_t size = IsTrained(kind) ? table.ArenaSize(kind) : 0;
     ASSIGN_OR_RETURN(storage.buffers_[Index(kind)],
                      AllocateArena(context, size, DType::kFloat32));
     storage.arenas_[Index(kind)] =
@@ -107,8 +110,9 @@ absl::StatusOr<ParameterStorage> ParameterStorage::AllocateGradients(
 Tensor ParameterStorage::Get(const Parameter& parameter) const {
   CHECK(parameter.local);
   const Slice& slice = parameter.slice;
-  const Tensor flat =
-      arena(parameter.arena).Rows(parameter.offset, slice.size());
+  const Tensor all = arena(parameter.arena);
+  if (all.is_null()) return Tensor();
+  const Tensor flat = all.Rows(parameter.offset, slice.size());
   return parameter.shape.size() == 1
              ? flat
              : flat.Reshape({slice.num_rows, slice.num_columns});

@@ -18,7 +18,7 @@
 namespace moe {
 
 // The memory of a rank's parameter arenas: weights in their compute dtypes, or
-// gradients, which are float32 throughout.
+// gradients, which are float32 throughout and of trained parameters alone.
 class ParameterStorage {
  public:
   static absl::StatusOr<ParameterStorage> AllocateWeights(
@@ -26,9 +26,11 @@ class ParameterStorage {
   static absl::StatusOr<ParameterStorage> AllocateGradients(
       const ParameterTable& table, DeviceContext& context = CpuContext());
 
-  // All elements of an arena, one dim, padding included.
+  // All elements of an arena, one dim, padding included. Gradients have no
+  // frozen arenas: null, of no elements.
   Tensor arena(ArenaKind kind) const { return arenas_[Index(kind)]; }
-  // A local parameter under its own shape (one or two dims).
+  // A local parameter under its own shape (one or two dims). Null: the gradient
+  // of a frozen one.
   Tensor Get(const Parameter& parameter) const;
 
  private:
@@ -37,7 +39,8 @@ class ParameterStorage {
 };
 
 // Views of one layer's local parameters as the layers use them: e experts, H
-// query and G key/value heads of this rank.
+// query and G key/value heads of this rank. Gradients of frozen parameters are
+// null, and the layers compute none.
 struct LayerWeights {
   Tensor input_norm_D;
   Tensor qkv_CD;  // C = (H + 2 G) head_dim
@@ -57,6 +60,7 @@ struct ModelWeights {
   Tensor head_VD;  // the embedding itself when tied
 };
 
+// The table must have passed CheckTrained.
 ModelWeights BindWeights(const ModelConfig& model, const ParameterTable& table,
                          const ParameterStorage& storage);
 

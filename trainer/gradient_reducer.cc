@@ -12,14 +12,14 @@ GradientReducer::GradientReducer(const ParameterTable& table,
                                  const ShardMaps& shards,
                                  const ParameterStorage& gradients)
     : table_(table), shards_(shards), gradients_(gradients) {
-  for (ArenaKind kind : kAllArenaKinds)
+  for (ArenaKind kind : kTrainedArenaKinds)
     arenas_[Index(kind)].group = &groups.device(ReductionAxis(kind));
   Reset();
 }
 
 void GradientReducer::Reset() {
   finished_bytes_ = 0;
-  for (ArenaKind kind : kAllArenaKinds) {
+  for (ArenaKind kind : kTrainedArenaKinds) {
     arenas_[Index(kind)].ready_from = table_.ArenaSize(kind);
     arenas_[Index(kind)].next_bucket = shards_[Index(kind)].num_buckets() - 1;
   }
@@ -32,11 +32,11 @@ absl::Status GradientReducer::GradientsReady(ParameterRange range) {
     early_bytes_ += work->arrived_bytes();
   for (int i = range.begin; i < range.end; ++i) {
     const Parameter& parameter = table_.parameters()[static_cast<size_t>(i)];
-    if (!parameter.local) continue;
+    if (!parameter.local || !parameter.trained) continue;
     int64_t& ready_from = arenas_[Index(parameter.arena)].ready_from;
     ready_from = std::min(ready_from, parameter.offset);
   }
-  for (ArenaKind kind : kAllArenaKinds)
+  for (ArenaKind kind : kTrainedArenaKinds)
     RETURN_IF_ERROR(StartReadyBuckets(kind));
   return absl::OkStatus();
 }
@@ -79,7 +79,7 @@ void GradientReducer::Progress() {
 }
 
 absl::Status GradientReducer::Finish() {
-  for (ArenaKind kind : kAllArenaKinds) {
+  for (ArenaKind kind : kTrainedArenaKinds) {
     arenas_[Index(kind)].ready_from = 0;
     RETURN_IF_ERROR(StartReadyBuckets(kind));
   }

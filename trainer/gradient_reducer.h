@@ -58,7 +58,7 @@ class GradientReducer : public GradientListener {
   const ParameterTable& table_;
   const ShardMaps& shards_;
   const ParameterStorage& gradients_;
-  std::array<ArenaState, kNumArenaKinds> arenas_;
+  std::array<ArenaState, kNumTrainedArenaKinds> arenas_;
   std::deque<std::unique_ptr<Work>> works_;  // under way, the oldest first
   int64_t finished_bytes_ = 0;               // that arrived for earlier ones
   int64_t early_bytes_ = 0;

@@ -43,6 +43,7 @@ void AddParameters(RankMemory& memory, const TrainConfig& config,
     const int64_t shard = size / mesh.Size(ReductionAxis(kind));
     const bool has_masters = table.ArenaDType(kind) != DType::kFloat32;
     memory.weights += size * SizeOf(table.ArenaDType(kind));
+    if (!IsTrained(kind)) continue;
     memory.gradients += size * kFloatBytes;
     memory.masters += has_masters ? shard * kFloatBytes : 0;
     memory.moments += 2 * shard * kFloatBytes;

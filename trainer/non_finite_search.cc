@@ -85,7 +85,7 @@ absl::Status NonFiniteSearch::GradientsReady(ParameterRange range) {
   if (found_.gradient.order != kNever) return absl::OkStatus();
   for (int i = range.end - 1; i >= range.begin; --i) {
     const Parameter& parameter = table_.parameters()[static_cast<size_t>(i)];
-    if (!parameter.local) continue;
+    if (!parameter.local || !parameter.trained) continue;
     const Tensor gradient = gradients_.Get(parameter);
     const int64_t element = kernels_.FirstNonFinite(gradient);
     if (element < 0) continue;

@@ -35,7 +35,7 @@ absl::StatusOr<std::unique_ptr<ShardedAdamW>> ShardedAdamW::Create(
   std::unique_ptr<ShardedAdamW> optimizer(
       new ShardedAdamW(config, table, groups, shards, weights, kernels));
   int64_t num_segments = 0;
-  for (ArenaKind kind : kAllArenaKinds) {
+  for (ArenaKind kind : kTrainedArenaKinds) {
     ArenaShard& arena = optimizer->arenas_[Index(kind)];
     const ShardMap& map = optimizer->Map(kind);
     const int64_t size = map.shard_size();
@@ -92,12 +92,13 @@ Tensor ShardedAdamW::Master(ArenaKind kind, int64_t arena_begin,
 absl::Status ShardedAdamW::Initialize(Fill fill) {
   absl::Status filled;
   std::vector<float> piece;
-  for (ArenaKind kind : kAllArenaKinds) {
+  for (ArenaKind kind : kTrainedArenaKinds) {
     for (const ShardSegment& segment : arenas_[Index(kind)].segments)
       filled.Update(FillSegment(kind, segment, piece, fill));
   }
+  filled.Update(FillFrozen(piece, fill));
   RETURN_IF_ERROR(AgreeOnStatus(filled, groups_.world()));
-  for (ArenaKind kind : kAllArenaKinds) RETURN_IF_ERROR(GatherCopies(kind));
+  for (ArenaKind kind : kTrainedArenaKinds) RETURN_IF_ERROR(GatherCopies(kind));
   while (!works_.empty()) RETURN_IF_ERROR(WaitForOldestCopy());
   return kernels_.status();
 }
@@ -121,12 +122,38 @@ absl::Status ShardedAdamW::FillSegment(ArenaKind kind,
   return absl::OkStatus();
 }
 
+// Nobody owns frozen weights: every rank that holds them fills its own.
+absl::Status ShardedAdamW::FillFrozen(std::vector<float>& piece, Fill fill) {
+  Buffer memory;
+  for (ArenaKind kind : kAllArenaKinds) {
+    const int64_t size = table_.ArenaSize(kind);
+    if (IsTrained(kind) || size == 0) continue;
+    if (memory.data() == nullptr) {
+      ASSIGN_OR_RETURN(memory,
+                       AllocateState(kernels_.context(), kPieceElements));
+    }
+    const Tensor staged(memory.data(), {kPieceElements}, DType::kFloat32);
+    for (int64_t begin = 0; begin < size; begin += kPieceElements) {
+      const int64_t count = std::min(kPieceElements, size - begin);
+      piece.resize(static_cast<size_t>(count));
+      RETURN_IF_ERROR(fill(kind, begin, absl::MakeSpan(piece)));
+      kernels_.context().Upload(staged.raw(), piece.data(),
+                                count * SizeOf(DType::kFloat32));
+      kernels_.Convert(weights_.arena(kind).Rows(begin, count),
+                       staged.Rows(0, count));
+      RETURN_IF_ERROR(kernels_.context().Synchronize());
+    }
+  }
+  return absl::OkStatus();
+}
+
 // Each segment has a place of its own, and the places are added on the host in
 // the segments' order.
 absl::StatusOr<double> ShardedAdamW::SumOfSquares(
     const ParameterStorage& gradients) const {
+  if (squares_.size() == 0) return 0.0;  // nothing is trained here
   int64_t place = 0;
-  for (ArenaKind kind : kAllArenaKinds) {
+  for (ArenaKind kind : kTrainedArenaKinds) {
     for (const ShardSegment& segment : arenas_[Index(kind)].segments) {
       kernels_.SumOfSquares(
           squares_.Rows(place++, 1),
@@ -143,7 +170,7 @@ absl::StatusOr<double> ShardedAdamW::SumOfSquares(
 
 absl::StatusOr<NonFiniteElement> ShardedAdamW::FirstNonFinite(
     const ParameterStorage& gradients) const {
-  for (ArenaKind kind : kAllArenaKinds) {
+  for (ArenaKind kind : kTrainedArenaKinds) {
     for (const ShardSegment& segment : arenas_[Index(kind)].segments) {
       const int64_t index = kernels_.FirstNonFinite(
           gradients.arena(kind).Rows(segment.arena_begin, segment.count));
@@ -175,7 +202,7 @@ absl::Status ShardedAdamW::Step(const ParameterStorage& gradients,
                              .weight_decay = config_.weight_decay(),
                              .gradient_scale = gradient_scale,
                              .update = update};
-  for (ArenaKind kind : kAllArenaKinds) {
+  for (ArenaKind kind : kTrainedArenaKinds) {
     for (const ShardSegment& segment : arenas_[Index(kind)].segments)
       UpdateSegment(kind, segment, gradients, options);
     RETURN_IF_ERROR(GatherCopies(kind));
@@ -222,7 +249,7 @@ absl::Status ShardedAdamW::WaitForOldestCopy() {
 }
 
 void ShardedAdamW::ForEachOwned(OwnedVisitor visit) const {
-  for (ArenaKind kind : kAllArenaKinds) {
+  for (ArenaKind kind : kTrainedArenaKinds) {
     for (const ShardSegment& segment : arenas_[Index(kind)].segments) {
       ForEachParameter(
           table_, kind, segment.arena_begin, segment.count,
@@ -235,6 +262,7 @@ void ShardedAdamW::ForEachOwned(OwnedVisitor visit) const {
 }
 
 Tensor ShardedAdamW::State(const OwnedRun& run, absl::string_view state) const {
+  CHECK(run.parameter.trained);
   const ArenaShard& arena = arenas_[Index(run.parameter.arena)];
   const int64_t element = run.parameter.offset + run.begin;
   // The last segment that begins no later than the run.
@@ -269,6 +297,19 @@ absl::Status ShardedAdamW::SetState(const OwnedRun& run,
   return absl::OkStatus();
 }
 
+absl::Status ShardedAdamW::WidenFrozen(ArenaKind kind, int64_t begin,
+                                       absl::Span<float> out) const {
+  const auto size = static_cast<int64_t>(out.size());
+  std::vector<BFloat16> copies(out.size());
+  kernels_.context().Download(copies.data(),
+                              weights_.arena(kind).Rows(begin, size).raw(),
+                              size * SizeOf(DType::kBFloat16));
+  RETURN_IF_ERROR(kernels_.context().Synchronize());
+  std::transform(copies.begin(), copies.end(), out.begin(),
+                 [](BFloat16 copy) { return ToFloat(copy); });
+  return absl::OkStatus();
+}
+
 absl::Status ShardedAdamW::Gather(ArenaKind kind, int64_t begin,
                                   absl::Span<float> out) {
   const auto download = [&](absl::Span<float> to, const Tensor& from) {
@@ -281,6 +322,7 @@ absl::Status ShardedAdamW::Gather(ArenaKind kind, int64_t begin,
     const auto size = static_cast<int64_t>(out.size());
     return download(out, weights_.arena(kind).Rows(begin, size));
   }
+  if (!IsTrained(kind)) return WidenFrozen(kind, begin, out);
   // Masters leave their owner's device once and travel from host to host, where
   // they are wanted; the device needs no room for those of others.
   ProcessGroup& group = Group(kind);

@@ -39,6 +39,9 @@ struct NonFiniteElement {
 //
 // The float32 master weights of an arena with float32 compute copies are the
 // copies themselves; only bfloat16 arenas have masters of their own.
+//
+// Frozen parameters have neither masters nor moments and cost no traffic: their
+// compute copies are all there is of them, rounded once when they are set.
 class ShardedAdamW : public TrainingState {
  public:
   static absl::StatusOr<std::unique_ptr<ShardedAdamW>> Create(
@@ -48,7 +51,8 @@ class ShardedAdamW : public TrainingState {
 
   // Sets the master weights of this rank's elements and every rank's compute
   // copies: `fill` writes elements [begin, begin + out.size()) of this rank's
-  // arena, on the host and a piece at a time. Collective.
+  // arena, on the host and a piece at a time; of a frozen arena every rank's
+  // all elements. Collective.
   using Fill = absl::FunctionRef<absl::Status(ArenaKind kind, int64_t begin,
                                               absl::Span<float> out)>;
   absl::Status Initialize(Fill fill);
@@ -95,6 +99,11 @@ class ShardedAdamW : public TrainingState {
   // Sets a segment's masters and compute copies; `piece` is memory to fill.
   absl::Status FillSegment(ArenaKind kind, const ShardSegment& segment,
                            std::vector<float>& piece, Fill fill);
+  // Sets this rank's copies of frozen parameters.
+  absl::Status FillFrozen(std::vector<float>& piece, Fill fill);
+  // out = frozen bfloat16 weights from element `begin` of their arena on.
+  absl::Status WidenFrozen(ArenaKind kind, int64_t begin,
+                           absl::Span<float> out) const;
   // Where a state of a run lies, float32.
   Tensor State(const OwnedRun& run, absl::string_view state) const;
   void UpdateSegment(ArenaKind kind, const ShardSegment& segment,
@@ -108,7 +117,7 @@ class ShardedAdamW : public TrainingState {
   const ShardMaps& shards_;
   const ParameterStorage& weights_;
   Kernels& kernels_;
-  std::array<ArenaShard, kNumArenaKinds> arenas_;
+  std::array<ArenaShard, kNumTrainedArenaKinds> arenas_;
   Buffer squares_memory_;
   Tensor squares_;  // float64: of each segment, one after another
   std::deque<std::unique_ptr<Work>> works_;  // under way, the oldest first

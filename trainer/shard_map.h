@@ -44,8 +44,8 @@ class ShardMap {
   int num_buckets_;
 };
 
-// A map for each arena.
-using ShardMaps = std::array<ShardMap, kNumArenaKinds>;
+// A map for each arena of trained parameters: frozen ones have no owners.
+using ShardMaps = std::array<ShardMap, kNumTrainedArenaKinds>;
 
 // A run of arena elements that one rank owns and one rule of decay covers.
 struct ShardSegment {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "comm/activity.h"
@@ -23,8 +24,10 @@ ShardMaps MakeShards(const TrainConfig& config, const ParameterTable& table,
     return ShardMap(table.ArenaSize(kind), mesh.Size(ReductionAxis(kind)),
                     config.parallel().bucket_elements());
   };
-  return {map(kAllArenaKinds[0]), map(kAllArenaKinds[1]),
-          map(kAllArenaKinds[2])};
+  return [&]<size_t... i>(std::index_sequence<i...>) {
+    return ShardMaps{map(kTrainedArenaKinds[i])...};
+  }
+  (std::make_index_sequence<kNumTrainedArenaKinds>());
 }
 
 bool IsFinite(const LossTerms& losses) {
@@ -56,7 +59,7 @@ Trainer::Trainer(const TrainConfig& config, const Environment& environment,
     : config_(config),
       environment_(environment),
       table_(config.model(), ComputeDType(config), environment.mesh,
-             environment.groups.world().rank()),
+             environment.groups.world().rank(), environment.trained),
       plan_(config.batch().global_size(), config.batch().micro_size(),
             environment.mesh.data()),
       shards_(MakeShards(config, table_, environment.mesh)),
@@ -70,6 +73,7 @@ Trainer::Trainer(const TrainConfig& config, const Environment& environment,
       skipped_steps_(start.skipped_steps) {}
 
 absl::Status Trainer::Allocate() {
+  RETURN_IF_ERROR(table_.CheckTrained());
   const Environment& env = environment_;
   ASSIGN_OR_RETURN(weight_storage_,
                    ParameterStorage::AllocateWeights(
@@ -232,7 +236,7 @@ MicroBatch Trainer::MakeMicroBatch(const BatchPlan& plan, int micro_step,
 }
 
 void Trainer::ClearGradients() {
-  for (ArenaKind kind : kAllArenaKinds)
+  for (ArenaKind kind : kTrainedArenaKinds)
     environment_.kernels.SetZero(gradient_storage_.arena(kind));
 }
 

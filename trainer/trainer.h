@@ -17,6 +17,7 @@
 #include "data/corpus.h"
 #include "moe/kernels.h"
 #include "moe/language_model.h"
+#include "moe/parameter_table.h"
 #include "moe/pass.h"
 #include "moe/weights.h"
 #include "trainer/batch_plan.h"
@@ -72,9 +73,13 @@ class Trainer {
     Kernels& kernels;
     const SampleSequence& train;
     const SampleSequence* valid = nullptr;  // null: none
+    // Which parameters are trained; the same on all ranks. Null: all.
+    TrainedPredicate trained = nullptr;
   };
   // A resolved configuration that passed ValidateConfig. All that the
   // environment names outlives the trainer; the loaders are read here only.
+  // InvalidArgument: see ParameterTable::CheckTrained. DataLoss: the moments
+  // lack a parameter that is trained; those of a frozen one are not read.
   // Collective, but for running out of memory.
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(
       const TrainConfig& config, const Environment& environment,

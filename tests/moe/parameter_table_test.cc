@@ -213,5 +213,72 @@ TEST(ParameterTable, RangesCoverAllParametersInForwardOrder) {
   }
 }
 
+// All but the experts lie where they lay, and the frozen ones beside them.
+TEST(ParameterTable, FrozenParametersLieInArenasOfTheirOwn) {
+  const ModelConfig model = EightExperts();
+  const Mesh mesh = Mesh::Create(4, 1, 2, 8).value();
+  const ParameterTable all(model, DType::kBFloat16, mesh, /*rank=*/1);
+  const ParameterTable table(
+      model, DType::kBFloat16, mesh, /*rank=*/1,
+      [](const Parameter& parameter) { return parameter.expert < 0; });
+  EXPECT_TRUE(table.CheckTrained().ok());
+  for (size_t i = 0; i < table.parameters().size(); ++i) {
+    const Parameter& parameter = table.parameters()[i];
+    const Parameter& same = all.parameters()[i];
+    EXPECT_TRUE(same.trained);
+    EXPECT_EQ(parameter.trained, parameter.expert < 0) << parameter.name;
+    EXPECT_EQ(parameter.offset, same.offset) << parameter.name;
+    EXPECT_EQ(parameter.arena,
+              parameter.trained ? same.arena : ArenaKind::kFrozenExpert);
+  }
+  EXPECT_EQ(table.ArenaSize(ArenaKind::kExpert), 0);
+  EXPECT_EQ(table.ArenaSize(ArenaKind::kFrozenExpert),
+            all.ArenaSize(ArenaKind::kExpert));
+  for (ArenaKind kind : kAllArenaKinds) {
+    if (IsTrained(kind)) continue;
+    EXPECT_EQ(all.ArenaSize(kind), 0) << RowOf(kind).name;
+  }
+  EXPECT_EQ(table.ArenaDType(ArenaKind::kFrozenExpert), DType::kBFloat16);
+  EXPECT_EQ(table.ArenaDType(ArenaKind::kFrozenReplicated), DType::kFloat32);
+}
+
+ParameterTable FrozenTable(const TrainedPredicate& trained) {
+  const ModelConfig model = EightExperts();
+  // Rank 0 has experts 0 and 1 alone: what it says does not hang on that.
+  const Mesh mesh = Mesh::Create(4, 1, 4, 8).value();
+  return ParameterTable(model, DType::kFloat32, mesh, /*rank=*/0, trained);
+}
+
+TEST(ParameterTable, WhatALayerUsesAsOneIsTrainedOrFrozenTogether) {
+  EXPECT_TRUE(FrozenTable([](const Parameter& p) {
+                return p.role == Role::kExpertDown ||
+                       p.role == Role::kAttentionOutput || p.layer == 1;
+              })
+                  .CheckTrained()
+                  .ok());
+  for (const Role role : {Role::kQuery, Role::kKey, Role::kValue,
+                          Role::kExpertGate, Role::kExpertUp}) {
+    const absl::Status status = FrozenTable([role](const Parameter& p) {
+                                  return p.role != role;
+                                }).CheckTrained();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()),
+                testing::HasSubstr("must be trained or frozen together"));
+  }
+  EXPECT_EQ(FrozenTable([](const Parameter& p) { return p.expert != 7; })
+                .CheckTrained()
+                .code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ParameterTable, TheFirstTrainedIsTheLowest) {
+  EXPECT_EQ(FrozenTable(nullptr).FirstTrained(), 0);
+  const ParameterTable table =
+      FrozenTable([](const Parameter& p) { return p.layer == 1; });
+  EXPECT_EQ(table.FirstTrained(), table.attention(1).begin);
+  EXPECT_EQ(FrozenTable([](const Parameter&) { return false; }).FirstTrained(),
+            static_cast<int>(table.parameters().size()));
+}
+
 }  // namespace
 }  // namespace moe

@@ -95,7 +95,7 @@ std::vector<double> TestNetwork::Logits(const reference::Tokens& tokens,
 
 void TestNetwork::Clear() {
   losses_ = {};
-  for (ArenaKind kind : kAllArenaKinds)
+  for (ArenaKind kind : kTrainedArenaKinds)
     kernels_->SetZero(gradients_.arena(kind));
 }
 

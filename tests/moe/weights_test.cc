@@ -183,6 +183,32 @@ TEST(BindWeights, ShowsEachParameterAtItsPlace) {
   }
 }
 
+TEST(BindWeights, GradientsOfTheFrozenAreNull) {
+  const ModelConfig model = EightExperts();
+  const Mesh mesh = Mesh::Create(4, 1, 4, 8).value();
+  const ParameterTable table(
+      model, DType::kFloat32, mesh, /*rank=*/2,
+      [](const Parameter& p) { return p.is_norm || p.expert >= 0; });
+  const ParameterStorage weights =
+      ParameterStorage::AllocateWeights(table).value();
+  const ParameterStorage gradients =
+      ParameterStorage::AllocateGradients(table).value();
+  for (const LayerWeights& layer :
+       BindWeights(model, table, gradients).layers) {
+    EXPECT_FALSE(layer.input_norm_D.is_null());
+    EXPECT_TRUE(layer.qkv_CD.is_null());
+    EXPECT_TRUE(layer.o_DA.is_null());
+    EXPECT_TRUE(layer.gate_ED.is_null());
+    EXPECT_FALSE(layer.gate_up_eGD.is_null());
+    EXPECT_FALSE(layer.down_eDF.is_null());
+  }
+  for (const LayerWeights& layer : BindWeights(model, table, weights).layers) {
+    EXPECT_EQ(layer.qkv_CD.dim(0), 48);
+    EXPECT_FALSE(layer.o_DA.is_null());
+    EXPECT_FALSE(layer.gate_ED.is_null());
+  }
+}
+
 TEST(BindWeights, ATiedHeadIsTheEmbedding) {
   const ModelConfig model = SmallModel({.tied = true});
   const Mesh mesh = Mesh::Create(1, 1, 1, 5).value();

@@ -248,7 +248,7 @@ TEST_P(NonFiniteTest, AGradientBetweenParametersIsNamedAndTheFirstOfThose) {
 // Of gradients that this rank owns the sum of; of all ranks.
 double LargestGradient(TestTrainer& trainer) {
   double largest = 0;
-  for (ArenaKind kind : kAllArenaKinds) {
+  for (ArenaKind kind : kTrainedArenaKinds) {
     const ShardMap& map = trainer->shards()[Index(kind)];
     const auto gradients = HostValues<float>(trainer->gradients().arena(kind));
     for (int bucket = 0; bucket < map.num_buckets(); ++bucket) {

@@ -79,7 +79,8 @@ TrainConfig SmallConfig() {
 TestTrainer::TestTrainer(const TrainConfig& config, bool alone,
                          const SampleSequence* samples,
                          const TrainingStart& start,
-                         const std::function<void(ProcessGroups&)>& alter)
+                         const std::function<void(ProcessGroups&)>& alter,
+                         const TrainedPredicate& trained)
     : random_samples_(config.model().vocab_size(),
                       config.batch().sequence_length()),
       mesh_(MakeMesh(config, alone)),
@@ -94,7 +95,8 @@ TestTrainer::TestTrainer(const TrainConfig& config, bool alone,
                                          .groups = groups_,
                                          .kernels = *kernels_,
                                          .train = train,
-                                         .valid = &random_samples_},
+                                         .valid = &random_samples_,
+                                         .trained = trained},
                                         start));
 }
 

@@ -46,11 +46,12 @@ TrainConfig SmallConfig();
 // whatever the world; else the ranks of the test make it together.
 class TestTrainer {
  public:
-  // `alter` may change the groups first.
+  // `alter` may change the groups first; `trained` says what is trained.
   TestTrainer(const TrainConfig& config, bool alone,
               const SampleSequence* samples = nullptr,
               const TrainingStart& start = {},
-              const std::function<void(ProcessGroups&)>& alter = nullptr);
+              const std::function<void(ProcessGroups&)>& alter = nullptr,
+              const TrainedPredicate& trained = nullptr);
 
   Trainer* operator->() { return trainer_.get(); }
   Trainer& operator*() { return *trainer_; }

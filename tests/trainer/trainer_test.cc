@@ -241,7 +241,7 @@ TEST(Trainer, RowsInPartsTakeTheMemoryOfOnePart) {
   }
   const auto calm = train(1 << 20, 0.15);
   const auto calm_parts = train(7, 0.15);
-  for (ArenaKind kind : kAllArenaKinds) {
+  for (ArenaKind kind : kTrainedArenaKinds) {
     const auto count = static_cast<size_t>((*calm)->table().ArenaSize(kind));
     const auto a = HostValues<float>((*calm)->gradients().arena(kind));
     const auto b = HostValues<float>((*calm_parts)->gradients().arena(kind));

@@ -18,7 +18,8 @@ absl::Status ReadArena(const WeightsLoader& weights,
                        const ParameterTable& table, ArenaKind kind,
                        int64_t begin, absl::Span<float> out);
 
-// Reads the moments that this rank owns.
+// Reads the moments that this rank owns. DataLoss: some are not stored, as of a
+// parameter that was frozen in the run that wrote them.
 absl::Status ReadMoments(const StateLoader& stored, TrainingState& state);
 
 }  // namespace moe

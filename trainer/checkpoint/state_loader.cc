@@ -72,6 +72,7 @@ absl::Status StateLoader::AddPieces(size_t file) {
 
 absl::Status StateLoader::Check(const ParameterTable& table) const {
   for (const Parameter& parameter : table.parameters()) {
+    if (!parameter.trained) continue;
     for (const OptimizerState& state : kOptimizerStates) {
       int64_t total = 0;
       const auto found = pieces_.find({parameter.name, state.name});

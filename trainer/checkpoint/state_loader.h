@@ -28,7 +28,9 @@ class StateLoader {
       FileSystem& files, const std::string& directory,
       const CheckpointManifest& manifest);
 
-  // DataLoss: the pieces of a parameter do not add up to its elements.
+  // DataLoss: the pieces of a trained parameter do not add up to its elements,
+  // as when it was frozen in the run that wrote them. What is stored of a
+  // frozen one is not looked at.
   absl::Status Check(const ParameterTable& table) const;
 
   // out = elements [begin, begin + out.size()) of a whole tensor's state, which

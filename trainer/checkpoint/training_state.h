@@ -26,13 +26,14 @@ class TrainingState {
   virtual ~TrainingState() = default;
 
   // out = master weights of elements [begin, begin + out.size()) of this
-  // rank's arena. Collective over the arena's reduction group: every rank of
-  // it asks for the same range.
+  // rank's arena; of a frozen arena, which has no masters, the weights
+  // themselves. Collective over the arena's reduction group: every rank of it
+  // asks for the same range.
   virtual absl::Status Gather(ArenaKind kind, int64_t begin,
                               absl::Span<float> out) = 0;
 
-  // The runs whose optimizer state this rank owns: the same calls in the same
-  // order every time.
+  // The runs of trained parameters whose optimizer state this rank owns: the
+  // same calls in the same order every time.
   using OwnedVisitor = absl::FunctionRef<void(const OwnedRun& run)>;
   virtual void ForEachOwned(OwnedVisitor visit) const = 0;
 
