@@ -1,6 +1,8 @@
 #include "trainer/shard_map.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <utility>
 
 #include "comm/check.h"
 #include "comm/round_up.h"
@@ -28,6 +30,18 @@ ShardMap::Range ShardMap::Slice(int bucket, int owner) const {
 
 int64_t ShardMap::ShardOffset(int bucket) const {
   return bucket * (bucket_size_ / num_owners_);
+}
+
+ShardMaps MakeShardMaps(const ParameterTable& table, const Mesh& mesh,
+                        int64_t bucket_elements) {
+  const auto map = [&](ArenaKind kind) {
+    return ShardMap(table.ArenaSize(kind), mesh.Size(ReductionAxis(kind)),
+                    bucket_elements);
+  };
+  return [&]<size_t... i>(std::index_sequence<i...>) {
+    return ShardMaps{map(kTrainedArenaKinds[i])...};
+  }
+  (std::make_index_sequence<kNumTrainedArenaKinds>());
 }
 
 std::vector<ShardSegment> SegmentsOfOwner(const ParameterTable& table,

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "comm/mesh.h"
 #include "moe/parameter_table.h"
 
 namespace moe {
@@ -46,6 +47,8 @@ class ShardMap {
 
 // A map for each arena of trained parameters: frozen ones have no owners.
 using ShardMaps = std::array<ShardMap, kNumTrainedArenaKinds>;
+ShardMaps MakeShardMaps(const ParameterTable& table, const Mesh& mesh,
+                        int64_t bucket_elements);
 
 // A run of arena elements that one rank owns and one rule of decay covers.
 struct ShardSegment {

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "comm/activity.h"
@@ -17,18 +16,6 @@
 
 namespace moe {
 namespace {
-
-ShardMaps MakeShards(const TrainConfig& config, const ParameterTable& table,
-                     const Mesh& mesh) {
-  auto map = [&](ArenaKind kind) {
-    return ShardMap(table.ArenaSize(kind), mesh.Size(ReductionAxis(kind)),
-                    config.parallel().bucket_elements());
-  };
-  return [&]<size_t... i>(std::index_sequence<i...>) {
-    return ShardMaps{map(kTrainedArenaKinds[i])...};
-  }
-  (std::make_index_sequence<kNumTrainedArenaKinds>());
-}
 
 bool IsFinite(const LossTerms& losses) {
   return std::isfinite(losses.cross_entropy) && std::isfinite(losses.aux) &&
@@ -62,7 +49,8 @@ Trainer::Trainer(const TrainConfig& config, const Environment& environment,
              environment.groups.world().rank(), environment.trained),
       plan_(config.batch().global_size(), config.batch().micro_size(),
             environment.mesh.data()),
-      shards_(MakeShards(config, table_, environment.mesh)),
+      shards_(MakeShardMaps(table_, environment.mesh,
+                            config.parallel().bucket_elements())),
       length_(config, {.step = start.step, .samples = start.consumed_samples},
               start.batch_changes),
       routing_(config.model().num_hidden_layers(),
