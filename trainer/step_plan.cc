@@ -1,7 +1,6 @@
 #include "trainer/step_plan.h"
 
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "comm/plan_group.h"
 #include "tests/comm/group_fixture.h"
 
 namespace moe {
@@ -101,6 +102,32 @@ TEST_P(TrafficTest, AllToAllVIsForeseen) {
 
 TEST_P(TrafficTest, ABarrierSendsNothingOfOurs) {
   EXPECT_EQ(SentBy([&] { return group().Barrier(); }), 0);
+}
+
+// Of a collective of each kind, small and large.
+TEST_P(TrafficTest, AGroupOfAPlanCountsTheSame) {
+  PlanGroup plan("planned", place());
+  EXPECT_EQ(plan.rank(), rank());
+  EXPECT_EQ(plan.size(), size());
+  const TrafficCounters before = group().traffic();
+  for (ProcessGroup* each : {&group(), static_cast<ProcessGroup*>(&plan)}) {
+    for (int64_t count : CountsAroundTheChange<float>()) {
+      std::vector<float> piece(static_cast<size_t>(count));
+      std::vector<float> whole(static_cast<size_t>(size() * count));
+      const std::vector<int64_t> counts(static_cast<size_t>(size()), count);
+      std::vector<float> received(whole.size());
+      EXPECT_TRUE(each->AllReduce(View(piece), ReduceOp::kSum).ok());
+      EXPECT_TRUE(each->ReduceScatter(View(whole), View(piece)).ok());
+      EXPECT_TRUE(each->AllGather(View(piece), View(whole)).ok());
+      EXPECT_TRUE(each->Broadcast(View(piece), size() - 1).ok());
+      EXPECT_TRUE(
+          each->AllToAllV(View(whole), counts, View(received), counts).ok());
+      EXPECT_TRUE(each->Barrier().ok());
+    }
+  }
+  EXPECT_EQ(plan.traffic().calls, group().traffic().calls - before.calls);
+  EXPECT_EQ(plan.traffic().sent_bytes,
+            group().traffic().sent_bytes - before.sent_bytes);
 }
 
 INSTANTIATE_TEST_SUITE_P(Groups, TrafficTest,
