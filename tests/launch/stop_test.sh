@@ -116,8 +116,8 @@ note_mapped() {
 } 2>/dev/null
 
 # Sets $code, to words where the launcher is to blame. Open MPI 4.1.4 can lock
-# mpirun up when it loses a rank that connects to it; run.sh ends it then, here
-# nobody does. Slurm's srun ends with 0 when ranks die while it launches them.
+# mpirun up when it loses a rank that connects to it, or lose it to SIGPIPE;
+# run.sh ends it then, here nobody does. Slurm's srun ends with 0 when ranks die while it launches them.
 await_end() {
   local locked=
   if [[ $launcher == mpirun && $phase == start ]]; then
@@ -131,6 +131,9 @@ await_end() {
   code=$?
   if [[ -n "$locked" ]]; then
     code="mpirun has locked itself up"
+    rm -rf "${TMPDIR:?}"/*
+  elif [[ $launcher-$phase-$code == mpirun-start-141 ]]; then
+    code="mpirun has died of a broken pipe"
     rm -rf "${TMPDIR:?}"/*
   elif [[ $launcher-$phase-$code == srun-start-0 ]] &&
     grep -q 'aborted before step completely launched' "$work/err"; then
