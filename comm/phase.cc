@@ -6,6 +6,10 @@ namespace moe {
 namespace {
 
 struct PhaseEntry {
+  // All four or it does not compile: no phase is in a group unasked.
+  constexpr PhaseEntry(Phase p, const char* n, PhaseGroup g, uint32_t w)
+      : phase(p), name(n), group(g), wire_number(w) {}
+
   Phase phase;
   const char* name;
   PhaseGroup group;
