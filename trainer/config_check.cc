@@ -14,7 +14,7 @@
 #include "trainer/batch_plan.h"
 #include "trainer/config_resolve.h"
 #include "trainer/layout.h"
-#include "trainer/trace_range.h"
+#include "trainer/step_range.h"
 
 namespace moe {
 namespace {

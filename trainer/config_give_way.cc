@@ -11,7 +11,7 @@
 #include "comm/counted.h"
 #include "trainer/config_resolve.h"
 #include "trainer/key_changes.h"
-#include "trainer/trace_range.h"
+#include "trainer/step_range.h"
 
 namespace moe {
 namespace {

@@ -5,9 +5,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "comm/process_groups.h"
 #include "comm/roster.h"
 #include "comm/status_macros.h"
@@ -73,19 +71,6 @@ Json NameOf(const char* what, int rank, int row, const std::string& name) {
 }
 
 }  // namespace
-
-absl::StatusOr<StepRange> ParseStepRange(const std::string& text) {
-  if (text.empty()) return StepRange();
-  const std::vector<std::string> parts = absl::StrSplit(text, ':');
-  StepRange range;
-  if (parts.size() == 2 && absl::SimpleAtoi(parts[0], &range.first) &&
-      absl::SimpleAtoi(parts[1], &range.last) && range.first >= 1 &&
-      range.last >= range.first)
-    return range;
-  return absl::InvalidArgumentError(
-      absl::StrCat("log.trace_steps is '", text,
-                   "', must be FIRST:LAST, two steps from 1 on, or empty"));
-}
 
 std::string TraceJson(const std::vector<TraceEvent>& events, int rank,
                       int64_t origin, int64_t clock_offset) {

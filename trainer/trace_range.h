@@ -6,21 +6,12 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "comm/process_group.h"
 #include "comm/trace.h"
 #include "data/file_system.h"
+#include "trainer/step_range.h"
 
 namespace moe {
-
-// The steps of log.trace_steps: "A:B", both included.
-struct StepRange {
-  int64_t first = 0;
-  int64_t last = -1;
-  bool contains(int64_t step) const { return first <= step && step <= last; }
-};
-// InvalidArgument: not two steps from 1 on in order. Empty: no step.
-absl::StatusOr<StepRange> ParseStepRange(const std::string& text);
 
 // One rank's trace in Chrome's trace event format (Google's "Trace Event
 // Format"), which chrome://tracing and ui.perfetto.dev read. The process is the
