@@ -3,7 +3,7 @@
 #include <mutex>
 
 #include "absl/strings/str_cat.h"
-#include "comm/check.h"
+#include "comm/base/check.h"
 #include "comm/phase_clock.h"
 #include "comm/trace.h"
 

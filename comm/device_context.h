@@ -8,10 +8,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "comm/buffer.h"
-#include "comm/check.h"
-#include "comm/device.h"
-#include "comm/dtype.h"
+#include "comm/base/buffer.h"
+#include "comm/base/check.h"
+#include "comm/base/device.h"
+#include "comm/base/dtype.h"
 #include "comm/process_group.h"
 
 namespace moe {

@@ -5,8 +5,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "comm/check.h"
-#include "comm/status_macros.h"
+#include "comm/base/check.h"
+#include "comm/base/status_macros.h"
 
 namespace moe {
 namespace {

@@ -4,7 +4,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "comm/check.h"
+#include "comm/base/check.h"
 
 namespace moe {
 namespace {

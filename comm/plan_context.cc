@@ -4,8 +4,8 @@
 #include <cstring>
 #include <utility>
 
-#include "comm/check.h"
-#include "comm/round_up.h"
+#include "comm/base/check.h"
+#include "comm/base/round_up.h"
 
 namespace moe {
 namespace {

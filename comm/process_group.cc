@@ -1,6 +1,6 @@
 #include "comm/process_group.h"
 
-#include "comm/status_macros.h"
+#include "comm/base/status_macros.h"
 
 namespace moe {
 namespace {

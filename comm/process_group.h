@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "comm/dtype.h"
+#include "comm/base/dtype.h"
 
 namespace moe {
 

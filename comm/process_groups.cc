@@ -3,10 +3,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "comm/check.h"
-#include "comm/mpi_group.h"
+#include "comm/base/status_macros.h"
 #include "comm/single_group.h"
-#include "comm/status_macros.h"
 
 namespace moe {
 namespace {
@@ -48,19 +46,16 @@ absl::Status Exercise(ProcessGroup& group) {
 
 }  // namespace
 
-absl::StatusOr<ProcessGroups> ProcessGroups::Create(const MpiRuntime& runtime,
-                                                    const Mesh& mesh) {
-  CHECK(mesh.world() == runtime.world());
+absl::StatusOr<ProcessGroups> ProcessGroups::Create(const Mesh& mesh, int rank,
+                                                    Maker make) {
   ProcessGroups groups;
   for (Axis axis : kAllAxes) {
     const auto index = static_cast<size_t>(axis);
-    const std::vector<int> members = mesh.Members(axis, runtime.rank());
+    const std::vector<int> members = mesh.Members(axis, rank);
     if (members.size() == 1) {
       groups.groups_[index] = MakeSingleGroup(Name(axis));
     } else {
-      ASSIGN_OR_RETURN(
-          groups.groups_[index],
-          MakeMpiGroup(Name(axis), members, static_cast<int>(axis)));
+      ASSIGN_OR_RETURN(groups.groups_[index], make(axis, members));
     }
     RETURN_IF_ERROR(Exercise(groups[axis]));
   }

@@ -4,10 +4,11 @@
 #include <array>
 #include <memory>
 #include <utility>
+#include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "comm/mesh.h"
-#include "comm/mpi_runtime.h"
 #include "comm/process_group.h"
 
 namespace moe {
@@ -16,9 +17,14 @@ namespace moe {
 // exercised once, so that a broken fabric fails in the first second.
 class ProcessGroups {
  public:
-  // Collective over the world. A group of one rank uses no MPI.
-  static absl::StatusOr<ProcessGroups> Create(const MpiRuntime& runtime,
-                                              const Mesh& mesh);
+  // Makes the group of an axis over the ranks `members`, of which this rank is
+  // one; asked for in the order of kAllAxes, for groups of two ranks or more.
+  using Maker = absl::FunctionRef<absl::StatusOr<std::unique_ptr<ProcessGroup>>(
+      Axis axis, const std::vector<int>& members)>;
+  // Collective over the world, in which this rank is `rank`. A group of one
+  // rank is made here, without `make`.
+  static absl::StatusOr<ProcessGroups> Create(const Mesh& mesh, int rank,
+                                              Maker make);
   // All groups of the one-rank mesh, without MPI.
   static ProcessGroups CreateSingle();
 

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <utility>
 
-#include "comm/check.h"
+#include "comm/base/check.h"
 #include "comm/finished_work.h"
 
 namespace moe {

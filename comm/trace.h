@@ -7,7 +7,7 @@
 
 #include "absl/strings/string_view.h"
 #include "comm/activity.h"
-#include "comm/monotonic_time.h"
+#include "comm/base/monotonic_time.h"
 #include "comm/phase.h"
 
 namespace moe {

@@ -2,7 +2,7 @@
 
 #include <numeric>
 
-#include "comm/check.h"
+#include "comm/base/check.h"
 #include "comm/pieces.h"
 
 namespace moe {

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
-#include "comm/dtype.h"
+#include "comm/base/dtype.h"
 
 namespace moe {
 

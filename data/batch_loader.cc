@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "comm/check.h"
-#include "comm/quiet_thread.h"
+#include "comm/base/check.h"
+#include "comm/base/quiet_thread.h"
 
 namespace moe {
 namespace {

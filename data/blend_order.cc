@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "comm/status_macros.h"
+#include "comm/base/status_macros.h"
 
 namespace moe {
 namespace {

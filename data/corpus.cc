@@ -5,13 +5,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "comm/counted.h"
-#include "comm/status_macros.h"
+#include "comm/base/counted.h"
+#include "comm/base/status_macros.h"
 #include "data/corpus_source.h"
 #include "data/corpus_split.h"
-#include "data/file_system.h"
 #include "data/indexed_dataset.h"
 #include "data/packed_samples.h"
+#include "data/storage/file_system.h"
 #include "data/token_stream.h"
 
 namespace moe {

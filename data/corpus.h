@@ -10,7 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "data/data_config.pb.h"
-#include "data/tokenizer.h"
+#include "data/text/tokenizer.h"
 
 namespace moe {
 

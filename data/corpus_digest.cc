@@ -5,10 +5,10 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "comm/status_macros.h"
+#include "comm/base/status_macros.h"
 #include "data/corpus_source.h"
-#include "data/digest.h"
-#include "data/file_system.h"
+#include "data/storage/digest.h"
+#include "data/storage/file_system.h"
 
 namespace moe {
 namespace {

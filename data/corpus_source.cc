@@ -5,12 +5,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "comm/status_macros.h"
-#include "data/digest.h"
-#include "data/file_system.h"
-#include "data/hf_tokenizer.h"
+#include "comm/base/status_macros.h"
 #include "data/indexed_dataset.h"
-#include "data/text_reader.h"
+#include "data/storage/digest.h"
+#include "data/storage/file_system.h"
+#include "data/text/hf_tokenizer.h"
+#include "data/text/text_reader.h"
 #include "data/token_cache.h"
 
 namespace moe {

@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "data/corpus.h"
-#include "data/tokenizer.h"
+#include "data/text/tokenizer.h"
 
 namespace moe {
 

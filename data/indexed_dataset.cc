@@ -6,8 +6,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "comm/check.h"
-#include "comm/status_macros.h"
+#include "comm/base/check.h"
+#include "comm/base/status_macros.h"
 
 namespace moe {
 namespace {

@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "data/file_system.h"
+#include "data/storage/file_system.h"
 #include "data/token_type.h"
 
 namespace moe {

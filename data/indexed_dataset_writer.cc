@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "comm/check.h"
-#include "comm/status_macros.h"
+#include "comm/base/check.h"
+#include "comm/base/status_macros.h"
 #include "data/tokens_digest.h"
 
 namespace moe {

@@ -9,9 +9,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "data/digest.h"
-#include "data/file_system.h"
-#include "data/temporary_path.h"
+#include "data/storage/digest.h"
+#include "data/storage/file_system.h"
+#include "data/storage/temporary_path.h"
 #include "data/token_type.h"
 
 namespace moe {

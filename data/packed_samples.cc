@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "comm/check.h"
-#include "comm/philox.h"
-#include "comm/status_macros.h"
+#include "comm/base/check.h"
+#include "comm/base/philox.h"
+#include "comm/base/status_macros.h"
 
 namespace moe {
 

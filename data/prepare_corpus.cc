@@ -3,15 +3,15 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "comm/status_macros.h"
+#include "comm/base/status_macros.h"
 #include "data/corpus.h"
 #include "data/corpus_source.h"
-#include "data/file_system.h"
-#include "data/hf_tokenizer.h"
-#include "data/temporary_path.h"
+#include "data/storage/file_system.h"
+#include "data/storage/temporary_path.h"
+#include "data/text/hf_tokenizer.h"
+#include "data/text/tokenizer_trainer.h"
 #include "data/token_cache.h"
 #include "data/tokenize.h"
-#include "data/tokenizer_trainer.h"
 
 namespace moe {
 namespace {

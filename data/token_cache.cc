@@ -5,8 +5,8 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "comm/status_macros.h"
-#include "data/digest.h"
+#include "comm/base/status_macros.h"
+#include "data/storage/digest.h"
 #include "data/tokens_digest.h"
 
 namespace moe {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "comm/check.h"
-#include "comm/status_macros.h"
+#include "comm/base/check.h"
+#include "comm/base/status_macros.h"
 
 namespace moe {
 

@@ -8,10 +8,10 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "comm/status_macros.h"
+#include "comm/base/status_macros.h"
 #include "data/indexed_dataset_writer.h"
-#include "data/text_encoder.h"
-#include "data/text_reader.h"
+#include "data/text/text_encoder.h"
+#include "data/text/text_reader.h"
 
 namespace moe {
 namespace {

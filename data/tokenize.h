@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "data/file_system.h"
-#include "data/text_reader.h"
-#include "data/tokenizer.h"
+#include "data/storage/file_system.h"
+#include "data/text/text_reader.h"
+#include "data/text/tokenizer.h"
 
 namespace moe {
 

@@ -7,8 +7,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "data/digest.h"
-#include "data/file_system.h"
+#include "data/storage/digest.h"
+#include "data/storage/file_system.h"
 
 namespace moe {
 

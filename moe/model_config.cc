@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
-#include "comm/check_range.h"
-#include "comm/status_macros.h"
+#include "comm/base/check_range.h"
+#include "comm/base/status_macros.h"
 
 namespace moe {
 namespace {

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <initializer_list>
 
-#include "comm/check.h"
-#include "comm/dtype.h"
+#include "comm/base/check.h"
+#include "comm/base/dtype.h"
 #include "comm/process_group.h"
 
 namespace moe {

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "comm/status_macros.h"
+#include "comm/base/status_macros.h"
 
 namespace moe {
 namespace {

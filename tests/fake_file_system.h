@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "data/file_system.h"
+#include "data/storage/file_system.h"
 #include "tests/read_through_file_system.h"
 
 namespace moe {

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "comm/check.h"
+#include "comm/base/check.h"
 #include "nlohmann/json.hpp"
 #include "tests/test_device.h"
 

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "moe/model_config.pb.h"
-#include "moe/parameter_table.h"
-#include "moe/weights.h"
+#include "moe/parameters/parameter_table.h"
+#include "moe/parameters/weights.h"
 
 namespace moe {
 

@@ -8,9 +8,9 @@
 #include <iterator>
 #include <utility>
 
-#include "comm/check.h"
-#include "comm/round_up.h"
-#include "comm/status_macros.h"
+#include "comm/base/check.h"
+#include "comm/base/round_up.h"
+#include "comm/base/status_macros.h"
 
 namespace moe {
 namespace {

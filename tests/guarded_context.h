@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "comm/buffer.h"
+#include "comm/base/buffer.h"
 #include "comm/device_context.h"
 
 namespace moe {

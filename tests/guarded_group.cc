@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "comm/status_macros.h"
+#include "comm/base/status_macros.h"
 
 namespace moe {
 namespace {

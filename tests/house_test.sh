@@ -56,6 +56,37 @@ includes_one_way() {
     sed -E 's|^([^:]*):[^"]*"([^"]*)".*|\1:\2|')
 }
 
+# Inside a folder a file includes files of its own room and of those before it in
+# this list; "." is what lies in the folder itself. comm/README.md and its
+# neighbours say what each room holds.
+rooms_include_one_way() {
+  declare -A rooms=(
+    [comm]="base . mpi watch"
+    [data]="storage text ."
+    [moe]=". cpu parameters layers plan"
+    [trainer]="config checkpoint/format checkpoint/store checkpoint/tools step
+               plan report generate run"
+    [launch]="command bench"
+  )
+  local file target folder room other allowed
+  while IFS=: read -r file target; do
+    folder=${file%%/*}
+    [[ "${target%%/*}" == "$folder" ]] || continue
+    room=$(dirname "${file#"$folder"/}")
+    other=$(dirname "${target#"$folder"/}")
+    allowed=" $(echo ${rooms[$folder]}) "
+    if [[ "$allowed" != *" $room "* ]]; then
+      violate "$file: $folder/ has no room $room, only:$allowed"
+    else
+      allowed="${allowed%% $room *} $room "
+      [[ "$allowed" == *" $other "* ]] ||
+        violate "$file includes $target; it may include, of $folder/:$allowed"
+    fi
+  done < <(sources | grep -v '^tests/' |
+    xargs -r grep -HE '^[[:space:]]*#[[:space:]]*include "' |
+    sed -E 's|^([^:]*):[^"]*"([^"]*)".*|\1:\2|')
+}
+
 top_level_is_fixed() {
   git rev-parse --is-inside-work-tree >/dev/null 2>&1 ||
     skip "git does not know this tree; it may hold anything beside the project"
@@ -84,7 +115,7 @@ mains_are_short() {
     lines=$(wc -l <"$file")
     [[ "$lines" -lt "$limit" ]] ||
       violate "$file has $lines lines, must have fewer than $limit"
-  done < <(project_files launch | grep -E '^launch/moe_[a-z_]*\.cc$' || true)
+  done < <(project_files launch | grep -E '^launch/[a-z]+/moe_[a-z_]*\.cc$' || true)
 }
 
 files_are_short() {
@@ -104,14 +135,14 @@ sources_are_ascii() {
 }
 
 # What waits or measures does so by the clock that nobody sets (see
-# comm/monotonic_time.h); the other one is for a person, and for a stamp. bash's
+# comm/base/monotonic_time.h); the other one is for a person, and for a stamp. bash's
 # SECONDS is of the latter.
 durations_are_monotonic() {
   local place
   while read -r place; do
     case $place in
-      trainer/lost_rank_report.cc:*FormatTime*absl::Now* | \
-        trainer/run_directory.cc:*stamp*) ;;
+      trainer/report/lost_rank_report.cc:*FormatTime*absl::Now* | \
+        trainer/run/run_directory.cc:*stamp*) ;;
       *) violate "$place is by a clock that can be set" ;;
     esac
   done < <(sources | grep -v '^tests/' | xargs -r grep -HnE \

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "comm/mpi_runtime.h"
+#include "comm/mpi/mpi_runtime.h"
 
 namespace moe {
 

@@ -4,7 +4,7 @@
 #include <fstream>
 #include <utility>
 
-#include "comm/check.h"
+#include "comm/base/check.h"
 
 namespace moe {
 namespace {

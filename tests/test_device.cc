@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-#include "comm/dtype.h"
+#include "comm/base/dtype.h"
 #include "tests/guarded_context.h"
 #include "tests/guarded_group.h"
 #include "tests/guarded_kernels.h"

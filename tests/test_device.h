@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "comm/check.h"
+#include "comm/base/check.h"
 #include "comm/device_context.h"
 #include "comm/process_groups.h"
 #include "moe/kernels.h"

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "comm/check.h"
+#include "comm/base/check.h"
 #include "tests/mpi_test.h"
 
 // Options of AddressSanitizer. A refused allocation comes back as nullptr, as

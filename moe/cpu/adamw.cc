@@ -2,7 +2,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "comm/check.h"
+#include "comm/base/check.h"
 #include "moe/cpu/cpu_kernels.h"
 #include "moe/cpu/round_row.h"
 #include "moe/cpu/vector.h"

@@ -19,7 +19,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "comm/round_up.h"
+#include "comm/base/round_up.h"
 #include "moe/cpu/vector.h"
 #include "moe/kernels.h"
 

@@ -7,10 +7,10 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "comm/check.h"
-#include "comm/quiet_thread.h"
-#include "comm/round_up.h"
-#include "comm/status_macros.h"
+#include "comm/base/check.h"
+#include "comm/base/quiet_thread.h"
+#include "comm/base/round_up.h"
+#include "comm/base/status_macros.h"
 #include "moe/cpu/matmul.h"
 
 namespace moe::cpu {

@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "comm/buffer.h"
-#include "comm/round_up.h"
+#include "comm/base/buffer.h"
+#include "comm/base/round_up.h"
 #include "moe/kernels.h"
 
 namespace moe::cpu {

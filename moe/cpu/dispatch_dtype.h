@@ -1,8 +1,8 @@
 #ifndef MOE_CPU_DISPATCH_DTYPE_H_
 #define MOE_CPU_DISPATCH_DTYPE_H_
 
-#include "comm/check.h"
-#include "comm/dtype.h"
+#include "comm/base/check.h"
+#include "comm/base/dtype.h"
 
 namespace moe::cpu {
 

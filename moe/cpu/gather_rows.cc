@@ -4,8 +4,8 @@
 #include <cstring>
 #include <limits>
 
-#include "comm/check.h"
-#include "comm/round_up.h"
+#include "comm/base/check.h"
+#include "comm/base/round_up.h"
 #include "moe/cpu/cpu_kernels.h"
 #include "moe/kernels.h"
 

@@ -1,7 +1,7 @@
 #include <array>
 #include <cstdint>
 
-#include "comm/check.h"
+#include "comm/base/check.h"
 #include "moe/cpu/cpu_kernels.h"
 #include "moe/cpu/linear_tiles.h"
 #include "moe/kernels.h"

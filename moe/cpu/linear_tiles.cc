@@ -10,9 +10,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "comm/check.h"
-#include "comm/round_up.h"
-#include "comm/status_macros.h"
+#include "comm/base/check.h"
+#include "comm/base/round_up.h"
+#include "comm/base/status_macros.h"
 
 namespace moe::cpu {
 namespace {

@@ -6,9 +6,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "comm/check.h"
-#include "comm/round_up.h"
-#include "comm/status_macros.h"
+#include "comm/base/check.h"
+#include "comm/base/round_up.h"
+#include "comm/base/status_macros.h"
 #include "moe/cpu/vector.h"
 
 namespace moe::cpu {

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "comm/dtype.h"
+#include "comm/base/dtype.h"
 
 namespace moe::cpu {
 

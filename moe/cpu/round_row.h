@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "comm/dtype.h"
+#include "comm/base/dtype.h"
 
 namespace moe::cpu {
 

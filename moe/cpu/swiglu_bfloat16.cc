@@ -1,6 +1,6 @@
 #include "moe/cpu/swiglu_bfloat16.h"
 
-#include "comm/check.h"
+#include "comm/base/check.h"
 
 // Memory traffic: a row of gate_up is read once, front to back, and h written
 // once; backward reads d_h beside and writes d_gate_up over gate_up, and over

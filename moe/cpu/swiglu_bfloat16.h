@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "comm/dtype.h"
+#include "comm/base/dtype.h"
 
 namespace moe::cpu {
 

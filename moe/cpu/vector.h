@@ -17,7 +17,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "comm/dtype.h"
+#include "comm/base/dtype.h"
 
 namespace moe::cpu {
 

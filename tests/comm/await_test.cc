@@ -1,4 +1,4 @@
-#include "comm/await.h"
+#include "comm/mpi/await.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "comm/buffer.h"
+#include "comm/base/buffer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,10 +1,10 @@
-#include "comm/check.h"
+#include "comm/base/check.h"
 
 #include <gtest/gtest.h>
 
 #include "absl/status/status.h"
-#include "comm/exit_code.h"
-#include "comm/status_macros.h"
+#include "comm/base/exit_code.h"
+#include "comm/base/status_macros.h"
 
 namespace moe {
 namespace {

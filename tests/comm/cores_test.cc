@@ -1,4 +1,4 @@
-#include "comm/cores.h"
+#include "comm/base/cores.h"
 
 #include <gtest/gtest.h>
 

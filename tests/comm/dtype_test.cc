@@ -1,4 +1,4 @@
-#include "comm/dtype.h"
+#include "comm/base/dtype.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "comm/file_limit.h"
+#include "comm/base/file_limit.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

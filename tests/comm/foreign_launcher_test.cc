@@ -1,4 +1,4 @@
-#include "comm/foreign_launcher.h"
+#include "comm/mpi/foreign_launcher.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

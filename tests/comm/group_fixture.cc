@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "comm/check.h"
-#include "comm/mpi_group.h"
+#include "comm/base/check.h"
+#include "comm/mpi/mpi_group.h"
 #include "comm/single_group.h"
 #include "tests/mpi_test.h"
 

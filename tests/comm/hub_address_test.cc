@@ -1,4 +1,4 @@
-#include "comm/hub_address.h"
+#include "comm/watch/hub_address.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

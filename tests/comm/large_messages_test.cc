@@ -13,8 +13,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "comm/buffer.h"
-#include "comm/mpi_group.h"
+#include "comm/base/buffer.h"
+#include "comm/mpi/mpi_group.h"
 #include "tests/mpi_test.h"
 
 namespace moe {

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "comm/await.h"
-#include "comm/buffer.h"
+#include "comm/base/buffer.h"
+#include "comm/mpi/await.h"
 #include "comm/process_group.h"
 #include "tests/comm/group_fixture.h"
 

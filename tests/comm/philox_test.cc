@@ -1,4 +1,4 @@
-#include "comm/philox.h"
+#include "comm/base/philox.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "comm/philox.h"
+#include "comm/base/philox.h"
 #include "comm/process_group.h"
 #include "tests/comm/group_fixture.h"
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "comm/mpi/mpi_group.h"
 #include "comm/single_group.h"
 #include "tests/mpi_test.h"
 
@@ -15,7 +16,7 @@ namespace moe {
 namespace {
 
 ProcessGroups Create(const Mesh& mesh) {
-  return ProcessGroups::Create(TestRuntime(), mesh).value();
+  return MakeMpiGroups(TestRuntime(), mesh).value();
 }
 
 // Every number of ranks divides by these.

@@ -1,4 +1,4 @@
-#include "comm/roster.h"
+#include "comm/mpi/roster.h"
 
 #include <gtest/gtest.h>
 #include <sched.h>

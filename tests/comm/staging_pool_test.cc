@@ -1,4 +1,4 @@
-#include "comm/staging_pool.h"
+#include "comm/mpi/staging_pool.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "comm/start_watch.h"
+#include "comm/watch/start_watch.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

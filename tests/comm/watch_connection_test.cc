@@ -1,4 +1,4 @@
-#include "comm/watch_connection.h"
+#include "comm/watch/watch_connection.h"
 
 #include <gtest/gtest.h>
 

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "comm/phase.h"
-#include "comm/watch_hub.h"
-#include "comm/watch_link.h"
+#include "comm/watch/watch_hub.h"
+#include "comm/watch/watch_link.h"
 
 namespace moe {
 

@@ -1,4 +1,4 @@
-#include "comm/watch_link.h"
+#include "comm/watch/watch_link.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/watch_hub.h"
+#include "comm/watch/watch_hub.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "comm/watch_meeting.h"
+#include "comm/watch/watch_meeting.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "comm/watch_report.h"
+#include "comm/watch/watch_report.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "comm/watch_state.h"
+#include "comm/watch/watch_state.h"
 
 #include <gtest/gtest.h>
 #include <signal.h>

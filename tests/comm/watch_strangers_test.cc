@@ -1,4 +1,4 @@
-#include "comm/watch_strangers.h"
+#include "comm/watch/watch_strangers.h"
 
 #include <gtest/gtest.h>
 
@@ -8,8 +8,8 @@
 #include <optional>
 #include <vector>
 
-#include "comm/watch_hub.h"
-#include "comm/watch_link.h"
+#include "comm/watch/watch_hub.h"
+#include "comm/watch/watch_link.h"
 
 namespace moe {
 namespace {

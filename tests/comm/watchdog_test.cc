@@ -1,4 +1,4 @@
-#include "comm/watchdog.h"
+#include "comm/watch/watchdog.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,8 +10,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "comm/mpi/roster.h"
 #include "comm/process_groups.h"
-#include "comm/roster.h"
 #include "tests/mpi_test.h"
 
 namespace moe {

@@ -1,4 +1,4 @@
-#include "comm/work_tag.h"
+#include "comm/mpi/work_tag.h"
 
 #include <gtest/gtest.h>
 

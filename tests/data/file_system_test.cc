@@ -1,4 +1,4 @@
-#include "data/file_system.h"
+#include "data/storage/file_system.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "data/hf_tokenizer.h"
+#include "data/text/hf_tokenizer.h"
 
 #include <cstdint>
 #include <fstream>
@@ -10,7 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "data/tokenizer.h"
+#include "data/text/tokenizer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/data/model_builder.h"

@@ -1,4 +1,4 @@
-#include "data/lock_file.h"
+#include "data/storage/lock_file.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

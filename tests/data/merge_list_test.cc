@@ -1,4 +1,4 @@
-#include "data/merge_list.h"
+#include "data/text/merge_list.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "data/tokenizer.h"
+#include "data/text/tokenizer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/data/model_builder.h"

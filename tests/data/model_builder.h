@@ -11,9 +11,9 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "data/sentencepiece_model.h"
-#include "data/sentencepiece_model.pb.h"
-#include "data/tokenizer.h"
+#include "data/text/sentencepiece_model.h"
+#include "data/text/sentencepiece_model.pb.h"
+#include "data/text/tokenizer.h"
 
 namespace moe {
 

@@ -1,4 +1,4 @@
-#include "data/sentencepiece_model.h"
+#include "data/text/sentencepiece_model.h"
 
 #include <functional>
 #include <limits>

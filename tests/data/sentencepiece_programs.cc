@@ -4,8 +4,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "comm/status_macros.h"
-#include "data/child_process.h"
+#include "comm/base/status_macros.h"
+#include "data/storage/child_process.h"
 
 namespace moe {
 

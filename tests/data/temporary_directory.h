@@ -8,7 +8,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
-#include "data/file_system.h"
+#include "data/storage/file_system.h"
 
 namespace moe {
 

@@ -1,4 +1,4 @@
-#include "data/temporary_path.h"
+#include "data/storage/temporary_path.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <future>
 #include <string>
 
-#include "comm/refused_memory.h"
+#include "comm/mpi/refused_memory.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/fake_file_system.h"
 

@@ -1,4 +1,4 @@
-#include "data/text_reader.h"
+#include "data/text/text_reader.h"
 
 #include <string>
 #include <thread>
@@ -7,7 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "comm/status_macros.h"
+#include "comm/base/status_macros.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

@@ -1,4 +1,4 @@
-#include "data/tokenizer_trainer.h"
+#include "data/text/tokenizer_trainer.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,9 +14,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "comm/roster.h"
-#include "data/sentencepiece_model.h"
-#include "data/tokenizer.h"
+#include "comm/mpi/roster.h"
+#include "data/text/sentencepiece_model.h"
+#include "data/text/tokenizer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/data/generated_text.h"

@@ -1,10 +1,10 @@
-// Takes the place of comm/check.cc, whose quiet exit a fuzzer does not see: it
-// would lose the input that led there.
+// Takes the place of comm/base/check.cc, whose quiet exit a fuzzer does not
+// see: it would lose the input that led there.
 
 #include <cstdio>
 #include <cstdlib>
 
-#include "comm/check.h"
+#include "comm/base/check.h"
 
 namespace moe {
 

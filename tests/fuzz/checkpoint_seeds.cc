@@ -3,9 +3,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "tests/fuzz/reader_seeds.h"
-#include "trainer/checkpoint/hf_config.h"
-#include "trainer/checkpoint/manifest.h"
-#include "trainer/checkpoint/state_piece.h"
+#include "trainer/checkpoint/format/hf_config.h"
+#include "trainer/checkpoint/format/manifest.h"
+#include "trainer/checkpoint/format/state_piece.h"
 
 namespace moe {
 namespace {

@@ -6,7 +6,7 @@
 #include "absl/strings/str_split.h"
 #include "tests/fuzz/config_promises.h"
 #include "tests/fuzz/fuzz_target.h"
-#include "trainer/config_override.h"
+#include "trainer/config/config_override.h"
 
 namespace moe {
 

@@ -2,10 +2,10 @@
 
 #include <string>
 
-#include "comm/check.h"
-#include "trainer/config_check.h"
-#include "trainer/config_resolve.h"
-#include "trainer/config_text.h"
+#include "comm/base/check.h"
+#include "trainer/config/config_check.h"
+#include "trainer/config/config_resolve.h"
+#include "trainer/config/config_text.h"
 
 namespace moe {
 

@@ -1,7 +1,7 @@
 #ifndef TESTS_FUZZ_CONFIG_PROMISES_H_
 #define TESTS_FUZZ_CONFIG_PROMISES_H_
 
-#include "trainer/train_config.pb.h"
+#include "trainer/config/train_config.pb.h"
 
 namespace moe {
 

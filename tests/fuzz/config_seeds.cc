@@ -1,7 +1,7 @@
 #include <string>
 
 #include "tests/fuzz/reader_seeds.h"
-#include "trainer/config_text.h"
+#include "trainer/config/config_text.h"
 
 namespace moe {
 namespace {

@@ -1,9 +1,9 @@
 // A configuration file.
 
-#include "comm/check.h"
+#include "comm/base/check.h"
 #include "tests/fuzz/config_promises.h"
 #include "tests/fuzz/fuzz_target.h"
-#include "trainer/config_text.h"
+#include "trainer/config/config_text.h"
 
 namespace moe {
 

@@ -3,10 +3,10 @@
 #include <cmath>
 #include <string>
 
-#include "comm/check.h"
+#include "comm/base/check.h"
 #include "moe/model_config.h"
 #include "tests/fuzz/fuzz_target.h"
-#include "trainer/checkpoint/hf_config.h"
+#include "trainer/checkpoint/format/hf_config.h"
 
 namespace moe {
 

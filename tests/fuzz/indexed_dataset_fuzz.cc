@@ -5,7 +5,7 @@
 #include <limits>
 #include <vector>
 
-#include "comm/check.h"
+#include "comm/base/check.h"
 #include "data/indexed_dataset.h"
 #include "tests/fuzz/fuzz_target.h"
 #include "tests/fuzz/memory_files.h"

@@ -10,16 +10,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "data/digest.h"
-#include "data/tokenizer.h"
+#include "data/storage/digest.h"
+#include "data/text/tokenizer.h"
 #include "tests/counted_heap.h"
 #include "tests/data/model_builder.h"
 #include "tests/trainer/safetensors_bytes.h"
-#include "trainer/checkpoint/hf_config.h"
-#include "trainer/checkpoint/manifest.h"
-#include "trainer/checkpoint/safetensors_header.h"
-#include "trainer/checkpoint/weights_index.h"
-#include "trainer/config_text.h"
+#include "trainer/checkpoint/format/hf_config.h"
+#include "trainer/checkpoint/format/manifest.h"
+#include "trainer/checkpoint/format/safetensors_header.h"
+#include "trainer/checkpoint/format/weights_index.h"
+#include "trainer/config/config_text.h"
 
 namespace moe {
 namespace {

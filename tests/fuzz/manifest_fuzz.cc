@@ -7,9 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "comm/check.h"
+#include "comm/base/check.h"
 #include "tests/fuzz/fuzz_target.h"
-#include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/format/manifest.h"
 
 namespace moe {
 namespace {

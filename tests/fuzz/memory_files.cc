@@ -1,7 +1,7 @@
 #include "tests/fuzz/memory_files.h"
 
 #include "absl/strings/str_cat.h"
-#include "comm/status_macros.h"
+#include "comm/base/status_macros.h"
 
 namespace moe {
 namespace {

@@ -4,9 +4,9 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "comm/check.h"
+#include "comm/base/check.h"
 #include "tests/fuzz/fuzz_target.h"
-#include "trainer/checkpoint/safetensors_header.h"
+#include "trainer/checkpoint/format/safetensors_header.h"
 
 namespace moe {
 namespace {

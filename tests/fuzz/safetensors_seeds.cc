@@ -4,7 +4,7 @@
 #include "absl/strings/escaping.h"
 #include "tests/fuzz/reader_seeds.h"
 #include "tests/trainer/safetensors_bytes.h"
-#include "trainer/checkpoint/safetensors_header.h"
+#include "trainer/checkpoint/format/safetensors_header.h"
 
 namespace moe {
 namespace {

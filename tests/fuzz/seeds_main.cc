@@ -5,8 +5,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "comm/status_macros.h"
-#include "data/file_system.h"
+#include "comm/base/status_macros.h"
+#include "data/storage/file_system.h"
 #include "tests/fuzz/reader_seeds.h"
 
 namespace moe {

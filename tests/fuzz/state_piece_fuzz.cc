@@ -1,8 +1,8 @@
 // The name of a piece of optimizer state.
 
-#include "comm/check.h"
+#include "comm/base/check.h"
 #include "tests/fuzz/fuzz_target.h"
-#include "trainer/checkpoint/state_piece.h"
+#include "trainer/checkpoint/format/state_piece.h"
 
 namespace moe {
 namespace {

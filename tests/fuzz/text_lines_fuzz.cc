@@ -2,10 +2,10 @@
 
 #include <string>
 
-#include "comm/check.h"
-#include "comm/status_macros.h"
-#include "data/text_reader.h"
-#include "data/utf8.h"
+#include "comm/base/check.h"
+#include "comm/base/status_macros.h"
+#include "data/text/text_reader.h"
+#include "data/text/utf8.h"
 #include "tests/fuzz/fuzz_target.h"
 #include "tests/fuzz/memory_files.h"
 

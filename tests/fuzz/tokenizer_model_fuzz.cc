@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "comm/check.h"
-#include "data/tokenizer.h"
+#include "comm/base/check.h"
+#include "data/text/tokenizer.h"
 #include "tests/fuzz/fuzz_target.h"
 
 namespace moe {

@@ -4,10 +4,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "comm/check.h"
+#include "comm/base/check.h"
 #include "tests/fuzz/fuzz_target.h"
-#include "trainer/checkpoint/json_handler.h"
-#include "trainer/checkpoint/weights_index.h"
+#include "trainer/checkpoint/format/json_handler.h"
+#include "trainer/checkpoint/format/weights_index.h"
 
 namespace moe {
 

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "launch/bench_command.h"
-#include "launch/bench_tensors.h"
-#include "launch/row_spread.h"
-#include "trainer/machine.h"
+#include "launch/bench/bench_command.h"
+#include "launch/bench/bench_tensors.h"
+#include "launch/bench/row_spread.h"
+#include "trainer/report/machine.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "launch/bench_result.h"
+#include "launch/bench/bench_result.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "launch/checkpoint_command.h"
+#include "launch/command/checkpoint_command.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "comm/cores.h"
-#include "comm/exit_code.h"
-#include "launch/checkpoint_text.h"
-#include "launch/text_table.h"
+#include "comm/base/cores.h"
+#include "comm/base/exit_code.h"
+#include "launch/command/checkpoint_text.h"
+#include "launch/command/text_table.h"
 
 namespace moe {
 namespace {

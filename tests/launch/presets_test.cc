@@ -1,13 +1,13 @@
-#include "launch/presets.h"
+#include "launch/command/presets.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
 #include "moe/model_config.h"
-#include "trainer/config_check.h"
-#include "trainer/config_resolve.h"
-#include "trainer/config_text.h"
+#include "trainer/config/config_check.h"
+#include "trainer/config/config_resolve.h"
+#include "trainer/config/config_text.h"
 
 namespace moe {
 namespace {

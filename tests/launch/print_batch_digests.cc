@@ -11,12 +11,12 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "comm/status_macros.h"
+#include "comm/base/status_macros.h"
 #include "data/corpus.h"
-#include "data/file_system.h"
-#include "trainer/batch_digest.h"
-#include "trainer/config_text.h"
-#include "trainer/run_directory.h"
+#include "data/storage/file_system.h"
+#include "trainer/config/config_text.h"
+#include "trainer/run/run_directory.h"
+#include "trainer/step/batch_digest.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "launch/tokenize_command.h"
+#include "launch/command/tokenize_command.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "comm/cores.h"
-#include "data/file_system.h"
+#include "comm/base/cores.h"
+#include "data/storage/file_system.h"
 #include "tests/data/generated_text.h"
 #include "tests/data/model_builder.h"
 #include "tests/data/temporary_directory.h"

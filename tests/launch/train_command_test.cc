@@ -1,4 +1,4 @@
-#include "launch/train_command.h"
+#include "launch/command/train_command.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "absl/strings/str_replace.h"
-#include "launch/presets.h"
+#include "launch/command/presets.h"
 #include "tests/data/model_builder.h"
-#include "trainer/config_text.h"
+#include "trainer/config/config_text.h"
 
 namespace moe {
 namespace {

@@ -1,9 +1,9 @@
-#include "moe/arena.h"
+#include "moe/layers/arena.h"
 
 #include <cstdint>
 #include <cstring>
 
-#include "comm/buffer.h"
+#include "comm/base/buffer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

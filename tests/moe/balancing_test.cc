@@ -1,4 +1,4 @@
-#include "moe/balancing.h"
+#include "moe/layers/balancing.h"
 
 #include <vector>
 

@@ -1,11 +1,12 @@
 // Capacity over a tensor group: each rank decides on its own tokens what one
 // rank would decide on all of them.
-#include "moe/capacity.h"
+#include "moe/layers/capacity.h"
 
 #include <algorithm>
 #include <string>
 #include <vector>
 
+#include "comm/mpi/mpi_group.h"
 #include "comm/process_groups.h"
 #include "gtest/gtest.h"
 #include "moe/model_config.h"
@@ -48,7 +49,7 @@ class CapacityTest
   }
 
   ProcessGroups MakeGroups() const {
-    ProcessGroups groups = ProcessGroups::Create(TestRuntime(), mesh_).value();
+    ProcessGroups groups = MakeMpiGroups(TestRuntime(), mesh_).value();
     UseTestDevice(groups);
     return groups;
   }

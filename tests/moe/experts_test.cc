@@ -1,4 +1,4 @@
-#include "moe/experts.h"
+#include "moe/layers/experts.h"
 
 #include <vector>
 

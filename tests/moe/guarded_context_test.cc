@@ -8,7 +8,7 @@
 #include "comm/process_groups.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "moe/arena.h"
+#include "moe/layers/arena.h"
 #include "tests/guarded_group.h"
 #include "tests/guarded_kernels.h"
 

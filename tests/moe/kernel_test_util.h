@@ -23,9 +23,9 @@
 #include <utility>
 #include <vector>
 
-#include "comm/check.h"
-#include "comm/dtype.h"
-#include "comm/philox.h"
+#include "comm/base/check.h"
+#include "comm/base/dtype.h"
+#include "comm/base/philox.h"
 #include "moe/kernels.h"
 #include "moe/tensor.h"
 

@@ -1,4 +1,4 @@
-#include "moe/language_model.h"
+#include "moe/layers/language_model.h"
 
 #include <limits>
 #include <string>
@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "comm/activity.h"
-#include "comm/buffer.h"
+#include "comm/base/buffer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/counted_heap.h"

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "moe/layer_context.h"
+#include "moe/layers/layer_context.h"
 #include "tests/moe/reference_ops.h"
 #include "tests/test_device.h"
 

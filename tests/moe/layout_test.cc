@@ -2,7 +2,8 @@
 #include <string>
 #include <vector>
 
-#include "comm/buffer.h"
+#include "comm/base/buffer.h"
+#include "comm/mpi/mpi_group.h"
 #include "comm/process_groups.h"
 #include "gtest/gtest.h"
 #include "tests/golden_file.h"
@@ -82,7 +83,7 @@ class LayoutTest : public testing::TestWithParam<NetworkCase> {
   TestNetwork MakeNetwork(const Mesh& mesh) const {
     return TestNetwork(model_, router_, DType::kFloat32, mesh,
                        TestRuntime().rank(),
-                       ProcessGroups::Create(TestRuntime(), mesh).value());
+                       MakeMpiGroups(TestRuntime(), mesh).value());
   }
 
   // Runs this rank's part of the batch and sums over the groups.

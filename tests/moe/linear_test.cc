@@ -7,7 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "comm/buffer.h"
+#include "comm/base/buffer.h"
 #include "tests/moe/linear_reference.h"
 
 // Letters: T tokens, O outputs, I inputs.

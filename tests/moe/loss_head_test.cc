@@ -1,4 +1,4 @@
-#include "moe/loss_head.h"
+#include "moe/layers/loss_head.h"
 
 #include <cstdint>
 #include <memory>

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "comm/mesh.h"
-#include "moe/parameter_table.h"
+#include "moe/parameters/parameter_table.h"
 
 namespace moe {
 

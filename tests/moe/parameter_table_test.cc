@@ -1,4 +1,4 @@
-#include "moe/parameter_table.h"
+#include "moe/parameters/parameter_table.h"
 
 #include <algorithm>
 #include <map>

@@ -1,4 +1,4 @@
-#include "moe/plan_load.h"
+#include "moe/plan/plan_load.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <numeric>
 #include <vector>
 
-#include "moe/token_dispatcher.h"
+#include "moe/layers/token_dispatcher.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "moe/router.h"
+#include "moe/layers/router.h"
 
 #include <vector>
 

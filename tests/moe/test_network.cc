@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "comm/check.h"
-#include "comm/status_macros.h"
+#include "comm/base/check.h"
+#include "comm/base/status_macros.h"
 #include "tests/test_device.h"
 
 namespace moe {

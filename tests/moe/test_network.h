@@ -7,8 +7,8 @@
 
 #include "comm/mesh.h"
 #include "comm/process_groups.h"
-#include "moe/language_model.h"
-#include "moe/pass.h"
+#include "moe/layers/language_model.h"
+#include "moe/layers/pass.h"
 #include "tests/golden_file.h"
 #include "tests/moe/reference_model.h"
 

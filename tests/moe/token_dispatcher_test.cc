@@ -1,4 +1,4 @@
-#include "moe/token_dispatcher.h"
+#include "moe/layers/token_dispatcher.h"
 
 #include <sched.h>
 
@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "comm/mpi/mpi_group.h"
 #include "comm/process_groups.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -103,7 +104,7 @@ class TokenDispatcherTest : public LayerTest,
     const Mesh mesh =
         Mesh::Create(world_, 1, world_, static_cast<int>(scenario_.num_experts))
             .value();
-    ProcessGroups groups = ProcessGroups::Create(TestRuntime(), mesh).value();
+    ProcessGroups groups = MakeMpiGroups(TestRuntime(), mesh).value();
     UseTestDevice(groups);
     return groups;
   }

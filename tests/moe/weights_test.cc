@@ -1,4 +1,4 @@
-#include "moe/weights.h"
+#include "moe/parameters/weights.h"
 
 #include <algorithm>
 #include <cmath>

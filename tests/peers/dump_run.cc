@@ -15,18 +15,18 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "comm/base/status_macros.h"
 #include "comm/process_groups.h"
-#include "comm/status_macros.h"
 #include "data/corpus.h"
-#include "data/file_system.h"
-#include "trainer/checkpoint/batch_file.h"
-#include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/checkpoint_saver.h"
-#include "trainer/checkpoint/safetensors.h"
-#include "trainer/checkpoint/weights_loader.h"
-#include "trainer/config_resolve.h"
-#include "trainer/config_text.h"
-#include "trainer/trainer.h"
+#include "data/storage/file_system.h"
+#include "trainer/checkpoint/format/checkpoint_directory.h"
+#include "trainer/checkpoint/format/safetensors.h"
+#include "trainer/checkpoint/store/batch_file.h"
+#include "trainer/checkpoint/store/checkpoint_saver.h"
+#include "trainer/checkpoint/store/weights_loader.h"
+#include "trainer/config/config_resolve.h"
+#include "trainer/config/config_text.h"
+#include "trainer/step/trainer.h"
 
 namespace moe {
 namespace {

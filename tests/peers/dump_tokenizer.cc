@@ -12,10 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "comm/status_macros.h"
-#include "data/file_system.h"
-#include "data/hf_tokenizer.h"
-#include "data/tokenizer.h"
+#include "comm/base/status_macros.h"
+#include "data/storage/file_system.h"
+#include "data/text/hf_tokenizer.h"
+#include "data/text/tokenizer.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/available_memory.h"
+#include "trainer/plan/available_memory.h"
 
 #include <gtest/gtest.h>
 

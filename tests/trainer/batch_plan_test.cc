@@ -1,4 +1,4 @@
-#include "trainer/batch_plan.h"
+#include "trainer/config/batch_plan.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "trainer/checkpoint/checkpoint_audit.h"
+#include "trainer/checkpoint/tools/checkpoint_audit.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,8 +10,8 @@
 
 #include "tests/data/temporary_directory.h"
 #include "tests/trainer/checkpoint_builder.h"
-#include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/checkpoint_list.h"
+#include "trainer/checkpoint/format/checkpoint_directory.h"
+#include "trainer/checkpoint/tools/checkpoint_list.h"
 
 namespace moe {
 namespace {

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <memory>
 
-#include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/hf_config.h"
-#include "trainer/checkpoint/safetensors.h"
-#include "trainer/checkpoint/state_piece.h"
-#include "trainer/checkpoint/stored_checkpoint.h"
-#include "trainer/config_text.h"
+#include "trainer/checkpoint/format/checkpoint_directory.h"
+#include "trainer/checkpoint/format/hf_config.h"
+#include "trainer/checkpoint/format/safetensors.h"
+#include "trainer/checkpoint/format/state_piece.h"
+#include "trainer/checkpoint/store/stored_checkpoint.h"
+#include "trainer/config/config_text.h"
 
 namespace moe {
 namespace {

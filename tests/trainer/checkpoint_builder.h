@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "data/file_system.h"
-#include "moe/parameter_table.h"
-#include "trainer/checkpoint/manifest.h"
-#include "trainer/train_config.pb.h"
+#include "data/storage/file_system.h"
+#include "moe/parameters/parameter_table.h"
+#include "trainer/checkpoint/format/manifest.h"
+#include "trainer/config/train_config.pb.h"
 
 namespace moe {
 

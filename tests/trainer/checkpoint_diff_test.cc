@@ -1,4 +1,4 @@
-#include "trainer/checkpoint/checkpoint_diff.h"
+#include "trainer/checkpoint/tools/checkpoint_diff.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

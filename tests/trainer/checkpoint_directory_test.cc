@@ -1,4 +1,4 @@
-#include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/checkpoint/format/checkpoint_directory.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "trainer/checkpoint/manifest.h"
-#include "trainer/checkpoint/retention.h"
+#include "trainer/checkpoint/format/manifest.h"
+#include "trainer/checkpoint/store/retention.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/checkpoint/checkpoint_export.h"
+#include "trainer/checkpoint/tools/checkpoint_export.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,13 +10,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "comm/dtype.h"
+#include "comm/base/dtype.h"
 #include "nlohmann/json.hpp"
 #include "tests/data/temporary_directory.h"
 #include "tests/fake_file_system.h"
 #include "tests/trainer/checkpoint_builder.h"
-#include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/half.h"
+#include "trainer/checkpoint/format/checkpoint_directory.h"
+#include "trainer/checkpoint/format/half.h"
 
 namespace moe {
 namespace {

@@ -12,10 +12,11 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "comm/mpi/mpi_group.h"
 #include "comm/process_groups.h"
 #include "tests/mpi_test.h"
-#include "trainer/checkpoint/checkpoint_saver.h"
-#include "trainer/checkpoint/state_piece.h"
+#include "trainer/checkpoint/format/state_piece.h"
+#include "trainer/checkpoint/store/checkpoint_saver.h"
 
 namespace moe {
 
@@ -120,7 +121,7 @@ class Layout {
  public:
   explicit Layout(int expert, int tensor = 1)
       : mesh_(*Mesh::Create(TestRuntime().world(), tensor, expert, 16)),
-        groups_(*ProcessGroups::Create(TestRuntime(), mesh_)),
+        groups_(*MakeMpiGroups(TestRuntime(), mesh_)),
         table_(SmallModel(), DType::kFloat32, mesh_, TestRuntime().rank()),
         state_(table_, groups_) {}
 

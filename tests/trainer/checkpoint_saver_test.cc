@@ -1,4 +1,4 @@
-#include "trainer/checkpoint/checkpoint_saver.h"
+#include "trainer/checkpoint/store/checkpoint_saver.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,15 +11,15 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "comm/mpi/refused_memory.h"
 #include "comm/process_groups.h"
-#include "comm/refused_memory.h"
 #include "tests/fake_file_system.h"
 #include "tests/mpi_test.h"
 #include "tests/trainer/checkpoint_fixture.h"
-#include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/hf_config.h"
-#include "trainer/checkpoint/state_loader.h"
-#include "trainer/checkpoint/weights_loader.h"
+#include "trainer/checkpoint/format/checkpoint_directory.h"
+#include "trainer/checkpoint/format/hf_config.h"
+#include "trainer/checkpoint/store/state_loader.h"
+#include "trainer/checkpoint/store/weights_loader.h"
 
 namespace moe {
 namespace {

@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "trainer/optimizer.h"
+#include "trainer/step/optimizer.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/config_check.h"
+#include "trainer/config/config_check.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "trainer/config_compare.h"
-#include "trainer/config_override.h"
-#include "trainer/config_resolve.h"
-#include "trainer/config_text.h"
-#include "trainer/layout.h"
+#include "trainer/config/config_compare.h"
+#include "trainer/config/config_override.h"
+#include "trainer/config/config_resolve.h"
+#include "trainer/config/config_text.h"
+#include "trainer/config/layout.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/config_give_way.h"
+#include "trainer/config/config_give_way.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "trainer/config_check.h"
-#include "trainer/config_override.h"
-#include "trainer/config_text.h"
+#include "trainer/config/config_check.h"
+#include "trainer/config/config_override.h"
+#include "trainer/config/config_text.h"
 
 namespace moe {
 namespace {

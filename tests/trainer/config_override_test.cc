@@ -1,4 +1,4 @@
-#include "trainer/config_override.h"
+#include "trainer/config/config_override.h"
 
 #include <gmock/gmock.h>
 #include <google/protobuf/text_format.h>
@@ -7,8 +7,8 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
-#include "trainer/config_keys.h"
-#include "trainer/config_text.h"
+#include "trainer/config/config_keys.h"
+#include "trainer/config/config_text.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/config_text.h"
+#include "trainer/config/config_text.h"
 
 #include <gmock/gmock.h>
 #include <google/protobuf/util/message_differencer.h>
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "trainer/config_keys.h"
+#include "trainer/config/config_keys.h"
 
 namespace moe {
 namespace {

@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/trainer/small_checkpoint.h"
-#include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/format/manifest.h"
 
 namespace moe {
 namespace {

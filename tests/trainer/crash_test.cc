@@ -13,8 +13,8 @@
 #include "tests/journal_file_system.h"
 #include "tests/power_loss.h"
 #include "tests/trainer/small_checkpoint.h"
-#include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/retention.h"
+#include "trainer/checkpoint/format/checkpoint_directory.h"
+#include "trainer/checkpoint/store/retention.h"
 
 namespace moe {
 namespace {

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "comm/buffer.h"
+#include "comm/base/buffer.h"
 #include "tests/counted_heap.h"
 #include "tests/mpi_test.h"
 #include "tests/test_device.h"

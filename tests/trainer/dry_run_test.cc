@@ -1,4 +1,4 @@
-#include "trainer/dry_run.h"
+#include "trainer/plan/dry_run.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "launch/presets.h"
-#include "trainer/config_override.h"
-#include "trainer/config_text.h"
-#include "trainer/units.h"
+#include "launch/command/presets.h"
+#include "trainer/config/config_override.h"
+#include "trainer/config/config_text.h"
+#include "trainer/config/units.h"
 
 namespace moe {
 namespace {

@@ -14,17 +14,18 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "comm/status_macros.h"
+#include "comm/base/status_macros.h"
+#include "comm/mpi/mpi_group.h"
 #include "data/indexed_dataset_writer.h"
 #include "tests/mpi_test.h"
 #include "tests/trainer/planted_weights.h"
 #include "tests/trainer/trainer_fixture.h"
-#include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/checkpoint_saver.h"
-#include "trainer/checkpoint/manifest.h"
-#include "trainer/config_resolve.h"
-#include "trainer/run_directory.h"
-#include "trainer/training_run.h"
+#include "trainer/checkpoint/format/checkpoint_directory.h"
+#include "trainer/checkpoint/format/manifest.h"
+#include "trainer/checkpoint/store/checkpoint_saver.h"
+#include "trainer/config/config_resolve.h"
+#include "trainer/run/run_directory.h"
+#include "trainer/run/training_run.h"
 
 namespace moe {
 namespace {
@@ -144,7 +145,7 @@ class FailedRunTest : public testing::Test {
   FileSystem& files_ = PosixFileSystem();
   const std::string root_;
   TrainConfig config_;
-  const ProcessGroups world_ = *ProcessGroups::Create(
+  const ProcessGroups world_ = *MakeMpiGroups(
       TestRuntime(), *Mesh::Create(TestRuntime().world(), 1, 1, 8));
 
  private:

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "comm/activity.h"
-#include "comm/check.h"
-#include "comm/watchdog.h"
-#include "launch/leave.h"
+#include "comm/base/check.h"
+#include "comm/watch/watchdog.h"
+#include "launch/command/leave.h"
 #include "tests/mpi_test.h"
 #include "tests/trainer/trainer_fixture.h"
 

@@ -12,13 +12,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "comm/mpi/mpi_group.h"
 #include "tests/mpi_test.h"
 #include "tests/trainer/frozen_fixture.h"
-#include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/checkpoint_saver.h"
-#include "trainer/checkpoint/state_loader.h"
-#include "trainer/checkpoint/state_piece.h"
-#include "trainer/checkpoint/weights_loader.h"
+#include "trainer/checkpoint/format/checkpoint_directory.h"
+#include "trainer/checkpoint/format/state_piece.h"
+#include "trainer/checkpoint/store/checkpoint_saver.h"
+#include "trainer/checkpoint/store/state_loader.h"
+#include "trainer/checkpoint/store/weights_loader.h"
 
 namespace moe {
 namespace {
@@ -70,7 +71,7 @@ class FrozenCheckpointTest : public FrozenTest {
   // The same on all ranks: they are children of one launcher.
   const std::string root_ =
       JoinPath(testing::TempDir(), absl::StrCat("frozen_test_", getppid()));
-  const ProcessGroups world_ = *ProcessGroups::Create(
+  const ProcessGroups world_ = *MakeMpiGroups(
       TestRuntime(), *Mesh::Create(TestRuntime().world(), 1, 1, 8));
 };
 

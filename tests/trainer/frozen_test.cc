@@ -13,14 +13,14 @@
 
 #include "absl/strings/match.h"
 #include "absl/types/span.h"
-#include "comm/buffer.h"
+#include "comm/base/buffer.h"
 #include "comm/trace.h"
 #include "comm/traffic.h"
 #include "tests/mpi_test.h"
 #include "tests/test_device.h"
 #include "tests/trainer/frozen_fixture.h"
 #include "tests/trainer/trainer_fixture.h"
-#include "trainer/shard_map.h"
+#include "trainer/step/shard_map.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/generator.h"
+#include "trainer/generate/generator.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,10 +15,10 @@
 #include "tests/data/model_builder.h"
 #include "tests/test_device.h"
 #include "tests/trainer/weights_only_state.h"
-#include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/checkpoint_saver.h"
-#include "trainer/checkpoint/manifest.h"
-#include "trainer/checkpoint/weights_loader.h"
+#include "trainer/checkpoint/format/checkpoint_directory.h"
+#include "trainer/checkpoint/format/manifest.h"
+#include "trainer/checkpoint/store/checkpoint_saver.h"
+#include "trainer/checkpoint/store/weights_loader.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/checkpoint/half.h"
+#include "trainer/checkpoint/format/half.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "comm/dtype.h"
+#include "comm/base/dtype.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/checkpoint/hf_config.h"
+#include "trainer/checkpoint/format/hf_config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "trainer/train_config.pb.h"
+#include "trainer/config/train_config.pb.h"
 
 namespace moe {
 

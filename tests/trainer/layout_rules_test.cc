@@ -9,8 +9,8 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
-#include "trainer/config_override.h"
-#include "trainer/layout.h"
+#include "trainer/config/config_override.h"
+#include "trainer/config/layout.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/learning_rate.h"
+#include "trainer/step/learning_rate.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-#include "trainer/run_summary.h"
+#include "trainer/report/run_summary.h"
 
 namespace moe {
 namespace {

@@ -22,8 +22,8 @@
 #include "tests/data/temporary_directory.h"
 #include "tests/journal_file_system.h"
 #include "tests/trainer/small_checkpoint.h"
-#include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/retention.h"
+#include "trainer/checkpoint/format/checkpoint_directory.h"
+#include "trainer/checkpoint/store/retention.h"
 
 namespace moe {
 namespace {

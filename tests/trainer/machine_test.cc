@@ -1,4 +1,4 @@
-#include "trainer/machine.h"
+#include "trainer/report/machine.h"
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>

@@ -1,4 +1,4 @@
-#include "trainer/memory_check.h"
+#include "trainer/plan/memory_check.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,9 +6,9 @@
 #include <string>
 
 #include "tests/trainer/trainer_fixture.h"
-#include "trainer/config_resolve.h"
-#include "trainer/layout.h"
-#include "trainer/memory_plan.h"
+#include "trainer/config/config_resolve.h"
+#include "trainer/config/layout.h"
+#include "trainer/plan/memory_plan.h"
 
 namespace moe {
 namespace {

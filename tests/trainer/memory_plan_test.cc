@@ -1,17 +1,17 @@
-#include "trainer/memory_plan.h"
+#include "trainer/plan/memory_plan.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <string>
 
-#include "comm/buffer.h"
+#include "comm/base/buffer.h"
 #include "tests/mpi_test.h"
 #include "tests/trainer/trainer_fixture.h"
-#include "trainer/checkpoint/checkpoint_saver.h"
-#include "trainer/config_resolve.h"
-#include "trainer/layout.h"
-#include "trainer/step_plan.h"
+#include "trainer/checkpoint/store/checkpoint_saver.h"
+#include "trainer/config/config_resolve.h"
+#include "trainer/config/layout.h"
+#include "trainer/plan/step_plan.h"
 
 namespace moe {
 namespace {

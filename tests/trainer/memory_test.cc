@@ -2,14 +2,14 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
-#include "launch/presets.h"
+#include "launch/command/presets.h"
 #include "tests/mpi_test.h"
 #include "tests/trainer/trainer_fixture.h"
-#include "trainer/config_override.h"
-#include "trainer/config_resolve.h"
-#include "trainer/config_text.h"
-#include "trainer/dry_run.h"
-#include "trainer/machine.h"
+#include "trainer/config/config_override.h"
+#include "trainer/config/config_resolve.h"
+#include "trainer/config/config_text.h"
+#include "trainer/plan/dry_run.h"
+#include "trainer/report/machine.h"
 
 namespace moe {
 namespace {

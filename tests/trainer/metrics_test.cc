@@ -1,4 +1,4 @@
-#include "trainer/metrics.h"
+#include "trainer/report/metrics.h"
 
 #include <gtest/gtest.h>
 
@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "tests/data/temporary_directory.h"
-#include "trainer/metrics_repair.h"
-#include "trainer/progress_display.h"
+#include "trainer/report/metrics_repair.h"
+#include "trainer/report/progress_display.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/nearest_name.h"
+#include "trainer/config/nearest_name.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "trainer/config_keys.h"
-#include "trainer/foreign_keys.h"
+#include "trainer/config/config_keys.h"
+#include "trainer/config/foreign_keys.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/nesting.h"
+#include "trainer/config/nesting.h"
 
 #include <gtest/gtest.h>
 

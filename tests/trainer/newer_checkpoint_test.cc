@@ -9,16 +9,16 @@
 
 #include "absl/strings/str_replace.h"
 #include "absl/time/time.h"
-#include "comm/mpi_runtime.h"
-#include "data/digest.h"
+#include "comm/mpi/mpi_runtime.h"
+#include "data/storage/digest.h"
 #include "tests/data/dataset_builder.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/trainer/one_rank_run_fixture.h"
 #include "tests/trainer/trainer_fixture.h"
-#include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/manifest.h"
-#include "trainer/config_resolve.h"
-#include "trainer/training_run.h"
+#include "trainer/checkpoint/format/checkpoint_directory.h"
+#include "trainer/checkpoint/format/manifest.h"
+#include "trainer/config/config_resolve.h"
+#include "trainer/run/training_run.h"
 
 namespace moe {
 namespace {

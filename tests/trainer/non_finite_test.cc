@@ -1,6 +1,6 @@
 // What is planted is named: the tensor, its layer and expert, and the rank.
 
-#include "trainer/non_finite.h"
+#include "trainer/step/non_finite.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,12 +14,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "comm/roster.h"
+#include "comm/mpi/roster.h"
 #include "tests/mpi_test.h"
 #include "tests/test_device.h"
 #include "tests/trainer/planted_weights.h"
 #include "tests/trainer/trainer_fixture.h"
-#include "trainer/non_finite_search.h"
+#include "trainer/step/non_finite_search.h"
 
 namespace moe {
 namespace {

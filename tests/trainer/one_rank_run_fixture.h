@@ -7,10 +7,10 @@
 #include <utility>
 
 #include "absl/time/time.h"
-#include "comm/mpi_runtime.h"
+#include "comm/mpi/mpi_runtime.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/trainer/trainer_fixture.h"
-#include "trainer/train_config.pb.h"
+#include "trainer/config/train_config.pb.h"
 
 namespace moe {
 

@@ -1,4 +1,4 @@
-#include "trainer/checkpoint/parallel_tasks.h"
+#include "trainer/checkpoint/store/parallel_tasks.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "trainer/phase_shares.h"
+#include "trainer/report/phase_shares.h"
 
 #include <gtest/gtest.h>
 

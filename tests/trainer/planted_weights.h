@@ -7,7 +7,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "tests/trainer/trainer_fixture.h"
-#include "trainer/trainer.h"
+#include "trainer/step/trainer.h"
 
 namespace moe {
 

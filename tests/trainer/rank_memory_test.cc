@@ -12,15 +12,16 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "comm/buffer.h"
+#include "comm/base/buffer.h"
+#include "comm/mpi/mpi_group.h"
 #include "tests/mpi_test.h"
 #include "tests/trainer/trainer_fixture.h"
-#include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/checkpoint_export.h"
-#include "trainer/checkpoint/checkpoint_saver.h"
-#include "trainer/config_resolve.h"
-#include "trainer/layout.h"
-#include "trainer/memory_plan.h"
+#include "trainer/checkpoint/format/checkpoint_directory.h"
+#include "trainer/checkpoint/store/checkpoint_saver.h"
+#include "trainer/checkpoint/tools/checkpoint_export.h"
+#include "trainer/config/config_resolve.h"
+#include "trainer/config/layout.h"
+#include "trainer/plan/memory_plan.h"
 
 namespace moe {
 namespace {
@@ -154,7 +155,7 @@ class RankMemoryTest : public testing::TestWithParam<Case> {
   const std::string root_;
   const TrainConfig config_ = Config();
   const Mesh mesh_ = *MakeMesh(config_, TestRuntime().world());
-  const ProcessGroups groups_ = *ProcessGroups::Create(TestRuntime(), mesh_);
+  const ProcessGroups groups_ = *MakeMpiGroups(TestRuntime(), mesh_);
   const std::unique_ptr<Kernels> kernels_ = MakeCpuKernels(/*threads=*/1);
   const RandomSamples samples_{config_.model().vocab_size(),
                                config_.batch().sequence_length()};

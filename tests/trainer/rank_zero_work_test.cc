@@ -1,7 +1,8 @@
-#include "trainer/rank_zero_work.h"
+#include "trainer/run/rank_zero_work.h"
 
 #include <gtest/gtest.h>
 
+#include "comm/mpi/mpi_group.h"
 #include "comm/process_groups.h"
 #include "tests/mpi_test.h"
 #include "tests/no_threads.h"
@@ -11,7 +12,7 @@ namespace {
 
 class RankZeroWorkTest : public testing::Test {
  protected:
-  const ProcessGroups groups_ = *ProcessGroups::Create(
+  const ProcessGroups groups_ = *MakeMpiGroups(
       TestRuntime(), *Mesh::Create(TestRuntime().world(), 1, 1, 8));
 };
 

@@ -9,12 +9,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "comm/mpi/mpi_group.h"
 #include "tests/mpi_test.h"
 #include "tests/trainer/trainer_fixture.h"
-#include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/checkpoint_saver.h"
-#include "trainer/checkpoint/state_loader.h"
-#include "trainer/checkpoint/weights_loader.h"
+#include "trainer/checkpoint/format/checkpoint_directory.h"
+#include "trainer/checkpoint/store/checkpoint_saver.h"
+#include "trainer/checkpoint/store/state_loader.h"
+#include "trainer/checkpoint/store/weights_loader.h"
 
 namespace moe {
 namespace {
@@ -148,7 +149,7 @@ class ResumeTest : public testing::TestWithParam<RunConfig::ComputeDType> {
 
   FileSystem& files_ = PosixFileSystem();
   const std::string root_;
-  const ProcessGroups world_ = *ProcessGroups::Create(
+  const ProcessGroups world_ = *MakeMpiGroups(
       TestRuntime(), *Mesh::Create(TestRuntime().world(), 1, 1, 8));
 };
 

@@ -1,4 +1,4 @@
-#include "trainer/routing_statistics.h"
+#include "trainer/step/routing_statistics.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <cmath>
 #include <vector>
 
-#include "moe/arena.h"
+#include "moe/layers/arena.h"
 
 namespace moe {
 namespace {

@@ -1,16 +1,17 @@
 // The data of a run on several ranks, each of which sees files of its own.
-#include "trainer/run_data.h"
+#include "trainer/run/run_data.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
-#include "comm/cores.h"
+#include "comm/base/cores.h"
+#include "comm/mpi/mpi_group.h"
 #include "comm/process_groups.h"
 #include "tests/data/dataset_builder.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/mpi_test.h"
-#include "trainer/run_directory.h"
+#include "trainer/run/run_directory.h"
 
 namespace moe {
 namespace {
@@ -36,7 +37,7 @@ class RunDataTest : public testing::Test {
   }
   ProcessGroup& world() { return groups_.world(); }
 
-  const ProcessGroups groups_ = *ProcessGroups::Create(
+  const ProcessGroups groups_ = *MakeMpiGroups(
       TestRuntime(), *Mesh::Create(TestRuntime().world(), 1, 1, 8));
   TemporaryDirectory directory_;
 };

@@ -1,4 +1,4 @@
-#include "trainer/checkpoint/safetensors_header.h"
+#include "trainer/checkpoint/format/safetensors_header.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

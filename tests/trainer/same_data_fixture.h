@@ -11,17 +11,17 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "comm/mpi_runtime.h"
-#include "data/digest.h"
+#include "comm/mpi/mpi_runtime.h"
+#include "data/storage/digest.h"
 #include "data/tokens_digest.h"
 #include "tests/data/dataset_builder.h"
 #include "tests/data/generated_text.h"
 #include "tests/data/model_builder.h"
 #include "tests/trainer/one_rank_run_fixture.h"
-#include "trainer/checkpoint/manifest.h"
-#include "trainer/config_resolve.h"
-#include "trainer/run_data.h"
-#include "trainer/training_run.h"
+#include "trainer/checkpoint/format/manifest.h"
+#include "trainer/config/config_resolve.h"
+#include "trainer/run/run_data.h"
+#include "trainer/run/training_run.h"
 
 namespace moe {
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "data/digest.h"
+#include "data/storage/digest.h"
 #include "data/tokens_digest.h"
 #include "tests/data/generated_text.h"
 #include "tests/data/model_builder.h"

@@ -1,4 +1,4 @@
-#include "trainer/sampler.h"
+#include "trainer/generate/sampler.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "trainer/generator.h"
+#include "trainer/generate/generator.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/shard_map.h"
+#include "trainer/step/shard_map.h"
 
 #include <gtest/gtest.h>
 

@@ -16,7 +16,7 @@
 #include "tests/test_device.h"
 #include "tests/trainer/planted_weights.h"
 #include "tests/trainer/trainer_fixture.h"
-#include "trainer/checkpoint/state_piece.h"
+#include "trainer/checkpoint/format/state_piece.h"
 
 namespace moe {
 namespace {

@@ -3,12 +3,12 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
-#include "comm/status_macros.h"
-#include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/checkpoint_finder.h"
-#include "trainer/checkpoint/checkpoint_saver.h"
-#include "trainer/checkpoint/state_loader.h"
-#include "trainer/checkpoint/weights_loader.h"
+#include "comm/base/status_macros.h"
+#include "trainer/checkpoint/format/checkpoint_directory.h"
+#include "trainer/checkpoint/store/checkpoint_finder.h"
+#include "trainer/checkpoint/store/checkpoint_saver.h"
+#include "trainer/checkpoint/store/state_loader.h"
+#include "trainer/checkpoint/store/weights_loader.h"
 
 namespace moe {
 namespace {

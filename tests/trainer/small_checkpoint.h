@@ -11,9 +11,9 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "comm/process_groups.h"
-#include "data/file_system.h"
-#include "moe/parameter_table.h"
-#include "trainer/checkpoint/training_state.h"
+#include "data/storage/file_system.h"
+#include "moe/parameters/parameter_table.h"
+#include "trainer/checkpoint/store/training_state.h"
 
 namespace moe {
 

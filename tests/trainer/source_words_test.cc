@@ -1,4 +1,4 @@
-#include "trainer/checkpoint/source_words.h"
+#include "trainer/checkpoint/store/source_words.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,8 +8,8 @@
 #include <string>
 
 #include "tests/data/temporary_directory.h"
-#include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/hf_config.h"
+#include "trainer/checkpoint/format/checkpoint_directory.h"
+#include "trainer/checkpoint/format/hf_config.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/step_plan.h"
+#include "trainer/plan/step_plan.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -10,15 +10,15 @@
 #include <vector>
 
 #include "comm/activity.h"
-#include "comm/buffer.h"
-#include "launch/presets.h"
+#include "comm/base/buffer.h"
+#include "launch/command/presets.h"
 #include "tests/counted_heap.h"
 #include "tests/no_threads.h"
-#include "trainer/config_override.h"
-#include "trainer/config_resolve.h"
-#include "trainer/config_text.h"
-#include "trainer/dry_run.h"
-#include "trainer/layout.h"
+#include "trainer/config/config_override.h"
+#include "trainer/config/config_resolve.h"
+#include "trainer/config/config_text.h"
+#include "trainer/config/layout.h"
+#include "trainer/plan/dry_run.h"
 
 namespace moe {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/straggler.h"
+#include "trainer/report/straggler.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "trainer/trace_range.h"
+#include "trainer/report/trace_range.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

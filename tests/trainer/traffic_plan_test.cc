@@ -8,9 +8,9 @@
 
 #include "tests/mpi_test.h"
 #include "tests/trainer/trainer_fixture.h"
-#include "trainer/config_resolve.h"
-#include "trainer/layout.h"
-#include "trainer/step_plan.h"
+#include "trainer/config/config_resolve.h"
+#include "trainer/config/layout.h"
+#include "trainer/plan/step_plan.h"
 
 namespace moe {
 namespace {

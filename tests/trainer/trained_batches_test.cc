@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/mpi_test.h"
 #include "tests/trainer/trainer_fixture.h"
-#include "trainer/batch_digest.h"
+#include "trainer/step/batch_digest.h"
 
 namespace moe {
 namespace {

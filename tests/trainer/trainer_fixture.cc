@@ -3,8 +3,9 @@
 #include <utility>
 #include <vector>
 
-#include "comm/check.h"
-#include "comm/philox.h"
+#include "comm/base/check.h"
+#include "comm/base/philox.h"
+#include "comm/mpi/mpi_group.h"
 #include "tests/mpi_test.h"
 #include "tests/test_device.h"
 
@@ -85,7 +86,7 @@ TestTrainer::TestTrainer(const TrainConfig& config, bool alone,
                       config.batch().sequence_length()),
       mesh_(MakeMesh(config, alone)),
       groups_(alone ? ProcessGroups::CreateSingle()
-                    : ValueOrDie(ProcessGroups::Create(TestRuntime(), mesh_))),
+                    : ValueOrDie(MakeMpiGroups(TestRuntime(), mesh_))),
       kernels_(TestKernels(config.run().threads())) {
   if (alter) alter(groups_);
   UseTestDevice(groups_);

@@ -10,8 +10,8 @@
 #include "comm/process_groups.h"
 #include "data/corpus.h"
 #include "moe/kernels.h"
-#include "trainer/train_config.pb.h"
-#include "trainer/trainer.h"
+#include "trainer/config/train_config.pb.h"
+#include "trainer/step/trainer.h"
 
 namespace moe {
 

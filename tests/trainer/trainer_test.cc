@@ -1,4 +1,4 @@
-#include "trainer/trainer.h"
+#include "trainer/step/trainer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,13 +9,13 @@
 #include <string>
 #include <vector>
 
-#include "comm/buffer.h"
+#include "comm/base/buffer.h"
 #include "comm/trace.h"
 #include "tests/counted_heap.h"
 #include "tests/mpi_test.h"
 #include "tests/test_device.h"
 #include "tests/trainer/trainer_fixture.h"
-#include "trainer/checkpoint/state_piece.h"
+#include "trainer/checkpoint/format/state_piece.h"
 
 namespace moe {
 namespace {

@@ -1,6 +1,6 @@
 // Whole runs of one rank, whose disk refuses at a chosen moment.
 
-#include "trainer/training_run.h"
+#include "trainer/run/training_run.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -19,16 +19,16 @@
 #include "absl/base/config.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "comm/mpi_runtime.h"
+#include "comm/mpi/mpi_runtime.h"
 #include "comm/single_group.h"
 #include "data/indexed_dataset_writer.h"
 #include "tests/data/model_builder.h"
 #include "tests/fake_file_system.h"
 #include "tests/trainer/one_rank_run_fixture.h"
-#include "trainer/checkpoint/manifest.h"
-#include "trainer/config_resolve.h"
-#include "trainer/run_directory.h"
-#include "trainer/run_start.h"
+#include "trainer/checkpoint/format/manifest.h"
+#include "trainer/config/config_resolve.h"
+#include "trainer/run/run_directory.h"
+#include "trainer/run/run_start.h"
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "trainer/units.h"
+#include "trainer/config/units.h"
 
 #include <gtest/gtest.h>
 

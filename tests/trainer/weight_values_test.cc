@@ -1,4 +1,4 @@
-#include "trainer/checkpoint/weight_values.h"
+#include "trainer/checkpoint/store/weight_values.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -11,8 +11,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/weights_loader.h"
+#include "trainer/checkpoint/format/checkpoint_directory.h"
+#include "trainer/checkpoint/store/weights_loader.h"
 
 namespace moe {
 

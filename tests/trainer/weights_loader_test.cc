@@ -1,4 +1,4 @@
-#include "trainer/checkpoint/weights_loader.h"
+#include "trainer/checkpoint/store/weights_loader.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

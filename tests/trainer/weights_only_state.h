@@ -4,7 +4,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "trainer/checkpoint/training_state.h"
+#include "trainer/checkpoint/store/training_state.h"
 
 namespace moe {
 

@@ -1,4 +1,4 @@
-#include "trainer/checkpoint/weights_plan.h"
+#include "trainer/checkpoint/store/weights_plan.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "nlohmann/json.hpp"
-#include "trainer/checkpoint/weights_index.h"
+#include "trainer/checkpoint/format/weights_index.h"
 
 namespace moe {
 namespace {
