@@ -75,20 +75,22 @@ absl::StatusOr<BenchCommand> ParseBenchCommand(int argc,
       .exit_codes = {64, 69, 70, 71, 74, 76},
       .nearest_key = NearestConfigKey,
   });
-  line.AddWords("[section.key=value ...]",
-                "override single values; the last one of a key holds",
-                &overrides);
-  line.Add("preset", "NAME", "whose shapes to measure (default: e8)",
+  line.AddWords(
+      "[section.key=value ...]",
+      "set single values; if a key is given twice, the last value counts",
+      &overrides);
+  line.Add("preset", "NAME", "the model to measure (default: e8)",
            &preset_name);
   line.Add("part", "NAME",
            absl::StrCat(absl::StrJoin(AllParts(), ", "), " (default: all)"),
            &command.parts);
-  line.Add("seconds", "S", "for each measurement (default: 0.5)",
+  line.Add("seconds", "S", "seconds for each measurement (default: 0.5)",
            &command.seconds);
   line.Add("array-mib", "N",
-           "of part memory's arrays (default: four times the last cache)",
+           "size of the arrays of part memory (default: four times the largest "
+           "cache)",
            &array_mib);
-  line.Add("json", "", "one JSON object a line", &command.json);
+  line.Add("json", "", "print one JSON object a line", &command.json);
   ASSIGN_OR_RETURN(command.text, line.Parse(argc, argv));
   if (!command.text.empty()) return command;
 

@@ -38,7 +38,8 @@ const std::vector<ActionFacts>& Actions() {
        1,
        1,
        "RUN",
-       "a run's checkpoints: step, loss, layout; complete by names and sizes",
+       "the checkpoints of a run: step, loss, layout, whether all files are "
+       "there",
        {"json"}},
       {Action::kInspect,
        "inspect",
@@ -52,21 +53,21 @@ const std::vector<ActionFacts>& Actions() {
        1,
        1 << 20,
        "CHECKPOINT...",
-       "reads every byte: digests, names, shapes, values",
+       "read every byte; check digests, names, shapes and values",
        {"json"}},
       {Action::kDiff,
        "diff",
        2,
        2,
        "A B",
-       "how far the tensors of two checkpoints are apart",
+       "how much the tensors of two checkpoints differ",
        {"json", "optimizer"}},
       {Action::kExport,
        "export",
        1,
        1,
        "CHECKPOINT",
-       "weights in another type, for transformers",
+       "write the weights in another type, for transformers",
        {"output", "dtype", "max-shard-size"}},
   };
   return *kActions;
@@ -98,37 +99,40 @@ struct Typed {
 CommandLine MakeCommandLine(Typed& typed) {
   CommandLine::Program program = {
       .name = "moe-checkpoint",
-      .purpose =
-          "looks at checkpoints, checks them, and writes their weights "
-          "in other types.",
+      .purpose = "lists, inspects, verifies, compares and exports checkpoints.",
       .examples = {"moe-checkpoint verify runs/quickstart",
                    "moe-checkpoint export runs/quickstart --output=bf16 "
                    "--dtype=bfloat16"},
       .words = {},
       .exit_codes = {64, 65, 69, 70, 74},
       .own_exit_codes = {{kExitDiffers, "diff: the checkpoints differ"},
-                         {75, "stopped as asked: nothing half done is left"}}};
+                         {75, "stopped on request; no partial file is left"}}};
   for (const ActionFacts& facts : Actions()) {
     program.words.emplace_back(absl::StrCat(facts.name, " ", facts.takes),
                                facts.help);
   }
   CommandLine line(program);
-  line.AddWords("COMMAND PATH...",
-                "CHECKPOINT is a checkpoint, or a run: its newest one",
-                &typed.words);
-  line.Add("json", "", "list, inspect, verify, diff: an object a line",
+  line.AddWords(
+      "COMMAND PATH...",
+      "CHECKPOINT: a checkpoint, or a run directory (its newest checkpoint)",
+      &typed.words);
+  line.Add("json", "",
+           "list, inspect, verify, diff: print one JSON object a line",
            &typed.json);
-  line.Add("tensors", "", "inspect: every tensor, not only their kinds",
+  line.Add("tensors", "",
+           "inspect: print every tensor, not one line for each kind",
            &typed.tensors);
-  line.Add("optimizer", "", "diff: the optimizer's moments too",
+  line.Add("optimizer", "", "diff: compare the optimizer's moments too",
            &typed.optimizer);
-  line.Add("output", "DIRECTORY", "export: a directory that is not there yet",
+  line.Add("output", "DIRECTORY", "export: the directory to create",
            &typed.output);
   line.Add("dtype", "TYPE",
            "export: bfloat16 (the default), float16 or float32", &typed.dtype);
-  line.Add("max-shard-size", "SIZE", "export: of a file (default: 5GB)",
+  line.Add("max-shard-size", "SIZE",
+           "export: the most bytes of a file (default: 5GB)",
            &typed.max_shard_size);
-  line.Add("threads", "N", "threads (default: all cores)", &typed.threads);
+  line.Add("threads", "N", "number of threads (default: one a core)",
+           &typed.threads);
   return line;
 }
 

@@ -23,14 +23,14 @@ namespace {
 
 // Those of comm/base/exit_code.h.
 constexpr std::pair<int, const char*> kExitCodes[] = {
-    {64, "usage or configuration: nothing was started"},
-    {65, "input data or a checkpoint is not what it should be"},
-    {69, "memory or device not available"},
-    {70, "a defect of this program"},
-    {71, "a rank, node or fabric was lost"},
-    {74, "the disk refused"},
-    {75, "stopped as asked with everything saved: start it again"},
-    {76, "loss, gradient or logits not finite"}};
+    {64, "usage or configuration error; nothing was started"},
+    {65, "damaged or unsuitable input data or checkpoint"},
+    {69, "not enough memory, or no such device"},
+    {70, "internal error: a bug in this program"},
+    {71, "a rank, a node or the network failed"},
+    {74, "disk error: full, read-only, over quota, ..."},
+    {75, "stopped on request, everything saved; start again to continue"},
+    {76, "loss, gradient or logits became NaN or infinite"}};
 
 // What was typed for one flag.
 struct Typed {

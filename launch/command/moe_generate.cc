@@ -27,25 +27,29 @@ struct Flags {
 CommandLine MakeCommandLine(Flags& flags) {
   CommandLine line({
       .name = kProgram,
-      .purpose = "writes text with a trained model, the prompt first.",
+      .purpose = "continues a prompt with a trained model.",
       .examples = {"moe-generate --checkpoint=runs/quickstart --prompt='And '",
                    "moe-generate --checkpoint=Mixtral-8x7B-v0.1 "
                    "--prompt='1 + 1 =' --temperature=0 --max-tokens=8"},
       .exit_codes = {64, 65, 69, 70, 74, 76},
   });
   SamplingOptions& sampling = flags.generate.sampling;
-  line.Add("checkpoint", "DIRECTORY", "a checkpoint, or a run: its newest one",
+  line.Add("checkpoint", "DIRECTORY",
+           "a checkpoint, or a run directory (its newest checkpoint)",
            &flags.checkpoint);
-  line.Add("prompt", "TEXT", "what the text begins with (default: nothing)",
+  line.Add("prompt", "TEXT", "the text to continue (default: empty)",
            &flags.generate.prompt);
-  line.Add("max-tokens", "N", "tokens to make at most (default: 128)",
+  line.Add("max-tokens", "N", "generate at most N tokens (default: 128)",
            &flags.generate.max_tokens);
-  line.Add("temperature", "X", "0: always the likeliest token (default: 1)",
+  line.Add("temperature", "X",
+           "sampling temperature; 0 takes the likeliest token (default: 1)",
            &sampling.temperature);
-  line.Add("top-k", "N", "draw from the N likeliest (default: 0, all)",
+  line.Add("top-k", "N", "sample from the N likeliest tokens (default: 0, all)",
            &sampling.top_k);
-  line.Add("top-p", "X", "draw from the likeliest share X (default: 1, all)",
-           &sampling.top_p);
+  line.Add(
+      "top-p", "X",
+      "sample from the likeliest tokens of total probability X (default: 1)",
+      &sampling.top_p);
   line.Add("seed", "N", "the same seed gives the same text (default: 1)",
            &flags.generate.seed);
   return line;

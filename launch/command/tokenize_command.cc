@@ -43,25 +43,29 @@ CommandLine MakeCommandLine(Typed& typed) {
             "moe-tokenize --inspect=data/ab --tokenizer=data/ab.model"},
        .exit_codes = {64, 65, 69, 70, 74},
        .own_exit_codes = {
-           {75, "stopped as asked: nothing half done is left"}}});
+           {75, "stopped on request; no partial file is left"}}});
   line.Add(
       "input", "FILE",
-      "a .txt or .jsonl file in UTF-8, lines of 16 MiB at most; many times",
+      "a .txt or .jsonl file in UTF-8 with lines of at most 16 MiB; may be "
+      "given several times",
       &typed.inputs);
   line.Add("output", "PREFIX",
-           "where PREFIX.bin, PREFIX.idx and their digest, PREFIX.digest, are "
-           "written",
+           "write PREFIX.bin, PREFIX.idx and their digest, PREFIX.digest",
            &typed.output);
   line.Add("tokenizer", "FILE",
-           "a SentencePiece model (default: PREFIX.model is trained)",
+           "a SentencePiece model (default: train one, PREFIX.model)",
            &typed.tokenizer);
   line.Add(
       "vocab-size", "N",
-      "pieces of a trained tokenizer (default: 8192, or what the text allows)",
+      "size of the trained vocabulary (default: 8192, or fewer if the text is "
+      "short)",
       &typed.vocab_size);
-  line.Add("workers", "N", "threads (default: all cores)", &typed.workers);
-  line.Add("inspect", "PREFIX", "shows a .bin/.idx pair's documents instead",
-           &typed.inspect);
+  line.Add("workers", "N", "number of threads (default: one a core)",
+           &typed.workers);
+  line.Add(
+      "inspect", "PREFIX",
+      "print the documents of PREFIX.bin and PREFIX.idx, and write nothing",
+      &typed.inspect);
   return line;
 }
 

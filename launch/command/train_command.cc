@@ -60,31 +60,37 @@ CommandLine MakeCommandLine(Flags& flags) {
       .exit_codes = {64, 65, 69, 70, 71, 74, 75, 76},
       .nearest_key = NearestConfigKey,
   });
-  line.AddWords("[section.key=value ...]",
-                "override single values; the last one of a key holds",
-                &flags.overrides);
-  line.Add("preset", "NAME",
-           "start from a preset (default: quickstart, with --init-from none)",
-           &flags.preset);
-  line.Add("config", "FILE", "start from a file, as --print-config prints it",
+  line.AddWords(
+      "[section.key=value ...]",
+      "set single values; if a key is given twice, the last value counts",
+      &flags.overrides);
+  line.Add(
+      "preset", "NAME",
+      "start from a preset (default: quickstart; no preset with --init-from)",
+      &flags.preset);
+  line.Add("config", "FILE",
+           "start from a configuration file, as --print-config prints it",
            &flags.config);
-  line.Add("resume", "auto|none|DIRECTORY",
-           "go on from the newest checkpoint in run.directory, if any; from "
-           "none; from that one",
-           &flags.resume);
-  line.Add("init-from", "DIRECTORY",
-           "start with a checkpoint's weights, ours or any Hugging Face "
-           "Mixtral's; model.* and router.renormalize are the checkpoint's "
-           "where they are not typed",
-           &flags.init_from);
+  line.Add(
+      "resume", "auto|none|DIRECTORY",
+      "what to resume: the newest checkpoint in run.directory, if there is "
+      "one (default: auto); nothing; the checkpoint in DIRECTORY",
+      &flags.resume);
+  line.Add(
+      "init-from", "DIRECTORY",
+      "start a new run from the weights of a checkpoint, ours or a Hugging "
+      "Face Mixtral; model.* and router.renormalize come from the "
+      "checkpoint unless you give them",
+      &flags.init_from);
   line.Add("dry-run", "",
-           "print sizes, memory, traffic; end with 0, or with the message and "
-           "code that a run started here would surely end with",
+           "print sizes, memory and traffic, and train nothing; if a run here "
+           "would be refused, end with its message and exit code",
            &flags.dry_run);
-  line.Add("ranks", "N", "with --dry-run: pretend so many ranks", &flags.ranks);
+  line.Add("ranks", "N", "with --dry-run: plan for N ranks", &flags.ranks);
   line.Add("print-config", "", "print the whole configuration",
            &flags.print_config);
-  line.Add("list-presets", "", "print the presets' names", &flags.list_presets);
+  line.Add("list-presets", "", "print the names of the presets",
+           &flags.list_presets);
   return line;
 }
 
