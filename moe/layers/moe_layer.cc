@@ -22,7 +22,6 @@ absl::Status MoeLayer::Forward(LayerContext& context, Tensor out_TD,
   saved.num_dropped = routing.expert_ids_TK.size() - saved.plan.num_sent_rows;
   ASSIGN_OR_RETURN(saved.num_chunks,
                    dispatcher_.NumChunks(saved.plan, max_expert_rows_));
-  saved.chunk_plans.clear();
   const auto forward = [&](const DispatchPlan& plan, int64_t) -> absl::Status {
     ExpertsSaved experts;  // made again in backward
     RETURN_IF_ERROR(dispatcher_.Dispatch(context, experts.rows_RD,
@@ -30,7 +29,7 @@ absl::Status MoeLayer::Forward(LayerContext& context, Tensor out_TD,
                                          routing.weights_TK));
     return ForwardExperts(context, out_TD, plan, experts, weights);
   };
-  return ForEachChunk(context, &saved.chunk_plans, saved, routing, forward);
+  return ForEachChunk(context, saved, routing, forward);
 }
 
 absl::Status MoeLayer::RecomputeForward(LayerContext& context, MoeSaved& saved,
@@ -74,8 +73,7 @@ absl::Status MoeLayer::Backward(LayerContext& context, Tensor d_x_TD,
                              experts, d_out_TD, weights,
                              /*accumulate=*/chunk > 0);
     };
-    RETURN_IF_ERROR(
-        ForEachChunk(context, /*made=*/nullptr, saved, routing, backward));
+    RETURN_IF_ERROR(ForEachChunk(context, saved, routing, backward));
   }
   const PhaseScope phase(Phase::kRouterBackward);
   return router_.Backward(context, d_x_TD, gradients.gate_ED, d_weights_TK,
@@ -177,28 +175,23 @@ absl::Status MoeLayer::BackwardExperts(
 }
 
 absl::Status MoeLayer::ForEachChunk(
-    LayerContext& context, std::vector<DispatchPlan>* made,
-    const MoeSaved& saved, const Routing& routing,
+    LayerContext& context, const MoeSaved& saved, const Routing& routing,
     absl::FunctionRef<absl::Status(const DispatchPlan&, int64_t chunk)> pass)
     const {
   for (int64_t chunk = 0; chunk < saved.num_chunks; ++chunk) {
     ArenaScope kept(context.saved);
     ArenaScope scope(context.scratch);
     if (saved.num_chunks == 1) return pass(saved.plan, chunk);
-    DispatchPlan plan;
-    if (made == nullptr) plan = saved.chunk_plans[static_cast<size_t>(chunk)];
+    DispatchPlan plan = ChunkOf(saved.plan, chunk, saved.num_chunks);
     {
       const PhaseScope phase(Phase::kDispatch);
       ASSIGN_OR_RETURN(
           const Tensor ids_TK,
           dispatcher_.ChunkIds(context, routing.dispatched_ids_TK, saved.plan,
                                chunk, saved.num_chunks));
-      RETURN_IF_ERROR(made == nullptr
-                          ? dispatcher_.RemakePlan(context, plan, ids_TK)
-                          : dispatcher_.MakePlan(context, plan, ids_TK));
+      RETURN_IF_ERROR(dispatcher_.RemakePlan(context, plan, ids_TK));
     }
     RETURN_IF_ERROR(pass(plan, chunk));
-    if (made != nullptr) made->push_back(std::move(plan));
   }
   return absl::OkStatus();
 }

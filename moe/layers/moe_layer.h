@@ -2,11 +2,11 @@
 #define MOE_LAYERS_MOE_LAYER_H_
 
 #include <cstdint>
-#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "moe/layers/batch_shape.h"
+#include "moe/layers/dispatch_plan.h"
 #include "moe/layers/experts.h"
 #include "moe/layers/layer_context.h"
 #include "moe/layers/router.h"
@@ -20,10 +20,7 @@ namespace moe {
 // Forward's part that backward needs, beside the routing.
 struct MoeSaved {
   DispatchPlan plan;
-  int64_t num_chunks = 1;  // the experts' rows come in so many
-  // Of several chunks their plans, for the counts of rows; backward makes the
-  // tensors again.
-  std::vector<DispatchPlan> chunk_plans;
+  int64_t num_chunks = 1;   // of the plan, in which the experts' rows come
   ExpertsSaved experts;     // not with Recompute::kExperts
   int64_t num_dropped = 0;  // choices of this rank's tokens
 };
@@ -97,12 +94,10 @@ class MoeLayer {
                                const LayerWeights& weights,
                                bool accumulate) const;
   // Calls pass(plan, chunk) with the plan of one chunk of the rows after
-  // another; what is allocated meanwhile is released after each. Several
-  // chunks' plans are put in `made`; null, in backward: they are those of
-  // `saved` again.
+  // another, in forward and in backward; what is allocated meanwhile is
+  // released after each.
   absl::Status ForEachChunk(
-      LayerContext& context, std::vector<DispatchPlan>* made,
-      const MoeSaved& saved, const Routing& routing,
+      LayerContext& context, const MoeSaved& saved, const Routing& routing,
       absl::FunctionRef<absl::Status(const DispatchPlan&, int64_t chunk)> pass)
       const;
 

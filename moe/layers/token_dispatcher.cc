@@ -69,8 +69,7 @@ absl::Status TokenDispatcher::FinishPlan(LayerContext& context,
   RETURN_IF_ERROR(counts_E.Wait());
   const absl::Span<const int64_t> counts = counts_E.values<int64_t>();
   plan.counts_E.assign(counts.begin(), counts.end());
-  plan.num_sent_rows =
-      std::accumulate(counts.begin(), counts.end(), int64_t{0});
+  CountLeaving(plan, group_.size());
   RETURN_IF_ERROR(ExchangeCounts(plan));
   return OrderRows(context, plan);
 }
@@ -137,15 +136,12 @@ void TokenDispatcher::PackCounts(DispatchPlan& plan) const {
   const Position position = CurrentPosition();
   plan.sent_counts.resize(P * stride);
   plan.received_counts.resize(P * stride);
-  plan.send_rows_P.assign(P, 0);
   for (size_t p = 0; p < P; ++p) {
-    const int64_t* counts_e = &plan.counts_E[p * e];
-    plan.send_rows_P[p] = std::accumulate(counts_e, counts_e + e, int64_t{0});
     int64_t* message = &plan.sent_counts[p * stride];
     message[0] = position.step;
     message[1] = position.layer;
     message[2] = plan.send_rows_P[p];
-    std::copy_n(counts_e, e, message + kCountsHeader);
+    std::copy_n(&plan.counts_E[p * e], e, message + kCountsHeader);
   }
 }
 
@@ -153,19 +149,12 @@ absl::Status TokenDispatcher::TakeCounts(DispatchPlan& plan) const {
   const size_t P = static_cast<size_t>(group_.size());
   const size_t e = static_cast<size_t>(num_local_experts_);
   plan.counts_Pe.resize(P * e);
-  plan.receive_rows_P.assign(P, 0);
-  plan.expert_offsets.assign(e + 1, 0);
   for (size_t p = 0; p < P; ++p) {
     RETURN_IF_ERROR(CheckCounts(plan, static_cast<int>(p)));
     const int64_t* message = &plan.received_counts[p * (e + kCountsHeader)];
-    plan.receive_rows_P[p] = message[2];
     std::copy_n(message + kCountsHeader, e, &plan.counts_Pe[p * e]);
-    for (size_t i = 0; i < e; ++i)
-      plan.expert_offsets[i + 1] += message[kCountsHeader + i];
   }
-  std::partial_sum(plan.expert_offsets.begin(), plan.expert_offsets.end(),
-                   plan.expert_offsets.begin());
-  plan.num_received_rows = plan.expert_offsets[e];
+  CountArriving(plan, group_.size());
   return absl::OkStatus();
 }
 

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -11,6 +10,7 @@
 #include "comm/device_context.h"
 #include "comm/process_group.h"
 #include "comm/process_groups.h"
+#include "moe/layers/dispatch_plan.h"
 #include "moe/layers/layer_context.h"
 #include "moe/tensor.h"
 
@@ -31,31 +31,13 @@ namespace moe {
 //   and back by the inverse of 4, 3, 1.
 //
 // The way there and the way back are each other's gradient: a plan is made
-// once for a layer and micro-step. Where the layer is computed again its
-// tensors are made again; the counts stay as they were exchanged.
-//
-// Rows are the device's, their counts the host's, which products and messages
-// need.
+// once for a layer and micro-step. Where the layer is computed again, or its
+// rows go in chunks, tensors are made again; the counts stay those that were
+// exchanged, which say what is in each chunk too.
 //
 // Letters: T tokens, K experts per token, N rows leaving (T K but for those
 // dropped), R rows arriving, D width, P ranks, E experts, e = E / P experts of
 // this rank.
-struct DispatchPlan {
-  Tensor token_of_row_N;    // int32, rows sorted by (expert, token)
-  Tensor choice_of_row_N;   // int32, t K + k
-  Tensor row_of_choice_TK;  // int32, the inverse; -1: dropped
-  Tensor arrival_of_row_R;  // int32, step 4; null where it changes nothing
-  Tensor row_of_arrival_R;  // int32, its inverse
-  std::vector<int64_t> counts_E;         // rows leaving, by expert
-  std::vector<int64_t> counts_Pe;        // rows arriving, by source and expert
-  std::vector<int64_t> send_rows_P;      // rows leaving, by destination
-  std::vector<int64_t> receive_rows_P;   // rows arriving, by source
-  std::vector<int64_t> sent_counts;      // step 2's message, by destination
-  std::vector<int64_t> received_counts;  // the same by source
-  std::vector<int64_t> expert_offsets;   // e + 1: each expert's rows here
-  int64_t num_sent_rows = 0;             // N
-  int64_t num_received_rows = 0;         // R
-};
 
 // What goes before a rank's counts for another: its step, its layer, their sum.
 inline constexpr int64_t kCountsHeader = 3;
@@ -99,7 +81,8 @@ class TokenDispatcher {
                                      const Tensor& dispatched_ids_TK) const;
   absl::Status FinishPlan(LayerContext& context, DispatchPlan& plan,
                           HostCopy counts_E) const;
-  // The tensors of a plan of the same ids once more. Exchanges nothing.
+  // The tensors of a plan whose counts are known: of the same ids once more, or
+  // of one chunk (ChunkOf, ChunkIds). Exchanges nothing and waits for nothing.
   absl::Status RemakePlan(LayerContext& context, DispatchPlan& plan,
                           const Tensor& dispatched_ids_TK) const;
 
@@ -107,8 +90,8 @@ class TokenDispatcher {
   // more than `max_rows` rows at once (0: one). Collective.
   absl::StatusOr<int64_t> NumChunks(const DispatchPlan& plan,
                                     int64_t max_rows) const;
-  // The choices of one part, in context.scratch, for a plan of its own: of
-  // those of `plan`, which was made of dispatched_ids.
+  // The choices of one part, in context.scratch, for a plan of its own
+  // (ChunkOf): of those of `plan`, which was made of dispatched_ids.
   absl::StatusOr<Tensor> ChunkIds(LayerContext& context,
                                   const Tensor& dispatched_ids_TK,
                                   const DispatchPlan& plan, int64_t chunk,

@@ -7,19 +7,17 @@
 namespace moe {
 
 void PlanKernels::ChoicesOfChunk(Tensor chunk_ids_TK, const Tensor&,
-                                 const Tensor&, const ChunkOptions& options) {
+                                 const Tensor&, const ChunkOptions&) {
   chunk_ids_ = chunk_ids_TK.raw();
-  chunk_ = options.chunk;
-  num_chunks_ = options.num_chunks;
 }
 
-// The counts are exchanged next, those of the same chunk.
+// A chunk's counts follow from those of the whole: nobody copies them.
 void PlanKernels::SortChoices(Tensor, Tensor, Tensor, Tensor counts_E,
                               const Tensor& expert_ids_TK) {
   const bool is_chunk =
       chunk_ids_ != nullptr && chunk_ids_ == expert_ids_TK.raw();
-  load_.SetChunk(is_chunk ? chunk_ : 0, is_chunk ? num_chunks_ : 1);
   chunk_ids_ = nullptr;
+  if (is_chunk) return;
   std::vector<int64_t> counts(static_cast<size_t>(counts_E.size()));
   load_.Leaving(expert_ids_TK.dim(0), absl::MakeSpan(counts));
   context_.Show(counts_E.raw(), std::move(counts));

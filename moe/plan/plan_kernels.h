@@ -20,7 +20,7 @@ namespace moe {
 class PlanKernels final : public Kernels {
  public:
   // Both outlive the kernels.
-  PlanKernels(PlanContext& context, PlanLoad& load)
+  PlanKernels(PlanContext& context, const PlanLoad& load)
       : context_(context), load_(load) {}
 
   DeviceContext& context() const override { return context_; }
@@ -95,12 +95,9 @@ class PlanKernels final : public Kernels {
   void PopProgress() override {}
 
   PlanContext& context_;
-  PlanLoad& load_;
-  // The choices that ChoicesOfChunk made last, until they are sorted, and which
-  // chunk they are.
+  const PlanLoad& load_;
+  // The choices that ChoicesOfChunk made last, until they are sorted.
   const void* chunk_ids_ = nullptr;
-  int64_t chunk_ = 0;
-  int64_t num_chunks_ = 1;
 };
 
 }  // namespace moe

@@ -33,18 +33,10 @@ PlanLoad::PlanLoad(const ModelConfig& model, const RouterConfig& router,
   CHECK(num_experts_ % place.size == 0);
 }
 
-void PlanLoad::SetChunk(int64_t chunk, int64_t num_chunks) {
-  chunk_ = chunk;
-  num_chunks_ = num_chunks;
-}
-
 void PlanLoad::Leaving(int64_t tokens, absl::Span<int64_t> counts_E) const {
   CHECK(counts_E.size() == static_cast<size_t>(num_experts_));
   for (size_t i = 0; i < counts_E.size(); ++i)
     counts_E[i] = EvenRows(tokens, static_cast<int64_t>(i));
-  const auto e = counts_E.size() / static_cast<size_t>(place_.size);
-  for (size_t first = 0; first < counts_E.size(); first += e)
-    TakeChunk(counts_E.subspan(first, e));
 }
 
 void PlanLoad::Arriving(int source, absl::Span<int64_t> counts_e) const {
@@ -59,24 +51,11 @@ void PlanLoad::Arriving(int source, absl::Span<int64_t> counts_e) const {
         share_ == ExpertShare::kEven ? even
                                      : std::max(even, std::min(2 * even, most));
   }
-  TakeChunk(counts_e);
 }
 
 int64_t PlanLoad::EvenRows(int64_t tokens, int64_t expert) const {
   const int64_t rows = tokens * rows_of_sequence_ / length_;
   return rows / num_experts_ + (expert < rows % num_experts_ ? 1 : 0);
-}
-
-void PlanLoad::TakeChunk(absl::Span<int64_t> counts_e) const {
-  const int64_t rows = Sum(counts_e);
-  const int64_t begin = rows * chunk_ / num_chunks_;
-  const int64_t end = rows * (chunk_ + 1) / num_chunks_;
-  int64_t first = 0;  // row of the expert
-  for (int64_t& count : counts_e) {
-    const int64_t last = first + count;
-    count = std::max<int64_t>(0, std::min(end, last) - std::max(begin, first));
-    first = last;
-  }
 }
 
 PlanExpertGroup::PlanExpertGroup(GroupPlace place, const PlanLoad& load)

@@ -35,20 +35,14 @@ class PlanLoad {
   PlanLoad(const ModelConfig& model, const RouterConfig& router, int64_t length,
            GroupPlace place, std::vector<int64_t> tokens_P, ExpertShare share);
 
-  // From here on rows are those of one chunk of a dispatch: each rank's rows
-  // for each other are cut as Kernels::ChoicesOfChunk cuts them.
-  void SetChunk(int64_t chunk, int64_t num_chunks);
-
   // counts[e] = rows of `tokens` tokens of this rank for each expert of all.
   void Leaving(int64_t tokens, absl::Span<int64_t> counts_E) const;
   // Rows of rank `source` for each of this rank's experts.
   void Arriving(int source, absl::Span<int64_t> counts_e) const;
 
  private:
-  // Rows of so many tokens for one expert, of all chunks, at even load.
+  // Rows of so many tokens for one expert, at even load.
   int64_t EvenRows(int64_t tokens, int64_t expert) const;
-  // counts of one rank's rows for another: of this chunk alone.
-  void TakeChunk(absl::Span<int64_t> counts_e) const;
 
   int64_t num_experts_;
   int64_t length_;
@@ -57,8 +51,6 @@ class PlanLoad {
   GroupPlace place_;
   std::vector<int64_t> tokens_P_;
   ExpertShare share_;
-  int64_t chunk_ = 0;
-  int64_t num_chunks_ = 1;
 };
 
 // An expert group of a plan. It answers the exchange of row counts, the only

@@ -76,6 +76,7 @@ class TokenDispatcherTest : public LayerTest,
                             public testing::WithParamInterface<Scenario> {
  protected:
   static constexpr int64_t kWidth = 3;
+  static constexpr int64_t kChunks = 3;
 
   TokenDispatcherTest()
       : scenario_(GetParam()),
@@ -320,6 +321,41 @@ TEST_P(TokenDispatcherTest, APlanMadeAgainIsTheSameAndSendsNothing) {
     expect_equal(again.arrival_of_row_R, plan_.arrival_of_row_R);
     expect_equal(again.row_of_arrival_R, plan_.row_of_arrival_R);
   }
+}
+
+// As a layer does whose rows go in chunks: each has the counts that an exchange
+// of its own would have brought, its rows in the order of the whole.
+TEST_P(TokenDispatcherTest, ChunksTakeTheirCountsFromTheWhole) {
+  const ProcessGroup& group = groups_[Axis::kExpert];
+  std::vector<int32_t> sent;
+  int64_t received = 0;
+  for (int64_t chunk = 0; chunk < kChunks; ++chunk) {
+    DispatchPlan cut = ChunkOf(plan_, chunk, kChunks);
+    const Tensor ids_TK =
+        dispatcher_.ChunkIds(context_, expert_ids_TK_, plan_, chunk, kChunks)
+            .value();
+    const TrafficCounters before = group.traffic();
+    ASSERT_TRUE(dispatcher_.RemakePlan(context_, cut, ids_TK).ok());
+    EXPECT_EQ(group.traffic().calls, before.calls);
+
+    DispatchPlan told;
+    ASSERT_TRUE(dispatcher_.MakePlan(context_, told, ids_TK).ok());
+    EXPECT_EQ(cut.counts_E, told.counts_E);
+    EXPECT_EQ(cut.counts_Pe, told.counts_Pe);
+    EXPECT_EQ(cut.send_rows_P, told.send_rows_P);
+    EXPECT_EQ(cut.receive_rows_P, told.receive_rows_P);
+    EXPECT_EQ(cut.expert_offsets, told.expert_offsets);
+    EXPECT_EQ(cut.num_sent_rows, told.num_sent_rows);
+    EXPECT_EQ(cut.num_received_rows, told.num_received_rows);
+    EXPECT_EQ(cut.arrival_of_row_R.is_null(), told.arrival_of_row_R.is_null());
+    received += cut.num_received_rows;
+    for (int32_t choice : HostValues<int32_t>(cut.choice_of_row_N))
+      sent.push_back(choice);
+  }
+  EXPECT_EQ(received, plan_.num_received_rows);
+  // No choice is lost or sent twice.
+  EXPECT_THAT(sent, testing::UnorderedElementsAreArray(
+                        HostValues<int32_t>(plan_.choice_of_row_N)));
 }
 
 TEST_P(TokenDispatcherTest, AGroupOfOneExchangesNothing) {

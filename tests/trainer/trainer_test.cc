@@ -257,6 +257,22 @@ TEST(Trainer, RowsInPartsTakeTheMemoryOfOnePart) {
   }
 }
 
+// One message of row counts a layer says what is in every part, in forward and
+// in backward: parts send the bytes of the whole.
+TEST(Trainer, RowsInPartsSendWhatTheWholeSends) {
+  TrainConfig config = SmallConfig();
+  config.mutable_run()->set_recompute(RunConfig::EXPERTS);
+  const auto sent_bytes = [&](int64_t rows) {
+    config.mutable_run()->set_expert_chunk_rows(rows);
+    TestTrainer trainer(config, /*alone=*/false);
+    const ProcessGroup& group = trainer.groups()[Axis::kExpert];
+    const int64_t before = group.traffic().sent_bytes;
+    EXPECT_TRUE(trainer->TrainStep().ok());
+    return group.traffic().sent_bytes - before;
+  };
+  EXPECT_EQ(sent_bytes(7), sent_bytes(1 << 20));
+}
+
 // As a restart does with runs that are too long for one piece.
 TEST(Trainer, StateOfARunIsCopiedAndSetByParts) {
   TestTrainer trainer(SmallConfig(), /*alone=*/false);
