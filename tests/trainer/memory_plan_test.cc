@@ -183,6 +183,56 @@ TEST_P(MemoryPlanTest, EveryBufferOfARankIsForeseen) {
   EXPECT_LT(planned, 1.2 * live);
 }
 
+// Ranks of which some have more sequences than others, and some none; the last
+// micro-step of those that have more is of another size.
+constexpr struct {
+  int global_size;
+  int micro_size;
+} kUnevenBatches[] = {{1, 0}, {3, 0}, {7, 2}, {5, 1}, {33, 3}};
+
+TEST_P(MemoryPlanTest, EachRankOfAnUnevenBatchIsForeseen) {
+  for (const auto& batch : kUnevenBatches) {
+    TrainConfig config = EvenConfig(GetParam());
+    config.mutable_batch()->set_global_size(batch.global_size);
+    config.mutable_batch()->set_micro_size(batch.micro_size);
+    const Mesh mesh = *MakeMesh(config, TestRuntime().world());
+    TestTrainer trainer(config, /*alone=*/false);
+    EXPECT_TRUE(trainer->TrainStep().ok());
+    const StepPlan plan = PlanStep(config, mesh, TestRuntime().rank());
+    const Pass& pass = trainer->pass();
+    EXPECT_EQ(plan.saved_bytes, pass.saved.peak_bytes()) << batch.global_size;
+    EXPECT_EQ(plan.routing_bytes, pass.routing.peak_bytes())
+        << batch.global_size;
+    EXPECT_EQ(plan.scratch_bytes, pass.scratch.peak_bytes())
+        << batch.global_size;
+  }
+}
+
+// Of a rank without sequences too: its experts' rows come from the others.
+TEST_P(MemoryPlanTest, TheMeanIsOfAllRanks) {
+  for (const auto& batch : kUnevenBatches) {
+    TrainConfig config = EvenConfig(GetParam());
+    config.mutable_batch()->set_global_size(batch.global_size);
+    config.mutable_batch()->set_micro_size(batch.micro_size);
+    TestTrainer trainer(config, /*alone=*/false);
+    EXPECT_TRUE(trainer->TrainStep().ok());
+    const Pass& pass = trainer->pass();
+    int64_t sums[] = {pass.saved.peak_bytes() + pass.routing.peak_bytes(),
+                      pass.scratch.peak_bytes()};
+    EXPECT_TRUE(trainer.world()
+                    .AllReduce(ViewOf(absl::MakeSpan(sums)), ReduceOp::kSum)
+                    .ok());
+    const int64_t world = TestRuntime().world();
+    const RankMemory mean = PlanMeanMemory(config, trainer.mesh());
+    EXPECT_EQ(mean.activations, sums[0] / world) << batch.global_size;
+    // A slice of the vocabulary may be one smaller than the others.
+    EXPECT_GE(mean.scratch, sums[1] / world) << batch.global_size;
+    EXPECT_LE(static_cast<double>(mean.scratch),
+              1.05 * static_cast<double>(sums[1] / world))
+        << batch.global_size;
+  }
+}
+
 constexpr RunConfig::ComputeDType kBFloat16 = RunConfig::BFLOAT16;
 constexpr RunConfig::ComputeDType kFloat32 = RunConfig::FLOAT32;
 constexpr RunConfig::Recompute kExperts = RunConfig::EXPERTS;

@@ -1,6 +1,7 @@
 #include "trainer/plan/memory_plan.h"
 
 #include <algorithm>
+#include <map>
 #include <vector>
 
 #include "comm/base/dtype.h"
@@ -114,13 +115,37 @@ RankMemory PlanMemory(const TrainConfig& config, const Mesh& mesh) {
 RankMemory PlanMeanMemory(const TrainConfig& config, const Mesh& mesh) {
   RankMemory memory = PlanMemory(config, mesh);
   memory.snapshot = PlanSnapshot(config, mesh, memory.moments).mean;
-  const BatchPlan plan(config.batch().global_size(),
-                       config.batch().micro_size(), mesh.data());
-  const double share =
-      static_cast<double>(plan.SequencesInMicroStep(0)) /
-      static_cast<double>(MostSequences(config, mesh) * mesh.data());
-  for (int64_t* bytes : {&memory.activations, &memory.scratch})
-    *bytes = static_cast<int64_t>(share * static_cast<double>(*bytes));
+  // Ranks that have as many sequences, and whose expert groups have, hold as
+  // much in a step: one of each kind is planned.
+  const BatchPlan batch(config.batch().global_size(),
+                        config.batch().micro_size(), mesh.data());
+  struct Kind {
+    int rank = 0;
+    int64_t count = 0;
+  };
+  std::map<std::vector<int64_t>, Kind> kinds;
+  for (int rank = 0; rank < mesh.world(); ++rank) {
+    std::vector<int64_t> sequences;
+    sequences.push_back(
+        batch.OfMicroStep(mesh.Index(Axis::kData, rank), 0).count);
+    for (int member : mesh.Members(Axis::kExpert, rank)) {
+      sequences.push_back(
+          batch.OfMicroStep(mesh.Index(Axis::kData, member), 0).count);
+    }
+    std::sort(sequences.begin() + 1, sequences.end());
+    Kind& kind = kinds[sequences];
+    kind.rank = rank;  // the last: of the largest slice of the vocabulary
+    ++kind.count;
+  }
+  int64_t activations = 0;
+  int64_t scratch = 0;
+  for (const auto& [sequences, kind] : kinds) {
+    const StepPlan step = PlanStep(config, mesh, kind.rank);
+    activations += kind.count * (step.saved_bytes + step.routing_bytes);
+    scratch += kind.count * step.scratch_bytes;
+  }
+  memory.activations = activations / mesh.world();
+  memory.scratch = scratch / mesh.world();
   return memory;
 }
 
