@@ -7,32 +7,12 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "comm/base/status_macros.h"
 #include "comm/mpi/mpi_status.h"
 #include "comm/process_groups.h"
 
 namespace moe {
-namespace {
-
-// A status as it travels: "14 the reason".
-std::string PackStatus(const absl::Status& status) {
-  return absl::StrCat(status.raw_code(), " ", status.message());
-}
-
-absl::Status UnpackStatus(const std::string& text) {
-  const std::pair<std::string, std::string> parts =
-      absl::StrSplit(text, absl::MaxSplits(' ', 1));
-  int code = 0;
-  if (!absl::SimpleAtoi(parts.first, &code))
-    return absl::InternalError(
-        absl::StrCat("the status of a watchdog is '", text, "'"));
-  return absl::Status(static_cast<absl::StatusCode>(code), parts.second);
-}
-
-}  // namespace
 
 std::array<int, kNumHubs> HubRanks(const Roster& roster) {
   const int world = static_cast<int>(roster.size());
@@ -50,19 +30,21 @@ std::array<int, kNumHubs> HubRanks(const Roster& roster) {
 absl::Status AgreeOnWatchdog(const absl::Status& status, const Roster& roster,
                              int rank) {
   const int world = static_cast<int>(roster.size());
+  constexpr char kStarting[] = "starting the watchdogs";
   int first = status.ok() ? world : rank;
   RETURN_IF_ERROR(MpiStatus(
       MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD),
-      "starting the watchdogs"));
+      kStarting));
   if (first == world) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const std::string text,
-                   BroadcastText(PackStatus(status), first));
-  const absl::Status agreed = UnpackStatus(text);
+  int code = status.raw_code();
+  RETURN_IF_ERROR(MpiStatus(MPI_Bcast(&code, 1, MPI_INT, first, MPI_COMM_WORLD),
+                            kStarting));
+  ASSIGN_OR_RETURN(const std::string message,
+                   BroadcastText(std::string(status.message()), first));
   return MarkAgreed(absl::Status(
-      agreed.code(),
+      static_cast<absl::StatusCode>(code),
       absl::StrCat("the watchdog of rank ", first, " (",
-                   ToString(roster[static_cast<size_t>(first)]),
-                   "): ", agreed.message(),
+                   ToString(roster[static_cast<size_t>(first)]), "): ", message,
                    "; parallel.watchdog=false trains without it")));
 }
 
