@@ -24,8 +24,10 @@ constexpr milliseconds kAcceptAgain(500);
 // seconds after it; else there is time, and the machine may be busy.
 constexpr milliseconds kAnswering(1000);
 constexpr milliseconds kAnsweringWithoutLoss(3000);
-// How long the deputy waits for rank 0's hub.
-constexpr milliseconds kPatience(2500);
+// How long a hub waits for each of those before it: it has concluded by then,
+// so that one hub tells.
+constexpr milliseconds kPatience(3500);
+static_assert(kPatience > kAnsweringWithoutLoss);
 // From being told to leave to leaving: the others' messages are on their way.
 constexpr milliseconds kFarewell(200);
 // Who connects and says nothing, beside all the ranks at once.
@@ -165,10 +167,6 @@ void WatchHub::OnMessage(int rank, const WatchMessage& message) {
         watched.alarm = message.alarm();
       Suspect();
       break;
-    case WatchMessage::kLeave:  // it has been told without us
-      phase_ = Phase::kGone;
-      options_.leave(message.leave().exit_code());
-      break;
     case WatchMessage::kGoodbye:
       watched.link = Link::kLeft;
       break;
@@ -180,7 +178,8 @@ void WatchHub::OnMessage(int rank, const WatchMessage& message) {
 void WatchHub::OnState(int rank, const RankState& state) {
   watched_[static_cast<size_t>(rank)].state = state;
   peers_[static_cast<size_t>(rank)].heard_at = MonotonicTime();
-  if (phase_ == Phase::kWatching && NumDifferent(watched_, rank) > 0) Suspect();
+  if (phase_ == Phase::kWatching && NumDifferent(watched_, state) > 0)
+    Suspect();
 }
 
 void WatchHub::OnClosed(int rank) {
@@ -192,40 +191,32 @@ void WatchHub::OnClosed(int rank) {
   ConcludeIfAllAnswered();
 }
 
-bool WatchHub::RankZeroIsGone() const {
-  const Link link = watched_[0].link;
-  return link == Link::kLost || link == Link::kLeft;
-}
-
-// Rank 0 is late, but there: it decides.
-void WatchHub::NoteInquiryOfOther() {
-  if (phase_ == Phase::kInquiring) {
-    phase_ = Phase::kWatching;
-    timer_.cancel();
-    return;
-  }
-  other_inquires_ = true;
-}
-
-// Something is wrong. What else is will be known in a moment.
+// Something is wrong. What else is will be known in a moment, and hubs before
+// this one may act meanwhile.
 void WatchHub::Suspect() {
-  const bool waits = options_.is_deputy && !RankZeroIsGone();
-  // A deputy that gives rank 0 its time does so no longer once that is lost.
-  const bool hurries = phase_ == Phase::kSuspecting && is_patient_ && !waits;
-  if (phase_ != Phase::kWatching && !hurries) return;
+  const auto num_before = std::count_if(
+      options_.hubs_before.begin(), options_.hubs_before.end(), [&](int rank) {
+        const Link link = watched_[static_cast<size_t>(rank)].link;
+        return link != Link::kLost && link != Link::kLeft;
+      });
+  if (phase_ == Phase::kWatching || phase_ == Phase::kSuspecting)
+    InquireAfter(kGathering + num_before * kPatience);
+}
+
+void WatchHub::HoldBack() {
+  if (phase_ != Phase::kSuspecting && phase_ != Phase::kInquiring) return;
+  phase_ = Phase::kWatching;
+  InquireAfter(kPatience);
+}
+
+// Sooner if that is decided already.
+void WatchHub::InquireAfter(milliseconds patience) {
+  const auto at = asio::steady_timer::clock_type::now() + patience;
+  if (phase_ == Phase::kSuspecting && timer_.expiry() <= at) return;
   phase_ = Phase::kSuspecting;
-  is_patient_ = waits;
-  timer_.expires_after(waits ? kPatience : kGathering);
+  timer_.expires_at(at);
   timer_.async_wait([this](const asio::error_code& error) {
-    if (error || phase_ != Phase::kSuspecting) return;
-    if (options_.is_deputy && other_inquires_ && !RankZeroIsGone()) {
-      // Rank 0 has taken it on; should it fail to end the job, we are asked
-      // again by the next event.
-      other_inquires_ = false;
-      phase_ = Phase::kWatching;
-      return;
-    }
-    Inquire();
+    if (!error && phase_ == Phase::kSuspecting) Inquire();
   });
 }
 
@@ -262,13 +253,11 @@ void WatchHub::ConcludeIfAllAnswered() {
 // ranks seemed to be in different collectives is one only if they still do, now
 // that they were asked.
 bool WatchHub::HasCause() const {
-  for (int rank = 0; rank < static_cast<int>(watched_.size()); ++rank) {
-    const WatchedRank& watched = watched_[static_cast<size_t>(rank)];
-    if (watched.link == Link::kLost || watched.alarm.has_value() ||
-        NumDifferent(watched_, rank) > 0)
-      return true;
-  }
-  return false;
+  return std::any_of(
+      watched_.begin(), watched_.end(), [&](const WatchedRank& watched) {
+        return watched.link == Link::kLost || watched.alarm.has_value() ||
+               NumDifferent(watched_, watched.state) > 0;
+      });
 }
 
 void WatchHub::Conclude() {
@@ -279,9 +268,6 @@ void WatchHub::Conclude() {
   }
   phase_ = Phase::kWatching;
   timer_.cancel();
-  WatchMessage message;
-  message.mutable_call_off();
-  Broadcast(message);
 }
 
 void WatchHub::End() {

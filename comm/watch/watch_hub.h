@@ -20,16 +20,15 @@
 namespace moe {
 
 // The side of the watchdog that hears all ranks and decides; see watchdog.h.
-// Two of the ranks have one. All on the thread that runs the io_context.
+// All on the thread that runs the io_context.
 class WatchHub {
  public:
   struct Options {
     int rank = 0;  // the one it lives in
     Roster roster;
     absl::Duration collective_timeout;
-    // Rank 0's hub decides. The other one does when rank 0 is lost, or silent
-    // for `patience` after an event.
-    bool is_deputy = false;
+    // The ranks whose hubs decide before this one does.
+    std::vector<int> hubs_before = {};
     // Says why the job ends. Then all ranks are told to leave, and `leave` is
     // called with the exit code: it does not return.
     std::function<void(const LostRankReport&)> report;
@@ -43,10 +42,8 @@ class WatchHub {
   ~WatchHub();
 
   HubAddress address() const { return address_; }
-  // Rank 0's hub has begun to inquire: the deputy holds back.
-  void NoteInquiryOfOther();
-  // It has found nothing, and watches again.
-  void NoteCallOffOfOther() { other_inquires_ = false; }
+  // A hub before this one has begun to inquire: it gets its time.
+  void HoldBack();
   // This rank leaves in good order: so does the hub.
   void SayGoodbye();
 
@@ -66,6 +63,7 @@ class WatchHub {
   void OnClosed(int rank);
 
   void Suspect();
+  void InquireAfter(std::chrono::milliseconds patience);
   void Inquire();
   void AwaitAnswers();
   void ConcludeIfAllAnswered();
@@ -73,7 +71,6 @@ class WatchHub {
   void Conclude();
   void End();
   void Broadcast(const WatchMessage& message);
-  bool RankZeroIsGone() const;
 
   asio::io_context& context_;
   const Options options_;
@@ -87,8 +84,6 @@ class WatchHub {
   std::vector<WatchedRank> watched_;
   enum class Phase { kWatching, kSuspecting, kInquiring, kConcluded, kGone };
   Phase phase_ = Phase::kWatching;
-  bool is_patient_ = false;  // while it suspects: gives rank 0 its time
-  bool other_inquires_ = false;
 };
 
 }  // namespace moe

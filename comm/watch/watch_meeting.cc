@@ -2,10 +2,10 @@
 
 #include <mpi.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "comm/base/status_macros.h"
@@ -14,17 +14,18 @@
 
 namespace moe {
 
-std::array<int, kNumHubs> HubRanks(const Roster& roster) {
-  const int world = static_cast<int>(roster.size());
-  for (int rank = 1; rank < world; ++rank) {
-    if (roster[static_cast<size_t>(rank)].kernel != roster[0].kernel)
-      return {0, rank};
-  }
-  for (int rank = 1; rank < world; ++rank) {
-    if (!ShareNetwork(roster[static_cast<size_t>(rank)], roster[0]))
-      return {0, rank};
-  }
-  return {0, 1};
+std::vector<int> HubRanks(const Roster& roster) {
+  const auto distance = [&](const Member& member) {
+    if (member.kernel != roster[0].kernel) return 2;
+    return ShareNetwork(member, roster[0]) ? 0 : 1;
+  };
+  const auto farthest = std::max_element(roster.begin() + 1, roster.end(),
+                                         [&](const Member& a, const Member& b) {
+                                           return distance(a) < distance(b);
+                                         });
+  const auto second = static_cast<int>(farthest - roster.begin());
+  if (roster.size() == 2) return {0, second};
+  return {0, second, second == 1 ? 2 : 1};
 }
 
 absl::Status AgreeOnWatchdog(const absl::Status& status, const Roster& roster,
@@ -48,19 +49,20 @@ absl::Status AgreeOnWatchdog(const absl::Status& status, const Roster& roster,
                    "; parallel.watchdog=false trains without it")));
 }
 
-absl::StatusOr<std::array<HubAddress, kNumHubs>> ShareHubAddresses(
+absl::StatusOr<std::vector<HubAddress>> ShareHubAddresses(
     const Roster& roster, int rank, const HubAddress& mine) {
-  const std::array<int, kNumHubs> hubs = HubRanks(roster);
-  std::array<HubAddress, kNumHubs> addresses;
-  for (size_t i = 0; i < kNumHubs; ++i) {
+  std::vector<HubAddress> addresses;
+  for (int hub : HubRanks(roster)) {
     ASSIGN_OR_RETURN(
         const std::string text,
-        BroadcastText(rank == hubs[i] ? ToText(mine) : std::string(), hubs[i]));
-    ASSIGN_OR_RETURN(addresses[i], ParseHubAddress(text));
-    addresses[i].hosts =
-        HostsToTry(addresses[i].hosts, roster[static_cast<size_t>(hubs[i])],
-                   roster[static_cast<size_t>(rank)]);
+        BroadcastText(rank == hub ? ToText(mine) : std::string(), hub));
+    ASSIGN_OR_RETURN(HubAddress address, ParseHubAddress(text));
+    address.hosts = HostsToTry(address.hosts, roster[static_cast<size_t>(hub)],
+                               roster[static_cast<size_t>(rank)]);
+    addresses.push_back(std::move(address));
   }
+  // No hub acts before all ranks have come: the start watch would tell too.
+  RETURN_IF_ERROR(AgreeOnWatchdog(absl::OkStatus(), roster, rank));
   return addresses;
 }
 

@@ -148,9 +148,11 @@ bool Reporter::IsLoss() {
 bool Reporter::IsMismatch() {
   int rank = 0;
   for (int other = 1; other < size(); ++other) {
-    if (NumDifferent(ranks_, other) > NumDifferent(ranks_, rank)) rank = other;
+    if (NumDifferent(ranks_, Of(other).state) >
+        NumDifferent(ranks_, Of(rank).state))
+      rank = other;
   }
-  if (NumDifferent(ranks_, rank) == 0) return false;
+  if (NumDifferent(ranks_, Of(rank).state) == 0) return false;
   const WatchWait& wait = Of(rank).state.wait();
   const int other = Find([&](const WatchedRank& of) {
     return of.state.has_wait() && of.state.wait().group() == wait.group() &&
@@ -346,8 +348,8 @@ std::string LinesByRank(const std::vector<std::string>& texts) {
   return all;
 }
 
-int NumDifferent(const std::vector<WatchedRank>& ranks, int rank) {
-  const RankState& state = ranks[static_cast<size_t>(rank)].state;
+int NumDifferent(const std::vector<WatchedRank>& ranks,
+                 const RankState& state) {
   if (!state.has_wait()) return 0;
   const WatchWait& mine = state.wait();
   return static_cast<int>(
@@ -359,22 +361,6 @@ int NumDifferent(const std::vector<WatchedRank>& ranks, int rank) {
                wait.first_rank() == mine.first_rank() &&
                wait.group() == mine.group();
       }));
-}
-
-LostRankReport MakeReportWithoutHubs(const Roster& roster, int self,
-                                     const RankState& state,
-                                     const std::vector<int>& hubs,
-                                     const std::vector<bool>& lost,
-                                     absl::Duration collective_timeout) {
-  std::vector<WatchedRank> ranks(roster.size());
-  for (size_t i = 0; i < hubs.size(); ++i)
-    ranks[static_cast<size_t>(hubs[i])].link =
-        lost[i] ? Link::kLost : Link::kOpen;
-  WatchedRank& own = ranks[static_cast<size_t>(self)];
-  own.link = Link::kOpen;
-  own.answered = true;
-  own.state = state;
-  return MakeLostRankReport(roster, ranks, collective_timeout);
 }
 
 LostRankReport MakeLostRankReport(const Roster& roster,

@@ -42,21 +42,13 @@ LostRankReport MakeLostRankReport(const Roster& roster,
                                   const std::vector<WatchedRank>& ranks,
                                   absl::Duration collective_timeout);
 
-// What `self` knows where neither of the `hubs` acts, those whose connection is
-// gone being `lost`.
-LostRankReport MakeReportWithoutHubs(const Roster& roster, int self,
-                                     const RankState& state,
-                                     const std::vector<int>& hubs,
-                                     const std::vector<bool>& lost,
-                                     absl::Duration collective_timeout);
-
 // "  rank 0-2,5: TEXT" for each text of `texts`, which are by rank: ranks that
 // do the same share a line.
 std::string LinesByRank(const std::vector<std::string>& texts);
 
-// How many ranks wait at the same place of a group's sequence as `rank` but in
-// another collective. If any does, none of them will ever end.
-int NumDifferent(const std::vector<WatchedRank>& ranks, int rank);
+// How many ranks wait at the same place of a group's sequence as one in `state`
+// but in another collective. If any does, none of them will ever end.
+int NumDifferent(const std::vector<WatchedRank>& ranks, const RankState& state);
 
 }  // namespace moe
 

@@ -3,7 +3,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/post.hpp>
@@ -16,6 +16,7 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -46,12 +47,10 @@ constexpr milliseconds kTick(500);
 constexpr absl::Duration kStackPatience = absl::Milliseconds(200);
 // What a crash's alarm may take to be on its way.
 constexpr milliseconds kCrashAlarm(150);
-// From an alarm to going on without the hubs, which have done nothing.
-constexpr std::chrono::seconds kHubsPatience(8);
-// From the loss of both hubs to the same: the second comes with the first.
-constexpr milliseconds kWithoutHubs(100);
-// Without hubs, another rank tells: time for that.
-constexpr std::chrono::seconds kWithoutWord(3);
+// From an alarm to leaving where no hub has acted, and from the loss of the
+// last hub to the same.
+constexpr std::chrono::seconds kHubsPatience(20);
+constexpr std::chrono::seconds kWithoutHubs(3);
 // From a failure of this rank to being told to leave.
 constexpr absl::Duration kFailurePatience = absl::Seconds(10);
 // A rank's own limit, should its watchdog fail to end the job.
@@ -76,34 +75,32 @@ class Watchdog::Rank {
   Rank(int rank, const Roster& roster, Options options);
   // May throw a std::system_error.
   absl::Status OpenOwn();
-  void OnConnected(const absl::Status& status);
   void Tick();
   void NoteActivity();
-  void OnMessage(int hub, const WatchMessage& message);
-  void Answer(int hub);
+  void OnMessage(size_t hub, const WatchMessage& message);
+  void Answer(size_t hub);
   void OnHubLost();
-  void GoOnWithoutHubs();
+  void LeaveAfter(std::chrono::seconds patience);
   void AwaitCrash();
-  void Alarm(WatchAlarm::Kind kind, const std::string& text, int exit_code,
-             const StackTrace& stack = {});
+  void Alarm(WatchAlarm::Kind kind, const std::string& text = "",
+             int exit_code = 0, const StackTrace& stack = {});
   void SendToHubs(const WatchMessage& message);
   void SayGoodbye();
 
   const int rank_;
   const Roster roster_;
-  const std::array<int, kNumHubs> hub_ranks_;
+  const std::vector<int> hub_ranks_;
+  const size_t own_hub_;  // among them; their number if this rank has none
   const Options options_;
   const pid_t parent_;
   asio::io_context context_;
   asio::steady_timer tick_timer_;
-  // Until this rank acts, or ends, although no hub has told it to.
+  // Until this rank ends although no hub has told it to.
   asio::steady_timer leaving_timer_;
   asio::posix::stream_descriptor crash_event_;
   std::unique_ptr<WatchHub> hub_;
-  std::array<std::unique_ptr<WatchLink>, kNumHubs> links_;
-  int num_unconnected_ = kNumHubs;
-  std::string connecting_failed_;
-  std::promise<absl::Status> connected_;
+  std::vector<std::unique_ptr<WatchLink>> links_;      // to the hubs in turn
+  std::vector<std::promise<absl::Status>> connected_;  // so
   std::thread thread_;
   Activity activity_;     // at the last tick
   RunningTime time_;      // from tick to tick
@@ -115,6 +112,9 @@ Watchdog::Rank::Rank(int rank, const Roster& roster, Options options)
     : rank_(rank),
       roster_(roster),
       hub_ranks_(HubRanks(roster)),
+      own_hub_(static_cast<size_t>(
+          std::find(hub_ranks_.begin(), hub_ranks_.end(), rank) -
+          hub_ranks_.begin())),
       options_(std::move(options)),
       parent_(getppid()),
       tick_timer_(context_),
@@ -126,16 +126,17 @@ absl::Status Watchdog::Rank::OpenOwn() {
   if (event < 0)
     return OpenError(kOpening, std::error_code(errno, std::system_category()));
   crash_event_.assign(event);
-  if (rank_ != hub_ranks_[0] && rank_ != hub_ranks_[1]) return absl::OkStatus();
+  if (own_hub_ == hub_ranks_.size()) return absl::OkStatus();
   ASSIGN_OR_RETURN(
       hub_,
       WatchHub::Listen(
-          context_, {.rank = rank_,
-                     .roster = roster_,
-                     .collective_timeout = options_.collective_timeout,
-                     .is_deputy = rank_ != 0,
-                     .report = options_.report,
-                     .leave = [](int exit_code) { std::_Exit(exit_code); }}));
+          context_,
+          {.rank = rank_,
+           .roster = roster_,
+           .collective_timeout = options_.collective_timeout,
+           .hubs_before = {hub_ranks_.data(), hub_ranks_.data() + own_hub_},
+           .report = options_.report,
+           .leave = [](int exit_code) { std::_Exit(exit_code); }}));
   return absl::OkStatus();
 }
 
@@ -154,25 +155,26 @@ absl::StatusOr<std::unique_ptr<Watchdog::Rank>> Watchdog::Rank::Open(
 }
 
 absl::Status Watchdog::Rank::Connect(std::unique_ptr<StartWatch> start_watch) {
-  using Addresses = std::array<HubAddress, kNumHubs>;
   ASSIGN_OR_RETURN(
-      const Addresses addresses,
+      const std::vector<HubAddress> addresses,
       ShareHubAddresses(roster_, rank_,
                         hub_ != nullptr ? hub_->address() : HubAddress()));
-  for (size_t i = 0; i < kNumHubs; ++i) {
-    const int hub = static_cast<int>(i);
-    links_[i] = std::make_unique<WatchLink>(
+  connected_.resize(addresses.size());
+  for (size_t hub = 0; hub < addresses.size(); ++hub) {
+    links_.push_back(std::make_unique<WatchLink>(
         context_, rank_,
         WatchLink::Handlers{
             .on_connected =
-                [this](const absl::Status& status) { OnConnected(status); },
+                [this, hub](const absl::Status& status) {
+                  connected_[hub].set_value(status);
+                },
             .on_message = [this,
                            hub](const WatchMessage& m) { OnMessage(hub, m); },
             .on_lost = [this] { OnHubLost(); }},
         // A hub that takes longer is named by the start watch.
         WatchLink::Patience{.welcome = absl::ToChronoMilliseconds(
-                                options_.collective_timeout)});
-    links_[i]->Connect(addresses[i]);
+                                options_.collective_timeout)}));
+    links_.back()->Connect(addresses[hub]);
   }
   InstallStackTraces();
   AwaitCrash();
@@ -185,32 +187,21 @@ absl::Status Watchdog::Rank::Connect(std::unique_ptr<StartWatch> start_watch) {
   absl::Status status = thread.status();
   if (thread.ok()) {
     thread_ = *std::move(thread);
-    status = connected_.get_future().get();
+    for (std::promise<absl::Status>& hub : connected_)
+      status.Update(Annotate(hub.get_future().get(), "cannot reach a hub"));
   }
   // From here on this watchdog sees who does not come.
   if (status.ok()) start_watch = nullptr;
   return AgreeOnWatchdog(status, roster_, rank_);
 }
 
-// After the last hub, Connect learns of the first failure.
-void Watchdog::Rank::OnConnected(const absl::Status& status) {
-  if (!status.ok() && connecting_failed_.empty())
-    connecting_failed_ = std::string(status.message());
-  if (--num_unconnected_ > 0) return;
-  connected_.set_value(
-      connecting_failed_.empty()
-          ? absl::OkStatus()
-          : absl::UnavailableError(
-                absl::StrCat("cannot reach a hub at ", connecting_failed_)));
-}
-
 void Watchdog::Rank::Tick() {
   NoteActivity();
   if (!alarmed_ && getppid() != parent_) {
-    Alarm(WatchAlarm::LAUNCHER_GONE, "", 0);
+    Alarm(WatchAlarm::LAUNCHER_GONE);
   } else if (!alarmed_ && activity_.waits &&
              still_ > options_.collective_timeout) {
-    Alarm(WatchAlarm::TIME_LIMIT, "", 0);
+    Alarm(WatchAlarm::TIME_LIMIT);
   }
   WatchMessage message;
   *message.mutable_state() = ToRankState(activity_, still_);
@@ -229,18 +220,15 @@ void Watchdog::Rank::NoteActivity() {
                                                : absl::ZeroDuration();
 }
 
-void Watchdog::Rank::OnMessage(int hub, const WatchMessage& message) {
+void Watchdog::Rank::OnMessage(size_t hub, const WatchMessage& message) {
   if (message.has_leave()) std::_Exit(message.leave().exit_code());
-  const bool is_of_other = hub == 0 && hub_ != nullptr && rank_ != 0;
-  if (message.has_call_off() && is_of_other) hub_->NoteCallOffOfOther();
   if (!message.has_inquiry()) return;
-  if (is_of_other) hub_->NoteInquiryOfOther();
+  if (hub_ != nullptr && hub < own_hub_) hub_->HoldBack();
   Answer(hub);
 }
 
-void Watchdog::Rank::Answer(int hub) {
-  if (!alarmed_ && getppid() != parent_)
-    Alarm(WatchAlarm::LAUNCHER_GONE, "", 0);
+void Watchdog::Rank::Answer(size_t hub) {
+  if (!alarmed_ && getppid() != parent_) Alarm(WatchAlarm::LAUNCHER_GONE);
   NoteActivity();
   WatchMessage message;
   RankState& state = *message.mutable_answer();
@@ -248,35 +236,17 @@ void Watchdog::Rank::Answer(int hub) {
   AddStrangeProcesses(state, roster_, rank_);
   for (const std::string& frame : StackOfMainThread(kStackPatience))
     state.add_stack(frame);
-  links_[static_cast<size_t>(hub)]->Send(message);
+  links_[hub]->Send(message);
 }
 
 void Watchdog::Rank::OnHubLost() {
   for (const std::unique_ptr<WatchLink>& link : links_)
     if (link->is_open()) return;
-  leaving_timer_.expires_after(kWithoutHubs);
-  leaving_timer_.async_wait([this](const asio::error_code& error) {
-    if (!error) GoOnWithoutHubs();
-  });
+  LeaveAfter(kWithoutHubs);
 }
 
-void Watchdog::Rank::GoOnWithoutHubs() {
-  int teller = 0;
-  while (teller == hub_ranks_[0] || teller == hub_ranks_[1]) ++teller;
-  if (rank_ == teller) {
-    RankState state = ToRankState(activity_, still_);
-    AddStrangeProcesses(state, roster_, rank_);
-    const LostRankReport report = MakeReportWithoutHubs(
-        roster_, rank_, state, {hub_ranks_[0], hub_ranks_[1]},
-        {!links_[0]->is_open(), !links_[1]->is_open()},
-        options_.collective_timeout);
-    options_.report(report);
-    WatchMessage message;  // for hubs that are stopped, should they go on
-    message.mutable_leave()->set_exit_code(report.exit_code);
-    SendToHubs(message);
-  }
-  leaving_timer_.expires_after(rank_ == teller ? milliseconds(50)
-                                               : kWithoutWord);
+void Watchdog::Rank::LeaveAfter(std::chrono::seconds patience) {
+  leaving_timer_.expires_after(patience);
   leaving_timer_.async_wait([](const asio::error_code& error) {
     if (!error) std::_Exit(ExitCode(absl::UnavailableError("")));
   });
@@ -319,10 +289,7 @@ void Watchdog::Rank::Alarm(WatchAlarm::Kind kind, const std::string& text,
   alarm.set_exit_code(exit_code);
   for (const std::string& frame : stack) alarm.add_stack(frame);
   SendToHubs(message);
-  leaving_timer_.expires_after(kHubsPatience);
-  leaving_timer_.async_wait([this](const asio::error_code& error) {
-    if (!error) GoOnWithoutHubs();
-  });
+  LeaveAfter(kHubsPatience);
 }
 
 void Watchdog::Rank::SendToHubs(const WatchMessage& message) {

@@ -15,24 +15,25 @@ namespace moe {
 
 // Ends a job in time, with a reason, when a rank of it is lost, stopped, stuck,
 // crashed, or in another collective than the rest. A thread of each rank, which
-// never calls MPI, tells two hubs (in rank 0 and in another rank, on another
-// host if there is one) over TCP what its rank does, twice a second.
+// never calls MPI, tells three hubs (in rank 0, in a rank on another host if
+// there is one, and in a further rank) over TCP what its rank does, twice a
+// second.
 //
 //   1. Something happens: a connection closes without a goodbye (the process is
 //      gone; of a lost host the system says so within a minute), ranks wait in
 //      different collectives, or a rank raises an alarm: it has waited longer
 //      than a collective may take, it crashes, cannot go on, or its launcher
 //      is gone. Silence alone is nothing: a rank may be slow.
-//   2. The hub asks all ranks what they do, and waits a second for answers,
-//      which come with the stack of the thread that trains.
+//   2. A hub asks all ranks what they do, and waits a second for answers, which
+//      come with the stack of the thread that trains.
 //   3. It finds the cause (watch_report.h) and tells it, once for the job; or
 //      the ranks turn out to be in one collective, and it watches again.
 //   4. All ranks are told to end with one exit code, and do so at once.
 //
-// Rank 0's hub decides; the other one does so when rank 0 is lost or does not
-// act. Where both are lost or silent, the first rank without a hub tells. Where
-// a time limit is concerned, time counts only while the rank runs: a job that
-// was suspended as a whole goes on.
+// The hubs are alike, and all know all ranks. Rank 0's decides; each further
+// one does so when those before it are lost or do not act. Where a time limit
+// is concerned, time counts only while the rank runs: a job that was suspended
+// as a whole goes on.
 class Watchdog {
  public:
   struct Options {

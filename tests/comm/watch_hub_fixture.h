@@ -7,6 +7,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
@@ -21,18 +22,20 @@ namespace moe {
 // A hub and links of three ranks to it, in one process and thread.
 class WatchHubTest : public testing::Test {
  protected:
-  // The hub of rank 0, or of rank 1 where `is_deputy`.
-  void Open(bool is_deputy = false, const Roster& roster = OneHost()) {
+  // The hub of `rank`; those of the ranks before it decide first.
+  void Open(int rank = 0, const Roster& roster = OneHost()) {
+    std::vector<int> before(static_cast<size_t>(rank));
+    std::iota(before.begin(), before.end(), 0);
     absl::StatusOr<std::unique_ptr<WatchHub>> hub = WatchHub::Listen(
-        context_, {.rank = is_deputy ? 1 : 0,
+        context_, {.rank = rank,
                    .roster = roster,
                    .collective_timeout = absl::Seconds(5),
-                   .is_deputy = is_deputy,
+                   .hubs_before = before,
                    .report = [this](const LostRankReport& r) { report_ = r; },
                    .leave = [this](int code) { left_ = code; }});
     ASSERT_TRUE(hub.ok()) << hub.status();
     hub_ = *std::move(hub);
-    for (int rank = 0; rank < 3; ++rank) Connect(rank, hub_->address());
+    for (int i = 0; i < 3; ++i) Connect(i, hub_->address());
     RunUntil([&] { return connected_ == 3; });
   }
   static Member On(const std::string& kernel, int pid) {
@@ -61,7 +64,6 @@ class WatchHubTest : public testing::Test {
 
   void OnMessage(int rank, const WatchMessage& message) {
     if (message.has_leave()) leaves_.push_back(message.leave().exit_code());
-    if (message.has_call_off()) ++call_offs_;
     if (!message.has_inquiry()) return;
     ++inquiries_;
     if (rank == silent_) return;
@@ -117,7 +119,6 @@ class WatchHubTest : public testing::Test {
   std::vector<std::unique_ptr<WatchLink>> links_;
   int connected_ = 0;
   int inquiries_ = 0;
-  int call_offs_ = 0;
   int lost_ = 0;
   int silent_ = -1;
   // By rank: the collective that it answers to be in; none if this is empty.

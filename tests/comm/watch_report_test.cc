@@ -123,8 +123,8 @@ TEST_F(WatchReportTest, SaysThatTheLauncherIsGoneRatherThanRanksWithIt) {
 TEST_F(WatchReportTest, NamesTheRankInAnotherCollective) {
   Of(2).state.mutable_wait()->set_signature(2);
   Of(2).state.mutable_wait()->mutable_position()->set_layer(4);
-  EXPECT_EQ(NumDifferent(ranks_, 2), 3);
-  EXPECT_EQ(NumDifferent(ranks_, 0), 1);
+  EXPECT_EQ(NumDifferent(ranks_, Of(2).state), 3);
+  EXPECT_EQ(NumDifferent(ranks_, Of(0).state), 1);
   const LostRankReport report = Report();
   EXPECT_EQ(report.exit_code, 70);
   EXPECT_THAT(report.cause, StartsWith("rank 2 "));
@@ -139,7 +139,8 @@ TEST_F(WatchReportTest, SeesNoMismatchInOtherPlacesOrGroups) {
   for (int rank : {1, 2}) Of(rank).state.mutable_wait()->set_signature(9);
   Of(3).state.mutable_wait()->set_first_rank(2);
   Of(3).state.mutable_wait()->set_signature(5);
-  for (int rank = 0; rank < 4; ++rank) EXPECT_EQ(NumDifferent(ranks_, rank), 0);
+  for (int rank = 0; rank < 4; ++rank)
+    EXPECT_EQ(NumDifferent(ranks_, Of(rank).state), 0);
 }
 
 TEST_F(WatchReportTest, BlamesNoRankThatIsOnlyLateWithItsAnswer) {
