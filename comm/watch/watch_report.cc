@@ -26,6 +26,15 @@ std::string Seconds(absl::Duration duration) {
   return absl::StrFormat("%.1f s", absl::ToDoubleSeconds(duration));
 }
 
+// At one place of a group's sequence.
+bool AreInDifferentCollectives(const RankState& a, const RankState& b) {
+  return a.has_wait() && b.has_wait() &&
+         a.wait().sequence() == b.wait().sequence() &&
+         a.wait().signature() != b.wait().signature() &&
+         a.wait().first_rank() == b.wait().first_rank() &&
+         a.wait().group() == b.wait().group();
+}
+
 class Reporter {
  public:
   Reporter(const Roster& roster, const std::vector<WatchedRank>& ranks,
@@ -70,7 +79,6 @@ class Reporter {
   std::string LastHeard(int rank) const;
   const RankState::Process* FindProcess(int rank) const;
   bool HasWitness(int rank) const;
-  std::string ProcessText(int rank) const;
   int AwaitedBy(int rank) const;
   int FollowWaits(int rank) const;
   std::string RankLines() const;
@@ -92,9 +100,8 @@ void Reporter::Blame(int rank, const std::string& what, int exit_code) {
 // "0.3 s before: step 12, layer 3, dispatch"
 std::string Reporter::LastHeard(int rank) const {
   const WatchedRank& of = Of(rank);
-  if (!of.state.has_position()) return "what it did is not known";
-  return absl::StrCat(Seconds(of.age), " before it was in ",
-                      ToString(of.state, /*brief=*/false));
+  if (!of.state.has_doing()) return "what it did is not known";
+  return absl::StrCat(Seconds(of.age), " before it was in ", of.state.doing());
 }
 
 bool Reporter::IsCrash() {
@@ -153,18 +160,14 @@ bool Reporter::IsMismatch() {
       rank = other;
   }
   if (NumDifferent(ranks_, Of(rank).state) == 0) return false;
-  const WatchWait& wait = Of(rank).state.wait();
   const int other = Find([&](const WatchedRank& of) {
-    return of.state.has_wait() && of.state.wait().group() == wait.group() &&
-           of.state.wait().first_rank() == wait.first_rank() &&
-           of.state.wait().sequence() == wait.sequence() &&
-           of.state.wait().signature() != wait.signature();
+    return AreInDifferentCollectives(of.state, Of(rank).state);
   });
   Blame(rank,
         absl::StrCat("is in another collective than the others of its group: "
                      "it is in ",
-                     ToString(Of(rank).state, /*brief=*/true), ", rank ", other,
-                     " in ", ToString(Of(other).state, /*brief=*/true)),
+                     Of(rank).state.place(), ", rank ", other, " in ",
+                     Of(other).state.place()),
         kDefect);
   return true;
 }
@@ -190,12 +193,6 @@ bool Reporter::HasWitness(int rank) const {
   return false;
 }
 
-std::string Reporter::ProcessText(int rank) const {
-  const RankState::Process* process = FindProcess(rank);
-  return process == nullptr ? "nothing is known of its process or host"
-                            : DescribeProcess(process->state());
-}
-
 // A rank of which a rank beside it knows that its process runs is just late.
 bool Reporter::IsSilence() {
   int rank = -1;
@@ -208,11 +205,15 @@ bool Reporter::IsSilence() {
     if (is_strange || (rank < 0 && !HasWitness(other))) rank = other;
   }
   if (rank < 0) return false;
+  const RankState::Process* process = FindProcess(rank);
   Blame(rank,
         absl::StrCat(Of(rank).link == Link::kNone
                          ? "does not come to the start of the job: "
                          : "does not answer: ",
-                     ProcessText(rank), "; ", LastHeard(rank)),
+                     process == nullptr
+                         ? "nothing is known of its process or host"
+                         : DescribeProcess(process->state()),
+                     "; ", LastHeard(rank)),
         kLost);
   return true;
 }
@@ -222,9 +223,7 @@ bool Reporter::IsSilence() {
 // if there is none.
 int Reporter::AwaitedBy(int rank) const {
   const WatchWait& wait = Of(rank).state.wait();
-  std::vector<int> candidates;
-  for (const WatchWait::Missing& missing : wait.missing())
-    candidates.push_back(missing.rank());
+  std::vector<int> candidates(wait.missing().begin(), wait.missing().end());
   if (candidates.empty()) {  // a barrier
     candidates.resize(ranks_.size());
     std::iota(candidates.begin(), candidates.end(), 0);
@@ -263,16 +262,16 @@ void Reporter::ExplainDelay() {
     return;
   }
   if (state.has_wait()) {
-    Blame(rank,
-          absl::StrCat("waits in ", ToString(state, /*brief=*/false),
-                       ", which does not end", limit),
-          kLost);
+    Blame(
+        rank,
+        absl::StrCat("waits in ", state.doing(), ", which does not end", limit),
+        kLost);
     return;
   }
   Blame(rank,
-        absl::StrCat("keeps the others waiting: it has been in ",
-                     ToString(state, /*brief=*/true), " for ",
-                     Seconds(absl::Seconds(state.still_seconds())), limit),
+        absl::StrCat("keeps the others waiting: it has been in ", state.place(),
+                     " for ", Seconds(absl::Seconds(state.still_seconds())),
+                     limit),
         kLost);
 }
 
@@ -297,8 +296,7 @@ std::string Reporter::RankLines() const {
     if (of.link == Link::kLost) text = "lost";
     if (of.link == Link::kLeft) text = "has left in good order";
     if (of.link == Link::kOpen) {
-      text = of.state.has_position() ? ToString(of.state, /*brief=*/false)
-                                     : "not known";
+      text = of.state.has_doing() ? of.state.doing() : "not known";
       if (!of.answered) absl::StrAppend(&text, "; does not answer");
     }
     texts.push_back(std::move(text));
@@ -350,16 +348,9 @@ std::string LinesByRank(const std::vector<std::string>& texts) {
 
 int NumDifferent(const std::vector<WatchedRank>& ranks,
                  const RankState& state) {
-  if (!state.has_wait()) return 0;
-  const WatchWait& mine = state.wait();
   return static_cast<int>(
       std::count_if(ranks.begin(), ranks.end(), [&](const WatchedRank& other) {
-        if (!other.state.has_wait()) return false;
-        const WatchWait& wait = other.state.wait();
-        return wait.sequence() == mine.sequence() &&
-               wait.signature() != mine.signature() &&
-               wait.first_rank() == mine.first_rank() &&
-               wait.group() == mine.group();
+        return AreInDifferentCollectives(other.state, state);
       }));
 }
 

@@ -20,11 +20,6 @@ void AddStrangeProcesses(RankState& state, const Roster& roster, int self);
 // "its process is stopped ..." of a letter as in RankState::Process.
 std::string DescribeProcess(const std::string& state);
 
-// "all-to-all-v 812 in group expert (step 12, layer 3, dispatch), ..." or, of a
-// rank that does not wait, "step 12, layer 3, experts". Without bytes and
-// missing ranks where `brief`.
-std::string ToString(const RankState& state, bool brief);
-
 }  // namespace moe
 
 #endif  // COMM_WATCH_WATCH_STATE_H_

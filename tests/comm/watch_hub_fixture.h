@@ -16,6 +16,7 @@
 #include "comm/phase.h"
 #include "comm/watch/watch_hub.h"
 #include "comm/watch/watch_link.h"
+#include "comm/watch/watch_state.h"
 
 namespace moe {
 
@@ -74,10 +75,9 @@ class WatchHubTest : public testing::Test {
     Send(rank, answer);
   }
   static RankState State(int rank, Phase phase) {
-    RankState state;
-    state.mutable_position()->set_step(rank + 1);
-    state.mutable_position()->set_stage(Name(phase));
-    return state;
+    Activity activity;
+    activity.position = {.step = rank + 1, .phase = phase};
+    return ToRankState(activity, absl::ZeroDuration());
   }
   void Send(int rank, const WatchMessage& message) {
     links_[static_cast<size_t>(rank)]->Send(message);

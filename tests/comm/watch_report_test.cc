@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "comm/watch/watch_state.h"
+
 namespace moe {
 namespace {
 
@@ -27,26 +29,33 @@ class WatchReportTest : public testing::Test {
       watched.link = Link::kOpen;
       watched.answered = true;
       watched.age = absl::Milliseconds(300);
-      watched.state.mutable_position()->set_step(12);
-      watched.state.mutable_position()->set_layer(3);
-      watched.state.mutable_position()->set_stage("combine");
       ranks_.push_back(watched);
       SetWait(rank, "world", 7, /*missing=*/(rank + 1) % 4);
     }
   }
 
   WatchedRank& Of(int rank) { return ranks_[static_cast<size_t>(rank)]; }
+  static Position At(int layer) {
+    return {.step = 12, .layer = layer, .phase = Phase::kCombine};
+  }
+  void SetBusy(int rank) {
+    Activity activity;
+    activity.position = At(3);
+    Of(rank).state = ToRankState(activity, absl::Seconds(601));
+  }
   void SetWait(int rank, const std::string& group, int64_t sequence,
-               int missing) {
-    WatchWait& wait = *Of(rank).state.mutable_wait();
-    wait.Clear();
-    wait.set_operation("all-reduce");
-    wait.set_group(group);
-    wait.set_sequence(sequence);
-    wait.set_signature(1);
-    *wait.mutable_position() = Of(rank).state.position();
-    wait.set_num_missing(1);
-    wait.add_missing()->set_rank(missing);
+               int missing, int layer = 3) {
+    Activity activity;
+    activity.position = At(layer);
+    activity.waits = true;
+    activity.wait.operation = "all-reduce";
+    activity.wait.group = group;
+    activity.wait.sequence = sequence;
+    activity.wait.signature = 1;
+    activity.wait.position = activity.position;
+    activity.wait.num_missing = 1;
+    activity.wait.missing[0].rank = missing;
+    Of(rank).state = ToRankState(activity, absl::ZeroDuration());
   }
   void SetAlarm(int rank, WatchAlarm::Kind kind, const std::string& text = "",
                 int exit_code = 0) {
@@ -85,7 +94,7 @@ TEST_F(WatchReportTest, NamesAllThatWereLost) {
 
 TEST_F(WatchReportTest, PutsRanksThatDoTheSameOnALine) {
   for (int rank : {0, 1, 3}) SetWait(rank, "world", 7, /*missing=*/2);
-  Of(2).state.clear_wait();
+  SetBusy(2);
   EXPECT_THAT(Report().text, HasSubstr("  rank 0-1,3: all-reduce 7"));
   EXPECT_THAT(Report().text, HasSubstr("  rank 2: step 12, layer 3, combine"));
 }
@@ -121,8 +130,8 @@ TEST_F(WatchReportTest, SaysThatTheLauncherIsGoneRatherThanRanksWithIt) {
 }
 
 TEST_F(WatchReportTest, NamesTheRankInAnotherCollective) {
+  SetWait(2, "world", 7, /*missing=*/3, /*layer=*/4);
   Of(2).state.mutable_wait()->set_signature(2);
-  Of(2).state.mutable_wait()->mutable_position()->set_layer(4);
   EXPECT_EQ(NumDifferent(ranks_, Of(2).state), 3);
   EXPECT_EQ(NumDifferent(ranks_, Of(0).state), 1);
   const LostRankReport report = Report();
@@ -189,8 +198,7 @@ TEST_F(WatchReportTest, NamesTheRankThatKeepsTheOthersWaiting) {
   SetAlarm(0, WatchAlarm::TIME_LIMIT);
   SetWait(0, "world", 7, 1);
   SetWait(1, "expert", 30, 2);  // waits for 2 elsewhere
-  Of(2).state.clear_wait();     // computes
-  Of(2).state.set_still_seconds(601);
+  SetBusy(2);
   Of(2).state.add_stack("moe::GroupedLinearForward()");
   const LostRankReport report = Report();
   EXPECT_THAT(report.cause, StartsWith("rank 2 "));
@@ -204,7 +212,7 @@ TEST_F(WatchReportTest, NamesTheRankThatKeepsTheOthersWaiting) {
 TEST_F(WatchReportTest, FindsTheRankThatMissesABarrier) {
   SetAlarm(0, WatchAlarm::TIME_LIMIT);
   for (int rank : {0, 1, 3}) Of(rank).state.mutable_wait()->clear_missing();
-  Of(2).state.clear_wait();
+  SetBusy(2);
   EXPECT_THAT(Report().cause, StartsWith("rank 2 "));
 }
 
