@@ -143,13 +143,15 @@ absl::StatusOr<HostCopy> GuardedContext::StartCopy(ConstMemoryView from) {
   auto& [last, before] = copies_[num_bytes];
   before = std::exchange(last, host);
   return HostCopy(ConstMemoryView(host->data(), from.count, from.dtype),
-                  [bytes, host] {
+                  [this, bytes, host] {
+                    ++num_waits_;
                     Copy(host->data(), bytes->data(), bytes->size());
                     return absl::OkStatus();
                   });
 }
 
 absl::Status GuardedContext::Synchronize() {
+  ++num_waits_;
   for (const auto& [to, bytes] : downloads_)
     Copy(to, bytes.data(), bytes.size());
   downloads_.clear();

@@ -37,6 +37,9 @@ class GuardedContext final : public DeviceContext {
   absl::StatusOr<HostCopy> StartCopy(ConstMemoryView from) override;
   absl::Status Synchronize() override;
 
+  // How often the host has waited: for all, or for a copy.
+  int64_t num_waits() const { return num_waits_; }
+
  private:
   friend class GuardedMemoryOpen;
   friend class GuardedMemoryClosed;
@@ -52,6 +55,7 @@ class GuardedContext final : public DeviceContext {
   int64_t used_ = 0;                 // bytes that were ever taken
   std::map<int64_t, int64_t> free_;  // bytes of each gap, by its begin
   int open_ = 0;                     // scopes that want it open
+  int64_t num_waits_ = 0;
   // Downloads on their way: to where, and what.
   std::vector<std::pair<void*, std::vector<char>>> downloads_;
   // What StartCopy's callers see: the last two of each size.

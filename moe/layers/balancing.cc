@@ -8,29 +8,26 @@ namespace moe {
 
 Balancing::Balancing(const ModelConfig& model, const RouterConfig& config,
                      const ProcessGroups& groups)
-    : num_experts_(model.num_local_experts()),
+    : num_layers_(model.num_hidden_layers()),
+      num_experts_(model.num_local_experts()),
       top_k_(model.num_experts_per_tok()),
       config_(config),
       world_(groups.world()),
       tensor_(groups[Axis::kTensor]) {}
 
 absl::Status Balancing::Finish(LayerContext& context, Balance& balance,
-                               double* aux_loss, const Tensor& load_L2BE,
-                               const BatchScale& scale, int64_t length) const {
-  const int64_t num_layers = load_L2BE.dim(0);
-  const int64_t B = load_L2BE.dim(2);
-  DeviceContext& device = context.kernels.context();
-  ASSIGN_OR_RETURN(HostCopy copy, device.StartCopy(load_L2BE.View()));
+                               double* aux_loss, const BatchScale& scale,
+                               int64_t length) const {
+  const absl::Span<const float> load = balance.load;
+  const int64_t B =
+      static_cast<int64_t>(load.size()) / (num_layers_ * 2 * num_experts_);
   ASSIGN_OR_RETURN(
       const Tensor gradients_LBE,
-      context.saved.Allocate({num_layers, B, num_experts_}, DType::kFloat32));
+      context.saved.Allocate({num_layers_, B, num_experts_}, DType::kFloat32));
   balance.gradients_BE.clear();
-  for (int64_t layer = 0; layer < num_layers; ++layer)
+  for (int64_t layer = 0; layer < num_layers_; ++layer)
     balance.gradients_BE.push_back(gradients_LBE[layer]);
-  balance.layer_losses.assign(static_cast<size_t>(num_layers), 0);
-  RETURN_IF_ERROR(copy.Wait());
-  const absl::Span<const float> load = copy.values<float>();
-  balance.load.assign(load.begin(), load.end());
+  balance.layer_losses.assign(static_cast<size_t>(num_layers_), 0);
 
   std::vector<float> gradients(static_cast<size_t>(gradients_LBE.size()));
   if (config_.aux_loss_scope() == RouterConfig::SEQUENCE) {
@@ -38,12 +35,13 @@ absl::Status Balancing::Finish(LayerContext& context, Balance& balance,
     FinishSequences(absl::MakeSpan(gradients), balance, aux_loss, totals, scale,
                     length);
   } else {
-    ASSIGN_OR_RETURN(Totals totals, SumOverWorld(load, num_layers));
+    ASSIGN_OR_RETURN(Totals totals, SumOverWorld(load));
     FinishMicroBatch(absl::MakeSpan(gradients), balance, aux_loss,
                      std::move(totals), scale, length);
   }
-  device.Upload(gradients_LBE.raw(), gradients.data(),
-                gradients_LBE.size() * SizeOf(DType::kFloat32));
+  context.kernels.context().Upload(
+      gradients_LBE.raw(), gradients.data(),
+      gradients_LBE.size() * SizeOf(DType::kFloat32));
   return absl::OkStatus();
 }
 
@@ -85,11 +83,11 @@ void Balancing::FinishSequences(absl::Span<float> gradients, Balance& balance,
 }
 
 absl::StatusOr<Balancing::Totals> Balancing::SumOverWorld(
-    absl::Span<const float> load, int64_t num_layers) const {
+    absl::Span<const float> load) const {
   const size_t E = static_cast<size_t>(num_experts_);
-  const size_t layers = static_cast<size_t>(num_layers);
+  const size_t layers = static_cast<size_t>(num_layers_);
   Totals totals(layers * 2 * E);
-  const int64_t size = static_cast<int64_t>(load.size()) / (2 * num_layers);
+  const int64_t size = static_cast<int64_t>(load.size()) / (2 * num_layers_);
   for (size_t layer = 0; layer < layers; ++layer) {
     double* counts_E = &totals[layer * 2 * E];
     double* sums_E = counts_E + E;

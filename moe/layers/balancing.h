@@ -25,7 +25,7 @@ struct Balance {
   // product, it is E sum_e f_e P_e of this layer alone, top-k at balance.
   std::vector<double> layer_losses;
   // The load on the host, [layers, 2, B, E]: counts, then probability sums
-  // (Routing).
+  // (Routing). Whoever asks for the rest has put it here.
   std::vector<float> load;
 };
 
@@ -43,21 +43,19 @@ struct Balance {
 // n sequences of all ranks in this micro-step, g in the global batch: over a
 // batch's micro-steps the weights sum to 1.
 //
-// It computes on the host: the load of all layers comes in one copy, and the
-// derivatives of all layers go to the device in one.
+// It computes on the host: the load of all layers has come in one copy, and the
+// derivatives of all layers go to the device in one. It waits for nothing.
 class Balancing {
  public:
   Balancing(const ModelConfig& model, const RouterConfig& config,
             const ProcessGroups& groups);
 
-  // Fills the balance from the load, [layers, 2, B, E] float32; its tensors lie
-  // in context.saved. Adds this rank's share of the loss, without its
-  // coefficient, to *aux_loss: the shares of all ranks sum to the loss.
-  // Collective over the ranks that share a scope: a sequence's tensor group, a
-  // micro-step's world.
+  // Fills the balance from its load; its tensors lie in context.saved. Adds
+  // this rank's share of the loss, without its coefficient, to *aux_loss: the
+  // shares of all ranks sum to the loss. Collective over the ranks that share a
+  // scope: a sequence's tensor group, a micro-step's world.
   absl::Status Finish(LayerContext& context, Balance& balance, double* aux_loss,
-                      const Tensor& load_L2BE, const BatchScale& scale,
-                      int64_t length) const;
+                      const BatchScale& scale, int64_t length) const;
 
  private:
   // Choices, then probability sums, of all ranks of the scope: [layers, 2, B,
@@ -65,8 +63,7 @@ class Balancing {
   using Totals = std::vector<double>;
 
   absl::StatusOr<Totals> SumOverTensorGroup(absl::Span<const float> load) const;
-  absl::StatusOr<Totals> SumOverWorld(absl::Span<const float> load,
-                                      int64_t num_layers) const;
+  absl::StatusOr<Totals> SumOverWorld(absl::Span<const float> load) const;
   // Set the derivatives on the host, `gradients` [layers, B, E].
   void FinishSequences(absl::Span<float> gradients, Balance& balance,
                        double* aux_loss, const Totals& totals,
@@ -75,6 +72,7 @@ class Balancing {
                         double* aux_loss, Totals totals,
                         const BatchScale& scale, int64_t length) const;
 
+  int64_t num_layers_;
   int64_t num_experts_;
   int64_t top_k_;
   RouterConfig config_;

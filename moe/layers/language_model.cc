@@ -1,6 +1,7 @@
 #include "moe/layers/language_model.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -21,15 +22,22 @@ Tensor RotaryTableView(const LanguageModel::Options& options,
                 DType::kFloat32);
 }
 
-// The load of all layers in one tensor; each router fills its part.
-absl::Status AllocateLoad(Pass& pass, int64_t B, int64_t E) {
+// Each router fills its part of the load.
+absl::Status AllocateNumbers(Pass& pass, int64_t B, int64_t E) {
   const auto num_layers = static_cast<int64_t>(pass.routings.size());
-  ASSIGN_OR_RETURN(pass.load_L2BE,
-                   pass.saved.Allocate({num_layers, 2, B, E}, DType::kFloat32));
+  PassNumbers& numbers = pass.numbers;
+  numbers.num_layers = num_layers;
+  // A float64 holds two numbers of the load, of which there are 2 B E a layer.
+  const int64_t num_sums = numbers.num_sums();
+  ASSIGN_OR_RETURN(
+      numbers.all,
+      pass.saved.Allocate({num_sums + num_layers * B * E}, DType::kFloat64));
+  numbers.load_L2BE = Tensor(numbers.all.data<double>() + num_sums,
+                             {num_layers, 2, B, E}, DType::kFloat32);
   for (int64_t layer = 0; layer < num_layers; ++layer) {
     Routing& routing = pass.routings[static_cast<size_t>(layer)];
-    routing.counts_BE = pass.load_L2BE[layer][0];
-    routing.probability_sums_BE = pass.load_L2BE[layer][1];
+    routing.counts_BE = numbers.load_L2BE[layer][0];
+    routing.probability_sums_BE = numbers.load_L2BE[layer][1];
   }
   return absl::OkStatus();
 }
@@ -95,15 +103,15 @@ absl::Status LanguageModel::Forward(Pass& pass, LossTerms* losses,
                                     ModelWeights* gradients) const {
   LayerContext context = ContextOf(pass);
   RETURN_IF_ERROR(RunBlocks(pass, context, batch, weights));
-  LossSums sums{.num_layers = num_layers()};
-  ASSIGN_OR_RETURN(
-      sums.all, pass.saved.Allocate({1 + 2 * num_layers()}, DType::kFloat64));
-  RETURN_IF_ERROR(AddRouterLosses(pass, context, losses, sums));
-  const PhaseScope phase(Phase::kHead);
+  PhaseScope phase(Phase::kAuxiliaryLosses);
+  SumOverRouters(pass);
+  phase.Enter(Phase::kHead);
   ASSIGN_OR_RETURN(const Tensor normed_TD, FinalNorm(pass, context, weights));
-  RETURN_IF_ERROR(AddHeadLoss(pass, context, sums.cross_entropy(), normed_TD,
-                              weights, gradients));
-  RETURN_IF_ERROR(ReadSums(pass, losses, sums));
+  RETURN_IF_ERROR(AddHeadLoss(pass, context, normed_TD, weights, gradients));
+  RETURN_IF_ERROR(ReadNumbers(pass, losses));
+  phase.Enter(Phase::kAuxiliaryLosses);
+  RETURN_IF_ERROR(balancing_.Finish(context, pass.balance, &losses->aux,
+                                    batch.scale, batch.length));
   return kernels_.status();
 }
 
@@ -194,8 +202,8 @@ absl::Status LanguageModel::RunBlocks(Pass& pass, LayerContext& context,
   const PhaseScope phase(Phase::kEmbedding);
   pass.Begin(batch, num_layers());
   const BatchShape shape = ShapeOf(batch);
-  RETURN_IF_ERROR(AllocateLoad(pass, shape.num_sequences,
-                               options_.model.num_local_experts()));
+  RETURN_IF_ERROR(AllocateNumbers(pass, shape.num_sequences,
+                                  options_.model.num_local_experts()));
   ASSIGN_OR_RETURN(Tensor x_TD,
                    pass.saved.Allocate({batch.inputs_S.size() / tensor_.size(),
                                         options_.model.hidden_size()},
@@ -222,24 +230,19 @@ absl::Status LanguageModel::RunBlocks(Pass& pass, LayerContext& context,
   return absl::OkStatus();
 }
 
-absl::Status LanguageModel::AddRouterLosses(Pass& pass, LayerContext& context,
-                                            LossTerms* losses,
-                                            const LossSums& sums) const {
-  const PhaseScope phase(Phase::kAuxiliaryLosses);
+void LanguageModel::SumOverRouters(const Pass& pass) const {
   for (int64_t layer = 0; layer < num_layers(); ++layer) {
     const Routing& routing = pass.routings[static_cast<size_t>(layer)];
-    kernels_.SumOfSquares(sums.z(layer), routing.log_sum_exp_T);
-    kernels_.SumOfFirstChoices(sums.first_choices(layer),
+    kernels_.SumOfSquares(pass.numbers.z(layer), routing.log_sum_exp_T);
+    kernels_.SumOfFirstChoices(pass.numbers.first_choices(layer),
                                routing.probabilities_TE, routing.expert_ids_TK);
   }
-  return balancing_.Finish(context, pass.balance, &losses->aux, pass.load_L2BE,
-                           pass.batch.scale, pass.batch.length);
 }
 
-absl::Status LanguageModel::ReadSums(Pass& pass, LossTerms* losses,
-                                     const LossSums& sums) const {
+absl::Status LanguageModel::ReadNumbers(Pass& pass, LossTerms* losses) const {
+  const PassNumbers& numbers = pass.numbers;
   ASSIGN_OR_RETURN(HostCopy copy,
-                   kernels_.context().StartCopy(sums.all.View()));
+                   kernels_.context().StartCopy(numbers.all.View()));
   RETURN_IF_ERROR(copy.Wait());
   const absl::Span<const double> values = copy.values<double>();
   losses->cross_entropy += values[0] / NumTargets(pass);
@@ -249,6 +252,12 @@ absl::Status LanguageModel::ReadSums(Pass& pass, LossTerms* losses,
     pass.z_losses[layer] = values[1 + layer] / tokens;
     losses->z += pass.z_losses[layer];
     pass.first_choice_sums[layer] = values[1 + layers + layer];
+  }
+  const auto num_loads = static_cast<size_t>(numbers.load_L2BE.size());
+  pass.balance.load.resize(num_loads);
+  if (num_loads > 0) {
+    std::memcpy(pass.balance.load.data(), values.data() + numbers.num_sums(),
+                num_loads * sizeof(float));
   }
   return absl::OkStatus();
 }
@@ -269,7 +278,7 @@ absl::StatusOr<Tensor> LanguageModel::FinalNorm(
 }
 
 absl::Status LanguageModel::AddHeadLoss(Pass& pass, LayerContext& context,
-                                        Tensor loss_1, const Tensor& normed_TD,
+                                        const Tensor& normed_TD,
                                         const ModelWeights& weights,
                                         ModelWeights* gradients) const {
   LossHeadArguments head = {
@@ -286,6 +295,7 @@ absl::Status LanguageModel::AddHeadLoss(Pass& pass, LayerContext& context,
   }
   pass.d_normed_TD = head.d_x_TD;
   pass.has_gradient = gradients != nullptr;
+  const Tensor loss_1 = pass.numbers.cross_entropy();
   kernels_.SetZero(loss_1);  // is added to
   return LossHead(context, tensor_, loss_1, head, options_.model.vocab_size());
 }

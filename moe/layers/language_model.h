@@ -80,20 +80,6 @@ class LanguageModel {
   int num_layers() const { return options_.model.num_hidden_layers(); }
 
  private:
-  // Sums that the device makes in a forward, in one float64 tensor: the
-  // cross-entropy; then of each layer the squares of log_sum_exp; then of each
-  // the probabilities of the first choices.
-  struct LossSums {
-    Tensor all = {};
-    int64_t num_layers = 0;
-
-    Tensor cross_entropy() const { return all.Rows(0, 1); }
-    Tensor z(int64_t layer) const { return all.Rows(1 + layer, 1); }
-    Tensor first_choices(int64_t layer) const {
-      return all.Rows(1 + num_layers + layer, 1);
-    }
-  };
-
   LanguageModel(const Options& options, const ParameterTable& table,
                 const ProcessGroups& groups, Kernels& kernels,
                 Buffer rotary_table);
@@ -106,22 +92,20 @@ class LanguageModel {
   BatchShape ShapeOf(const MicroBatch& batch) const;
 
   // The parts of the forward, in their order: embedding and all blocks; the
-  // routers' own losses; the final norm; the head with the cross-entropy.
+  // routers' sums; the final norm; the head with the cross-entropy; what the
+  // host makes of the numbers. All but the last leave them on the device.
   absl::Status RunBlocks(Pass& pass, LayerContext& context,
                          const MicroBatch& batch,
                          const ModelWeights& weights) const;
-  // Leaves in `sums` what the device has to say of the routers (LossSums).
-  absl::Status AddRouterLosses(Pass& pass, LayerContext& context,
-                               LossTerms* losses, const LossSums& sums) const;
+  void SumOverRouters(const Pass& pass) const;
   absl::StatusOr<Tensor> FinalNorm(Pass& pass, LayerContext& context,
                                    const ModelWeights& weights) const;
-  absl::Status AddHeadLoss(Pass& pass, LayerContext& context, Tensor loss_1,
+  absl::Status AddHeadLoss(Pass& pass, LayerContext& context,
                            const Tensor& normed_TD, const ModelWeights& weights,
                            ModelWeights* gradients) const;
-  // Brings the sums to the host, once a forward, and adds what follows from
-  // them to *losses.
-  absl::Status ReadSums(Pass& pass, LossTerms* losses,
-                        const LossSums& sums) const;
+  // Brings the numbers to the host, the one wait of a forward beside those for
+  // row counts, and adds what follows from them to *losses.
+  absl::Status ReadNumbers(Pass& pass, LossTerms* losses) const;
   absl::Status BackwardThroughBlock(Pass& pass, LayerContext& context,
                                     Tensor d_x_TD, int layer,
                                     const ModelWeights& weights,

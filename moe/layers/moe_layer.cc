@@ -88,8 +88,8 @@ absl::Status MoeLayer::Route(LayerContext& context, Routing& routing,
   return router_.Forward(context, routing, x_TD, weights.gate_ED, batch);
 }
 
-// The counts go to the host while the rows are sorted; but where choices may
-// have been dropped the counts say how many rows there are.
+// The rows are sorted while their counts go to the host. How many there are is
+// not known then, so that with a capacity there is room for all choices.
 absl::Status MoeLayer::Dispatch(LayerContext& context, MoeSaved& saved,
                                 const Routing& routing,
                                 const Tensor& x_TD) const {
@@ -97,19 +97,12 @@ absl::Status MoeLayer::Dispatch(LayerContext& context, MoeSaved& saved,
   ArenaScope scope(context.scratch);
   DispatchPlan& plan = saved.plan;
   const Tensor& ids_TK = routing.dispatched_ids_TK;
-  const bool may_drop = ids_TK.raw() != routing.expert_ids_TK.raw();
-  SortedRows sorted;
   ASSIGN_OR_RETURN(HostCopy counts_E,
                    dispatcher_.StartPlan(context, plan, ids_TK));
-  if (!may_drop) {
-    ASSIGN_OR_RETURN(
-        sorted, dispatcher_.SortRows(context, plan, x_TD, routing.weights_TK));
-  }
+  ASSIGN_OR_RETURN(
+      const SortedRows sorted,
+      dispatcher_.SortRows(context, plan, x_TD, routing.weights_TK));
   RETURN_IF_ERROR(dispatcher_.FinishPlan(context, plan, std::move(counts_E)));
-  if (may_drop) {
-    ASSIGN_OR_RETURN(
-        sorted, dispatcher_.SortRows(context, plan, x_TD, routing.weights_TK));
-  }
   saved.num_dropped = ids_TK.size() - plan.num_sent_rows;
   return dispatcher_.SendRows(context, saved.experts.rows_RD,
                               saved.experts.weight_R, plan, sorted);

@@ -17,7 +17,7 @@ void Pass::Empty() {
   routing.Release({});
   batch = {};
   routings.assign(routings.size(), {});
-  load_L2BE = {};
+  numbers = {};
   balance.gradients_BE.clear();
   out_TD = {};
   inverse_rms_T = {};

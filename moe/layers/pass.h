@@ -1,6 +1,7 @@
 #ifndef MOE_LAYERS_PASS_H_
 #define MOE_LAYERS_PASS_H_
 
+#include <cstdint>
 #include <vector>
 
 #include "moe/layers/arena.h"
@@ -12,6 +13,24 @@
 #include "moe/tensor.h"
 
 namespace moe {
+
+// The numbers that the device makes in a forward for the host. They lie in one
+// piece of memory, and go to the host in one copy.
+struct PassNumbers {
+  // float64: the cross-entropy; then of each layer the squares of
+  // log_sum_exp; then of each the probabilities of the first choices. Behind
+  // them lies the load.
+  Tensor all;
+  Tensor load_L2BE;  // of all routings, float32
+  int64_t num_layers = 0;
+
+  Tensor cross_entropy() const { return all.Rows(0, 1); }
+  Tensor z(int64_t layer) const { return all.Rows(1 + layer, 1); }
+  Tensor first_choices(int64_t layer) const {
+    return all.Rows(1 + num_layers + layer, 1);
+  }
+  int64_t num_sums() const { return 1 + 2 * num_layers; }
+};
 
 // What one micro-batch keeps between its forward and its backward. Forward
 // fills a pass, Backward empties it; a forward on a full pass empties it first.
@@ -44,7 +63,7 @@ struct Pass {
   MicroBatch batch;
   std::vector<BlockSaved> blocks;  // one a layer, like those below
   std::vector<Routing> routings;
-  Tensor load_L2BE;  // of all routings, float32
+  PassNumbers numbers;
   Balance balance;
   // This rank's share of each layer's z-loss, without coefficient; they add up
   // like LossTerms.

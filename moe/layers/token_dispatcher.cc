@@ -224,7 +224,7 @@ absl::Status TokenDispatcher::Dispatch(LayerContext& context, Tensor& rows_RD,
 absl::StatusOr<SortedRows> TokenDispatcher::SortRows(
     LayerContext& context, const DispatchPlan& plan, const Tensor& x_TD,
     const Tensor& weights_TK) const {
-  const int64_t N = plan.num_sent_rows;
+  const int64_t N = plan.token_of_row_N.size();
   // With one rank the sorted rows are the result and must outlive the call.
   Arena& arena = group_.size() == 1 ? context.saved : context.scratch;
   SortedRows sorted;
@@ -242,11 +242,12 @@ absl::Status TokenDispatcher::SendRows(LayerContext& context, Tensor& rows_RD,
                                        Tensor& weight_R,
                                        const DispatchPlan& plan,
                                        const SortedRows& sorted) const {
-  ASSIGN_OR_RETURN(rows_RD,
-                   ToExperts(context, context.saved, plan, sorted.rows_ND));
+  const int64_t N = plan.num_sent_rows;
+  ASSIGN_OR_RETURN(rows_RD, ToExperts(context, context.saved, plan,
+                                      sorted.rows_ND.Rows(0, N)));
   const PhaseScope phase(Phase::kDispatchWeights);
-  ASSIGN_OR_RETURN(Tensor weight_R1,
-                   ToExperts(context, context.saved, plan, sorted.weight_N1));
+  ASSIGN_OR_RETURN(Tensor weight_R1, ToExperts(context, context.saved, plan,
+                                               sorted.weight_N1.Rows(0, N)));
   weight_R = weight_R1.Reshape({plan.num_received_rows});
   return absl::OkStatus();
 }

@@ -52,7 +52,8 @@ struct ReturningRows {
   absl::Status Wait() const;
 };
 
-// Rows that leave, sorted, and the routing weight that travels with each.
+// Rows that leave, sorted, and the routing weight that travels with each. Where
+// the plan's tensors have room for T K rows these have, too: 0 beyond N.
 struct SortedRows {
   Tensor rows_ND;
   Tensor weight_N1;
