@@ -33,11 +33,6 @@ allowed=(
   "buffer.cc GetTally::tally: counts what all Buffers hold"
   "lock_file.cc OwnPath::number: no two lock files of a process have one name"
   "trace.cc TheTrace::trace: events of the thread that trains, off as a rule"
-  # Of MPI, which a process initialises once. They would be MpiRuntime's if every
-  # group and every wait were handed it.
-  "await.cc GlobalOptions::options: how the process waits, set at its start"
-  "mpi_work.cc WorksBeforeStage2::works: open Works of all groups, which move \
-each other on"
   # Without state of their own, or never changed once they are made.
   "checkpoint_command.cc Actions::kActions: a constant"
   "device_context.cc CpuContext::context: the host as a device"

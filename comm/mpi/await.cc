@@ -23,12 +23,6 @@ constexpr absl::Duration kFirstSleep = absl::Microseconds(5);
 constexpr absl::Duration kLongestSleep = absl::Microseconds(200);
 constexpr absl::Duration kDescribeEvery = absl::Milliseconds(100);
 
-// How the process waits: set once at start, before any wait.
-AwaitOptions& GlobalOptions() {
-  static AwaitOptions options;
-  return options;
-}
-
 // Counts as time waited for others from construction to destruction, and ends
 // a wait that was told of.
 class WaitingTime {
@@ -44,13 +38,9 @@ class WaitingTime {
 
 }  // namespace
 
-void SetAwaitOptions(const AwaitOptions& options) { GlobalOptions() = options; }
-
-AwaitOptions GetAwaitOptions() { return GlobalOptions(); }
-
-absl::Status Await(absl::FunctionRef<bool()> is_done,
+absl::Status Await(const AwaitOptions& options,
+                   absl::FunctionRef<bool()> is_done,
                    absl::FunctionRef<WaitRecord()> describe) {
-  const AwaitOptions& options = GlobalOptions();
   const int busy_tests = options.oversubscribed ? 1 : kBusyTests;
   for (int i = 0; i < busy_tests; ++i)
     if (is_done()) return absl::OkStatus();

@@ -11,7 +11,7 @@
 
 namespace moe {
 
-// How this process waits; set once at start by MpiRuntime.
+// How a process waits for others.
 struct AwaitOptions {
   // More ranks than cores on this node: yield at once, then sleep, so that the
   // rank that is waited for gets the core.
@@ -21,15 +21,14 @@ struct AwaitOptions {
   // whole job at a time limit, a little more than that.
   absl::Duration timeout = absl::Minutes(10);
 };
-void SetAwaitOptions(const AwaitOptions& options);
-AwaitOptions GetAwaitOptions();
 
 // The one place where a rank waits for another. Calls `is_done` until it
 // returns true: first busily for a few microseconds (not if oversubscribed),
 // then yielding, then with sleeps that grow to 200 microseconds. `describe`
 // says what for, in the activity of this process and in the error; it is asked
 // when the wait lasts, and again ten times a second.
-absl::Status Await(absl::FunctionRef<bool()> is_done,
+absl::Status Await(const AwaitOptions& options,
+                   absl::FunctionRef<bool()> is_done,
                    absl::FunctionRef<WaitRecord()> describe);
 
 // For its lifetime the process is in a call of MPI that blocks until all ranks

@@ -47,10 +47,10 @@ void CopyUnlessSame(ConstMemoryView from, MemoryView to) {
 
 class MpiGroup : public ProcessGroup {
  public:
-  MpiGroup(std::string name, const MpiChannel& channel) {
-    shared_.name = std::move(name);
-    shared_.channel = channel;
-  }
+  MpiGroup(MpiProgress& progress, std::string name, const MpiChannel& channel)
+      : shared_{.progress = progress,
+                .name = std::move(name),
+                .channel = channel} {}
 
   ~MpiGroup() override {
     int is_finalized = 0;
@@ -334,8 +334,8 @@ int MaxTag() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ProcessGroup>> MakeMpiGroup(
-    std::string name, const std::vector<int>& members, int tag,
-    const MpiGroupOptions& options) {
+    MpiProgress& progress, std::string name, const std::vector<int>& members,
+    int tag, const MpiGroupOptions& options) {
   CHECK(options.max_message_elements > 0 &&
         options.max_message_elements <= std::numeric_limits<int>::max());
   const BlockingCall call("creation of the communicator", name,
@@ -349,15 +349,16 @@ absl::StatusOr<std::unique_ptr<ProcessGroup>> MakeMpiGroup(
   MPI_Comm_size(channel.comm, &channel.size);
   channel.members = members;
   channel.max_tag = MaxTag();
-  return std::make_unique<MpiGroup>(std::move(name), channel);
+  return std::make_unique<MpiGroup>(progress, std::move(name), channel);
 }
 
 absl::StatusOr<ProcessGroups> MakeMpiGroups(const MpiRuntime& runtime,
                                             const Mesh& mesh) {
   CHECK(mesh.world() == runtime.world());
   return ProcessGroups::Create(
-      mesh, runtime.rank(), [](Axis axis, const std::vector<int>& members) {
-        return MakeMpiGroup(Name(axis), members, static_cast<int>(axis));
+      mesh, runtime.rank(), [&](Axis axis, const std::vector<int>& members) {
+        return MakeMpiGroup(runtime.progress(), Name(axis), members,
+                            static_cast<int>(axis));
       });
 }
 

@@ -23,10 +23,11 @@ struct MpiGroupOptions {
 
 // A group over the world ranks `members` (this rank among them), by a
 // communicator of its own. Collective over the members only; all members pass
-// the same `tag`, different for groups made at the same time.
+// the same `tag`, different for groups made at the same time. `progress`, the
+// runtime's, outlives it.
 absl::StatusOr<std::unique_ptr<ProcessGroup>> MakeMpiGroup(
-    std::string name, const std::vector<int>& members, int tag,
-    const MpiGroupOptions& options = {});
+    MpiProgress& progress, std::string name, const std::vector<int>& members,
+    int tag, const MpiGroupOptions& options = {});
 
 // All groups of `mesh` over MPI. Collective over the world.
 absl::StatusOr<ProcessGroups> MakeMpiGroups(const MpiRuntime& runtime,

@@ -77,7 +77,7 @@ absl::StatusOr<std::unique_ptr<MpiRuntime>> MpiRuntime::Start(
   std::unique_ptr<MpiRuntime> runtime(new MpiRuntime());
   runtime->node_cores_ = AvailableCores();
   runtime->cores_per_rank_ = runtime->node_cores_;
-  AwaitOptions await_options;
+  AwaitOptions& await_options = runtime->progress_->await_options;
   await_options.timeout = collective_timeout;
   if (ReadLauncherEnvironment().launched) {
     RETURN_IF_ERROR(runtime->Initialize());
@@ -89,7 +89,6 @@ absl::StatusOr<std::unique_ptr<MpiRuntime>> MpiRuntime::Start(
         std::clamp(node.cores / node.local_size, 1, runtime->cores_per_rank_);
     await_options.oversubscribed = node.local_size > node.cores;
   }
-  SetAwaitOptions(await_options);
   return runtime;
 }
 

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "comm/base/cores.h"  // AvailableCores
+#include "comm/mpi/mpi_progress.h"
 
 namespace moe {
 
@@ -24,7 +25,8 @@ LauncherEnvironment ReadLauncherEnvironment();
 class MpiRuntime {
  public:
   // Initialises MPI (MPI_THREAD_FUNNELED, errors return) if a launcher started
-  // this process, and sets AwaitOptions from the ranks and cores of this node.
+  // this process, and decides from the ranks and cores of this node how it
+  // waits.
   // Unavailable when MPI fails; ResourceExhausted: its threads cannot be had.
   static absl::StatusOr<std::unique_ptr<MpiRuntime>> Start(
       absl::Duration collective_timeout);
@@ -45,6 +47,9 @@ class MpiRuntime {
   // Cores of this node that any of its ranks may use.
   int node_cores() const { return node_cores_; }
 
+  // How its groups wait, and what they share while they do.
+  MpiProgress& progress() const { return *progress_; }
+
   // Ends this process and, under a launcher, all others with `exit_code`: for
   // an error that the other ranks do not know of, since they would wait for
   // this one for ever.
@@ -61,6 +66,8 @@ class MpiRuntime {
   int cores_per_rank_ = 1;
   int node_cores_ = 1;
   bool initialized_ = false;
+  const std::unique_ptr<MpiProgress> progress_ =
+      std::make_unique<MpiProgress>();
 };
 
 }  // namespace moe

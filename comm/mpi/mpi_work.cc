@@ -12,16 +12,6 @@
 #include "comm/trace.h"
 
 namespace moe {
-namespace {
-
-// Works of this process whose stage 2 has yet to start, of all groups: every
-// Test moves them on. Touched by the one thread that calls MPI.
-std::vector<MpiWork*>& WorksBeforeStage2() {
-  static std::vector<MpiWork*> works;
-  return works;
-}
-
-}  // namespace
 
 MpiWork::MpiWork(MpiShared* shared, const char* operation)
     : shared_(shared),
@@ -45,7 +35,7 @@ MpiWork::~MpiWork() {
 
 bool MpiWork::Test() {
   // Backwards: a Work that starts its stage 2 leaves the list.
-  std::vector<MpiWork*>& works = WorksBeforeStage2();
+  std::vector<MpiWork*>& works = shared_->progress.works_before_stage2;
   for (size_t i = works.size(); i > 0; --i)
     if (works[i - 1] != this) works[i - 1]->Step();
   return Step();
@@ -53,8 +43,9 @@ bool MpiWork::Test() {
 
 absl::Status MpiWork::Wait() {
   if (complete_) return status_;
-  const absl::Status awaited =
-      Await([this] { return Test(); }, [this] { return Describe(); });
+  const absl::Status awaited = Await(
+      shared_->progress.await_options, [this] { return Test(); },
+      [this] { return Describe(); });
   if (!complete_) Complete(awaited);  // it timed out
   return status_;
 }
@@ -71,7 +62,7 @@ void MpiWork::ReduceInStage1(OrderedReduction::Arguments arguments) {
 
 void MpiWork::GatherInStage2(MemoryView data, int full_rank) {
   stage2_ = Gather{data, full_rank};
-  WorksBeforeStage2().push_back(this);
+  shared_->progress.works_before_stage2.push_back(this);
 }
 
 absl::Status MpiWork::PostGather(ConstMemoryView own, MemoryView data,
@@ -115,7 +106,7 @@ absl::Status MpiWork::StepOrError() {
   }
   const Gather gather = *stage2_;
   stage2_.reset();
-  std::erase(WorksBeforeStage2(), this);
+  std::erase(shared_->progress.works_before_stage2, this);
   const Pieces pieces = {gather.data.count, shared_->channel.size};
   return PostGather(pieces.Of(gather.data, rank), gather.data, gather.full_rank,
                     tag_ + 1);
@@ -155,7 +146,7 @@ void MpiWork::Complete(absl::Status status) {
     SetGroup(event, shared_->name);
     AddTraceEvent(event);
   }
-  if (stage2_) std::erase(WorksBeforeStage2(), this);
+  if (stage2_) std::erase(shared_->progress.works_before_stage2, this);
   if (status_.ok()) {
     shared_->pool.Return(std::move(staging_));
   } else {

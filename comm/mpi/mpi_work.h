@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "comm/base/buffer.h"
 #include "comm/mpi/mpi_messages.h"
+#include "comm/mpi/mpi_progress.h"
 #include "comm/mpi/staging_pool.h"
 #include "comm/ordered_reduction.h"
 #include "comm/pieces.h"
@@ -17,9 +18,10 @@ namespace moe {
 
 // What the Works of a group share; outlives them.
 struct MpiShared {
+  MpiProgress& progress;
   std::string name;
   MpiChannel channel;
-  StagingPool pool;
+  StagingPool pool = {};
   int64_t num_works = 0;  // so far
   // A Work has failed: its messages may still be on their way.
   bool is_broken = false;

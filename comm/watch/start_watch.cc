@@ -143,6 +143,21 @@ bool HasLeft(const std::vector<SeenProcess>& before,
                      });
 }
 
+StartPatience::StartPatience(int rank, absl::Duration limit)
+    : limit_(limit), patience_(limit + kFirstWord + rank * kBetweenRanks) {}
+
+std::optional<std::vector<SeenProcess>> StartPatience::Ask(
+    absl::Duration counted,
+    absl::FunctionRef<std::vector<SeenProcess>()> look) {
+  if (counted > limit_ && before_.empty()) before_ = look();
+  if (counted <= patience_) return std::nullopt;
+  std::vector<SeenProcess> seen = look();
+  if (!HasLeft(before_, seen)) return seen;
+  before_ = std::move(seen);
+  patience_ = counted + kForTheLauncher;
+  return std::nullopt;
+}
+
 StartWatch::StartWatch(Options options) : options_(std::move(options)) {}
 
 absl::StatusOr<std::unique_ptr<StartWatch>> StartWatch::Start(Options options) {
@@ -169,28 +184,18 @@ bool StartWatch::IsOverAfterTick() {
 }
 
 void StartWatch::Run() {
-  absl::Duration patience =
-      options_.limit + kFirstWord + options_.rank * kBetweenRanks;
-  std::vector<SeenProcess> at_limit;
-  bool has_waited_for_launcher = false;
+  StartPatience patience(options_.rank, options_.limit);
   absl::Duration counted;
   RunningTime time;
   while (!IsOverAfterTick()) {
     counted += time.Take();
-    if (counted > options_.limit && at_limit.empty())
-      at_limit = FindProcessesOfJob();
-    if (counted <= patience) continue;
-    const std::vector<SeenProcess> seen = FindProcessesOfJob();
-    if (!has_waited_for_launcher && HasLeft(at_limit, seen)) {
-      has_waited_for_launcher = true;
-      patience = counted + kForTheLauncher;
-      continue;
-    }
+    const auto seen = patience.Ask(counted, FindProcessesOfJob);
+    if (!seen.has_value()) continue;
     const Activity activity = CurrentActivity();
     const LostRankReport report = MakeStartReport(
         options_.rank, options_.world, ThisMember().host,
         activity.waits ? activity.wait.operation : ToString(activity.position),
-        seen, options_.limit);
+        *seen, options_.limit);
     options_.report(report);
     std::_Exit(report.exit_code);
   }

@@ -5,10 +5,12 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "comm/watch/watch_report.h"
@@ -36,6 +38,24 @@ LostRankReport MakeStartReport(int self, int world, const std::string& host,
 // Whether a rank that had a process before has none now. Pure.
 bool HasLeft(const std::vector<SeenProcess>& before,
              const std::vector<SeenProcess>& now);
+
+// When a rank tells of a start that takes too long: the lower ranks before it,
+// and those that have left before all. Each that leaves is waited for anew: it
+// has told already, and a busy launcher has not ended the job yet.
+class StartPatience {
+ public:
+  StartPatience(int rank, absl::Duration limit);
+  // After `counted` of the start: what `look` sees, to tell of it now; or
+  // nothing as long as it is the turn of others.
+  std::optional<std::vector<SeenProcess>> Ask(
+      absl::Duration counted,
+      absl::FunctionRef<std::vector<SeenProcess>()> look);
+
+ private:
+  const absl::Duration limit_;
+  absl::Duration patience_;
+  std::vector<SeenProcess> before_;  // at the limit, or when one had left
+};
 
 // Ends a job whose ranks do not come together. Until the watchdog (watchdog.h)
 // stands they meet in calls of MPI, which wait for ever for a rank that does

@@ -333,9 +333,7 @@ absl::StatusOr<std::unique_ptr<Watchdog>> Watchdog::Start(
   ASSIGN_OR_RETURN(std::unique_ptr<Rank> rank,
                    Rank::Open(runtime, roster, std::move(options)));
   RETURN_IF_ERROR(rank->Connect(std::move(start_watch)));
-  AwaitOptions await_options = GetAwaitOptions();
-  await_options.timeout = timeout + kAwaitMargin;
-  SetAwaitOptions(await_options);
+  runtime.progress().await_options.timeout = timeout + kAwaitMargin;
   return std::unique_ptr<Watchdog>(new Watchdog(std::move(rank)));
 }
 

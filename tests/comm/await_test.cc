@@ -22,13 +22,13 @@ WaitRecord AnyWait() {
   return wait;
 }
 
-// Puts the options of a test binary back.
 class AwaitTest : public testing::TestWithParam<bool> {
  protected:
   void Limit(absl::Duration timeout) {
-    SetAwaitOptions({.oversubscribed = GetParam(), .timeout = timeout});
+    options_ = {.oversubscribed = GetParam(), .timeout = timeout};
   }
-  ~AwaitTest() override { SetAwaitOptions({}); }
+
+  AwaitOptions options_;
 };
 
 TEST_P(AwaitTest, ReturnsWhenItIsDone) {
@@ -36,14 +36,17 @@ TEST_P(AwaitTest, ReturnsWhenItIsDone) {
   // In its busy, yielding and sleeping phases.
   for (int needed : {1, 50, 400}) {
     int calls = 0;
-    EXPECT_TRUE(Await([&] { return ++calls == needed; }, AnyWait).ok());
+    EXPECT_TRUE(Await(
+                    options_, [&] { return ++calls == needed; }, AnyWait)
+                    .ok());
     EXPECT_EQ(calls, needed) << "not called again once done";
   }
 }
 
 TEST_P(AwaitTest, GivesUpAfterTheTimeoutAndNamesTheOperation) {
   Limit(absl::Milliseconds(2));
-  const absl::Status status = Await([] { return false; }, AnyWait);
+  const absl::Status status = Await(
+      options_, [] { return false; }, AnyWait);
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(
       std::string(status.message()),
@@ -64,7 +67,7 @@ TEST_P(AwaitTest, DoesNotCountTimeWhileTheProcessIsSuspended) {
       std::raise(SIGSTOP);
       return false;
     };
-    _exit(Await(is_done, AnyWait).ok() ? 0 : 1);
+    _exit(Await(options_, is_done, AnyWait).ok() ? 0 : 1);
   }
   int state = 0;
   ASSERT_EQ(waitpid(child, &state, WUNTRACED), child);
@@ -83,6 +86,7 @@ TEST_P(AwaitTest, TellsOfAWaitWhileItLastsAndCountsItsTime) {
   int calls = 0;
   bool told = false;
   EXPECT_TRUE(Await(
+                  options_,
                   [&] {
                     // Sees itself sleep once the busy and yielding tests are
                     // over.
@@ -103,6 +107,7 @@ TEST_P(AwaitTest, HearsNewsOfALongWait) {
   int64_t arrived = 0;
   int64_t seen = 0;
   EXPECT_TRUE(Await(
+                  options_,
                   [&] {
                     seen = CurrentActivity().wait.arrived_bytes;
                     return seen >= 2;

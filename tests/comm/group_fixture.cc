@@ -56,7 +56,8 @@ std::unique_ptr<ProcessGroup> MakeGroup(GroupKind kind) {
   if (kind == GroupKind::kWorldMessagesOfAThousand)
     options.max_message_elements = 1000;
   absl::StatusOr<std::unique_ptr<ProcessGroup>> group =
-      MakeMpiGroup(Name(kind), MembersOf(kind), /*tag=*/0, options);
+      MakeMpiGroup(TestRuntime().progress(), Name(kind), MembersOf(kind),
+                   /*tag=*/0, options);
   CHECK(group.ok());
   return *std::move(group);
 }

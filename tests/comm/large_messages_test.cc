@@ -117,7 +117,8 @@ class LargeMessages : public testing::Test {
  protected:
   void SetUp() override {
     if (TestRuntime().world() != 2) GTEST_SKIP() << "needs 2 ranks";
-    group_ = *MakeMpiGroup("world", {0, 1}, /*tag=*/0);
+    group_ =
+        *MakeMpiGroup(TestRuntime().progress(), "world", {0, 1}, /*tag=*/0);
     int64_t available = AvailableBytes();
     EXPECT_TRUE(
         group_->Broadcast(ViewOf(absl::MakeSpan(&available, 1)), 0).ok());

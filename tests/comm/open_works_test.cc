@@ -12,6 +12,7 @@
 #include "comm/mpi/await.h"
 #include "comm/process_group.h"
 #include "tests/comm/group_fixture.h"
+#include "tests/mpi_test.h"
 
 namespace moe {
 namespace {
@@ -144,8 +145,9 @@ TEST_P(OpenWorks, TwoGroupsMayBeWaitedForInOppositeOrders) {
 TEST_P(OpenWorks, TestAloneCompletesAWork) {
   std::vector<float> data(kLarge, 1.0f);
   const auto work = Started(group().StartAllReduce(View(data), ReduceOp::kSum));
-  EXPECT_TRUE(
-      Await([&] { return work->Test(); }, [] { return WaitRecord(); }).ok());
+  EXPECT_TRUE(Await(
+                  {}, [&] { return work->Test(); }, [] { return WaitRecord(); })
+                  .ok());
   EXPECT_TRUE(work->Test()) << "complete stays complete";
   EXPECT_THAT(data, Each(static_cast<float>(size())));
   EXPECT_TRUE(work->Wait().ok());
@@ -221,7 +223,8 @@ TEST_P(OpenWorks, AMessageOfAnotherLengthIsAnErrorThatNamesItsSender) {
 TEST_P(OpenWorks, AWaitForARankThatIsLostEndsWithAnError) {
   if (size() == 1) GTEST_SKIP() << "one rank waits for no other";
   auto broken_group = AnotherGroup();
-  SetAwaitOptions({.oversubscribed = true, .timeout = absl::Milliseconds(1)});
+  TestRuntime().progress().await_options = {.oversubscribed = true,
+                                            .timeout = absl::Milliseconds(1)};
   std::vector<float> data(kLarge);
   // Rank 0 never takes part.
   if (rank() != 0) {
@@ -233,7 +236,8 @@ TEST_P(OpenWorks, AWaitForARankThatIsLostEndsWithAnError) {
                 HasSubstr("all-reduce 1 in group " + broken_group->name()));
     EXPECT_EQ(work->Wait(), status);
   }
-  SetAwaitOptions({.oversubscribed = true, .timeout = absl::Seconds(120)});
+  TestRuntime().progress().await_options = {.oversubscribed = true,
+                                            .timeout = absl::Seconds(120)};
   KeepForever(std::move(broken_group));
 }
 
@@ -247,14 +251,16 @@ TEST_P(OpenWorks, ADestroyedWorkOfABrokenGroupWaitsForNobody) {
         Started(broken_group->StartAllReduce(View(first), ReduceOp::kSum));
     auto open =
         Started(broken_group->StartAllReduce(View(second), ReduceOp::kSum));
-    SetAwaitOptions({.oversubscribed = true, .timeout = absl::Milliseconds(1)});
+    TestRuntime().progress().await_options = {.oversubscribed = true,
+                                              .timeout = absl::Milliseconds(1)};
     EXPECT_FALSE(lost->Wait().ok());
     // A wait would now be one for ever.
-    SetAwaitOptions(
-        {.oversubscribed = true, .timeout = absl::InfiniteDuration()});
+    TestRuntime().progress().await_options = {
+        .oversubscribed = true, .timeout = absl::InfiniteDuration()};
     open.reset();
   }
-  SetAwaitOptions({.oversubscribed = true, .timeout = absl::Seconds(120)});
+  TestRuntime().progress().await_options = {.oversubscribed = true,
+                                            .timeout = absl::Seconds(120)};
   KeepForever(std::move(broken_group));
 }
 

@@ -88,6 +88,40 @@ TEST(HasLeft, IsARankOfWhichNothingIsSeenAnyMore) {
   EXPECT_TRUE(HasLeft(before, {}));
 }
 
+// Rank 2 of four; rank 0 leaves, then rank 1.
+TEST(StartPatience, WaitsAnewForEachRankThatHasLeft) {
+  StartPatience patience(/*rank=*/2, /*limit=*/absl::Seconds(10));
+  std::vector<SeenProcess> now = {
+      {0, 10, 'S'}, {1, 11, 'S'}, {2, 12, 'S'}, {3, 13, 'T'}};
+  const auto speaks = [&](int seconds) {
+    return patience.Ask(absl::Seconds(seconds), [&] { return now; })
+        .has_value();
+  };
+  EXPECT_FALSE(speaks(5));
+  EXPECT_FALSE(speaks(11));
+  EXPECT_FALSE(speaks(16)) << "rank 1's turn";
+  now.erase(now.begin());
+  EXPECT_FALSE(speaks(18)) << "rank 0 has left";
+  EXPECT_FALSE(speaks(47));
+  now.erase(now.begin());
+  EXPECT_FALSE(speaks(49)) << "and so has rank 1";
+  EXPECT_FALSE(speaks(78));
+  EXPECT_TRUE(speaks(80)) << "but the job has not ended";
+}
+
+TEST(StartPatience, LetsLowerRanksSpeakFirst) {
+  const std::vector<SeenProcess> all = {{0, 10, 'S'}, {1, 11, 'T'}};
+  for (int rank : {0, 1, 5}) {
+    StartPatience patience(rank, absl::Seconds(10));
+    const int turn = 11 + 3 * rank;
+    EXPECT_FALSE(patience.Ask(absl::Seconds(turn), [&] { return all; }));
+    const auto seen =
+        patience.Ask(absl::Seconds(turn + 1), [&] { return all; });
+    ASSERT_TRUE(seen.has_value());
+    EXPECT_EQ(seen->size(), 2);
+  }
+}
+
 TEST(FindProcessesOfJob, FindsThoseOfTheJobAndTheirState) {
   const std::string job = absl::StrCat("start_watch_test.", getpid());
   setenv("PMIX_NAMESPACE", job.c_str(), 1);
