@@ -87,6 +87,26 @@ rooms_include_one_way() {
     sed -E 's|^([^:]*):[^"]*"([^"]*)".*|\1:\2|')
 }
 
+# Each relative link of a page leads to a file of the tree, and "#heading" to a
+# heading of it.
+links_lead_somewhere() {
+  local page target file heading
+  while IFS=$'\t' read -r page target; do
+    file=${target%%#*}
+    [[ -z "$file" ]] && file=$page || file=$(dirname "$page")/$file
+    if [[ ! -e "$file" ]]; then
+      violate "$page links to $target, which is not there"
+    elif [[ "$target" == *'#'* ]]; then
+      heading=${target#*#}
+      sed -nE 's/^#+ //p' "$file" | tr 'A-Z ' 'a-z-' | tr -cd 'a-z0-9_\n-' |
+        grep -qxF -- "$heading" ||
+        violate "$page links to $target, a heading that is not there"
+    fi
+  done < <(project_files . | grep '\.md$' |
+    xargs -r grep -oHE '\]\([^)]+\)' | grep -v '](http' |
+    sed -E 's/^([^:]*):\]\(([^)]*)\)$/\1\t\2/')
+}
+
 top_level_is_fixed() {
   git rev-parse --is-inside-work-tree >/dev/null 2>&1 ||
     skip "git does not know this tree; it may hold anything beside the project"
