@@ -177,8 +177,9 @@ TEST_P(MemoryPlanTest, EveryBufferOfARankIsForeseen) {
   const double planned =
       static_cast<double>(plan.Total() - plan.process - plan.snapshot);
   // Arenas have an eighth to spare. The kernels' scratch does not grow with the
-  // model, and depends on the processor: most with bfloat16 tiles (AMX).
-  constexpr double kScratch = 256 << 10;
+  // model, and depends on the processor: with bfloat16 products more than
+  // 256 KiB on some.
+  constexpr double kScratch = 1 << 20;
   EXPECT_LT(live, 1.25 * planned + kScratch);
   EXPECT_LT(planned, 1.2 * live);
 }
