@@ -1,9 +1,13 @@
 #include "comm/watch/start_watch.h"
 
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -143,17 +147,44 @@ bool HasLeft(const std::vector<SeenProcess>& before,
                      });
 }
 
+bool TellersClaim::Take(const std::string& job) {
+  if (job.empty() || socket_ >= 0) return true;
+  // A name that begins with a zero is in no file system (unix(7)).
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  const std::string name = absl::StrCat("moe-start-", job);
+  const size_t length = std::min(name.size(), sizeof(address.sun_path) - 1);
+  std::copy_n(name.begin(), length, address.sun_path + 1);
+  socket_ = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (socket_ < 0) return true;  // better two reports than none
+  const auto size =
+      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + length);
+  if (bind(socket_, reinterpret_cast<const sockaddr*>(&address), size) == 0 ||
+      errno != EADDRINUSE)
+    return true;
+  Release();
+  return false;
+}
+
+void TellersClaim::Release() {
+  if (socket_ >= 0) close(socket_);
+  socket_ = -1;
+}
+
 StartPatience::StartPatience(int rank, absl::Duration limit)
     : limit_(limit), patience_(limit + kFirstWord + rank * kBetweenRanks) {}
 
 std::optional<std::vector<SeenProcess>> StartPatience::Ask(
-    absl::Duration counted,
+    absl::Duration counted, absl::FunctionRef<bool()> claim,
     absl::FunctionRef<std::vector<SeenProcess>()> look) {
   if (counted > limit_ && before_.empty()) before_ = look();
   if (counted <= patience_) return std::nullopt;
-  std::vector<SeenProcess> seen = look();
-  if (!HasLeft(before_, seen)) return seen;
-  before_ = std::move(seen);
+  // Before looking: who has told leaves after that, and is missed then.
+  if (claim()) {
+    std::vector<SeenProcess> seen = look();
+    if (!HasLeft(before_, seen)) return seen;
+    before_ = std::move(seen);
+  }
   patience_ = counted + kForTheLauncher;
   return std::nullopt;
 }
@@ -185,12 +216,19 @@ bool StartWatch::IsOverAfterTick() {
 
 void StartWatch::Run() {
   StartPatience patience(options_.rank, options_.limit);
+  TellersClaim claim;
+  const char* name = std::getenv("PMIX_NAMESPACE");
+  const std::string job = name == nullptr ? "" : name;
   absl::Duration counted;
   RunningTime time;
   while (!IsOverAfterTick()) {
     counted += time.Take();
-    const auto seen = patience.Ask(counted, FindProcessesOfJob);
-    if (!seen.has_value()) continue;
+    const auto seen = patience.Ask(
+        counted, [&] { return claim.Take(job); }, FindProcessesOfJob);
+    if (!seen.has_value()) {
+      claim.Release();
+      continue;
+    }
     const Activity activity = CurrentActivity();
     const LostRankReport report = MakeStartReport(
         options_.rank, options_.world, ThisMember().host,

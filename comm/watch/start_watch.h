@@ -39,16 +39,36 @@ LostRankReport MakeStartReport(int self, int world, const std::string& host,
 bool HasLeft(const std::vector<SeenProcess>& before,
              const std::vector<SeenProcess>& now);
 
+// That a rank of this host tells of the start, which one at a time can: a name
+// that the system gives to one process and takes back when that ends. Ranks
+// count from their own beginnings, and on a busy machine two take their turns
+// at once. Without PMIx, or on other hosts, nobody shares it.
+class TellersClaim {
+ public:
+  TellersClaim() = default;
+  ~TellersClaim() { Release(); }
+  TellersClaim(const TellersClaim&) = delete;
+  TellersClaim& operator=(const TellersClaim&) = delete;
+
+  // Of the job called `job`. False: another process has it.
+  bool Take(const std::string& job);
+  void Release();
+
+ private:
+  int socket_ = -1;
+};
+
 // When a rank tells of a start that takes too long: the lower ranks before it,
-// and those that have left before all. Each that leaves is waited for anew: it
-// has told already, and a busy launcher has not ended the job yet.
+// and those that have left before all. Each that leaves, or that tells just
+// now, is waited for anew: a busy launcher has not ended the job yet.
 class StartPatience {
  public:
   StartPatience(int rank, absl::Duration limit);
   // After `counted` of the start: what `look` sees, to tell of it now; or
-  // nothing as long as it is the turn of others.
+  // nothing as long as it is the turn of others, or another one has the claim
+  // to tell, which `claim` says.
   std::optional<std::vector<SeenProcess>> Ask(
-      absl::Duration counted,
+      absl::Duration counted, absl::FunctionRef<bool()> claim,
       absl::FunctionRef<std::vector<SeenProcess>()> look);
 
  private:

@@ -94,7 +94,9 @@ TEST(StartPatience, WaitsAnewForEachRankThatHasLeft) {
   std::vector<SeenProcess> now = {
       {0, 10, 'S'}, {1, 11, 'S'}, {2, 12, 'S'}, {3, 13, 'T'}};
   const auto speaks = [&](int seconds) {
-    return patience.Ask(absl::Seconds(seconds), [&] { return now; })
+    return patience
+        .Ask(
+            absl::Seconds(seconds), [] { return true; }, [&] { return now; })
         .has_value();
   };
   EXPECT_FALSE(speaks(5));
@@ -114,12 +116,42 @@ TEST(StartPatience, LetsLowerRanksSpeakFirst) {
   for (int rank : {0, 1, 5}) {
     StartPatience patience(rank, absl::Seconds(10));
     const int turn = 11 + 3 * rank;
-    EXPECT_FALSE(patience.Ask(absl::Seconds(turn), [&] { return all; }));
-    const auto seen =
-        patience.Ask(absl::Seconds(turn + 1), [&] { return all; });
+    EXPECT_FALSE(patience.Ask(
+        absl::Seconds(turn), [] { return true; }, [&] { return all; }));
+    const auto seen = patience.Ask(
+        absl::Seconds(turn + 1), [] { return true; }, [&] { return all; });
     ASSERT_TRUE(seen.has_value());
     EXPECT_EQ(seen->size(), 2);
   }
+}
+
+// Rank 1 tells at the same moment, since it began later than this one.
+TEST(StartPatience, LeavesItToTheOneThatTells) {
+  const std::vector<SeenProcess> all = {{1, 11, 'S'}, {2, 12, 'S'}};
+  StartPatience patience(/*rank=*/2, /*limit=*/absl::Seconds(10));
+  bool is_free = false;
+  const auto speaks = [&](int seconds) {
+    return patience
+        .Ask(
+            absl::Seconds(seconds), [&] { return is_free; },
+            [&] { return all; })
+        .has_value();
+  };
+  EXPECT_FALSE(speaks(18));
+  is_free = true;
+  EXPECT_FALSE(speaks(47));
+  EXPECT_TRUE(speaks(49)) << "the other one has not ended the job";
+}
+
+TEST(TellersClaim, IsOfOneAtATime) {
+  const std::string job = absl::StrCat("test-", getpid());
+  TellersClaim first, second, other;
+  EXPECT_TRUE(first.Take(job));
+  EXPECT_TRUE(first.Take(job)) << "it has it already";
+  EXPECT_FALSE(second.Take(job));
+  EXPECT_TRUE(other.Take(job + "-b")) << "another job";
+  first.Release();
+  EXPECT_TRUE(second.Take(job));
 }
 
 TEST(FindProcessesOfJob, FindsThoseOfTheJobAndTheirState) {
